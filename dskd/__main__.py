@@ -1,0 +1,95 @@
+"""Command line: `python -m dskd COMMAND`. `--help` lists the commands."""
+
+import argparse
+import errno
+import sys
+from pathlib import Path
+
+from dskd.artifacts import UserError, is_disk_full, project_root
+
+STAGES = {
+    "sources": "fetch and verify teacher, WordNet and Wikipedia sample",
+    "lexicon": "make the table of synonyms and antonyms",
+    "corpus": "strip, split and pack the text into blocks of tokens",
+    "harvest": "run the teacher over the corpus once and keep its states",
+    "senses": "cluster the states of each token into its senses",
+    "targets": "choose the senses that pull and push each position",
+    "distill": "train one student (--objective, --seed)",
+    "evaluate": "score teacher, untrained cut and students",
+    "report": "write metrics, tables and pictures",
+}
+
+
+def parser() -> argparse.ArgumentParser:
+    top = argparse.ArgumentParser(
+        prog="python -m dskd",
+        description="Decoder-based Sense Knowledge Distillation. Parameters are in params.yaml; "
+        "`dvc repro` runs all stages in order and only those whose inputs changed.",
+    )
+    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name, help_text in STAGES.items():
+        _student_options(commands.add_parser(name, help=help_text), name)
+    notebook = commands.add_parser("notebook", help="run a stage through its notebook, as dvc.yaml does")
+    stages = notebook.add_subparsers(dest="stage", required=True, metavar="STAGE")
+    for name, help_text in STAGES.items():
+        _student_options(stages.add_parser(name, help=help_text), name)
+    profile = commands.add_parser("profile", help="write the values of profiles/NAME.yaml into params.yaml")
+    profile.add_argument("name", help="for example: smoke, default")
+    commands.add_parser("readme", help="put the results of reports/metrics.json into README.md")
+    return top
+
+
+def _student_options(command: argparse.ArgumentParser, stage: str) -> None:
+    if stage == "distill":
+        command.add_argument("--objective", required=True, help="a name under `objectives` in params.yaml")
+        command.add_argument("--seed", type=int, required=True, help="orders the training blocks")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    options = parser().parse_args(arguments)
+    try:
+        run(options)
+    except UserError as error:
+        return _fail(str(error))
+    except KeyboardInterrupt:
+        return _fail("stopped; run the same command to go on from the last safe point", 130)
+    except OSError as error:
+        if is_disk_full(error) or error.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
+            what = f"{error.strerror or error}: {error.filename or 'output'}"
+            return _fail(f"{what}; make room or allow writing, and run again")
+        raise
+    return 0
+
+
+def _fail(message: str, code: int = 1) -> int:
+    print(f"dskd: {message}", file=sys.stderr)
+    return code
+
+
+def run(options: argparse.Namespace) -> None:
+    """Carry out a parsed command line."""
+    student = {key: getattr(options, key) for key in ("objective", "seed") if hasattr(options, key)}
+    if options.command == "profile":
+        from dskd.params import apply_profile
+
+        print(f"wrote {apply_profile(options.name, project_root())}")
+    elif options.command == "readme":
+        from dskd.report import update_readme
+
+        print("README.md updated" if update_readme(project_root() / "README.md") else "README.md was up to date")
+    elif options.command == "notebook":
+        from dskd.notebook import run_notebook
+        from dskd.params import load_params
+
+        root = project_root()
+        load_params(root / "params.yaml")  # a fault shows here before a kernel starts
+        run_notebook(options.stage, student, Path(root))
+    else:
+        from dskd import stages  # torch and transformers are slow to import: only where needed
+
+        function = {"corpus": stages.make_corpus, "report": stages.make_report}.get(options.command)
+        (function or getattr(stages, options.command))(stages.begin(), **student)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,158 @@
+"""Where files live, and how they get there: verified, whole, or not at all.
+
+Every output is written beside its place and renamed when it is complete, so that a reader never
+sees half a file and a failed run leaves the earlier result untouched.
+"""
+
+import errno
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+
+class UserError(Exception):
+    """Something the user can mend: one line that names the thing and the way out."""
+
+
+# The artifacts between stages (paths below the project's root).
+TEACHER = "artifacts/teacher"
+SOURCES = "artifacts/sources"
+LEXICON = "artifacts/lexicon.parquet"
+CORPUS = "artifacts/corpus"
+STATES = "artifacts/states"
+SENSES = "artifacts/senses"
+TARGETS = "artifacts/targets.safetensors"
+STUDENTS = "artifacts/students"
+SCORES = "reports/scores"
+EVALUATION = "reports/evaluation.json"
+METRICS = "reports/metrics.json"
+CURVES = "reports/curves"
+PROVENANCE = "reports/provenance.json"
+
+
+def project_root(start: Path | None = None) -> Path:
+    """The nearest folder at or above `start` (default: the working folder) with a dvc.yaml."""
+    start = (start or Path.cwd()).resolve()
+    for folder in [start, *start.parents]:
+        if (folder / "dvc.yaml").exists():
+            return folder
+    raise UserError(f"{start} is not inside a dskd project (no dvc.yaml at or above it)")
+
+
+def require(path: str | Path, stage: str) -> Path:
+    """`path`, if it is there; else an error that names the stage that makes it."""
+    path = Path(path)
+    if not path.exists():
+        raise UserError(f"{path} is missing: make it with `dvc repro {stage}` or `python -m dskd {stage}`")
+    return path
+
+
+def load_tensors(path: str | Path, stage: str) -> dict[str, Tensor]:
+    """All tensors of a safetensors file, memory-mapped: nothing is read until it is used.
+
+    Raises:
+        UserError: the file is missing or damaged; the message names the stage that makes it.
+    """
+    path = require(path, stage)
+    try:
+        with safe_open(path, framework="pt") as file:
+            return {name: file.get_tensor(name) for name in file.keys()}
+    except SafetensorError as error:
+        raise UserError(f"{path} is damaged ({error}): delete it and run `dvc repro {stage}`") from None
+
+
+@contextmanager
+def output(path: str | Path, fingerprint: str | None = None) -> Iterator[Path]:
+    """Yield a temporary path beside `path`; rename it to `path` if the block succeeds.
+
+    The block creates a file or a folder there. With a `fingerprint` (of everything the output
+    depends on) the temporary place is a folder that survives a failure: the next call with the
+    same fingerprint gets it back as it was left, to go on from; another fingerprint empties it.
+
+    Raises:
+        UserError: the disk is full; the message names the output and what is free.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.partial")
+    mark = path.with_name(f".{path.name}.fingerprint")
+    if fingerprint is None or not mark.exists() or mark.read_text() != fingerprint:
+        remove(partial)
+    try:
+        if fingerprint is not None:
+            partial.mkdir(exist_ok=True)
+            mark.write_text(fingerprint)
+        yield partial
+    except BaseException as error:
+        if fingerprint is None:
+            remove(partial)
+        if is_disk_full(error):
+            free = shutil.disk_usage(path.parent).free / 1e6
+            raise UserError(f"disk full while writing {path} ({free:.0f} MB free): make room and run again") from None
+        raise
+    remove(path)
+    os.replace(partial, path)
+    mark.unlink(missing_ok=True)
+
+
+def is_disk_full(error: BaseException) -> bool:
+    """Whether `error` says that no space is left (safetensors and Arrow wrap the system's error)."""
+    return getattr(error, "errno", None) == errno.ENOSPC or "No space left on device" in str(error)
+
+
+def remove(path: str | Path) -> None:
+    """Delete a file, link or folder; nothing happens where there is none."""
+    path = Path(path)
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def sha256_file(path: str | Path) -> str:
+    """Hex SHA-256 of a file's bytes."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def sha256_tree(path: str | Path) -> str:
+    """Hex SHA-256 of a file, or of a folder's `<file hash>  <relative path>` lines in path order."""
+    path = Path(path)
+    if path.is_file():
+        return sha256_file(path)
+    names = sorted(p.relative_to(path).as_posix() for p in path.rglob("*") if p.is_file())
+    return hashlib.sha256("".join(f"{sha256_file(path / n)}  {n}\n" for n in names).encode()).hexdigest()
+
+
+def write_json(path: str | Path, value: object) -> None:
+    """Write `value` as UTF-8 JSON with sorted keys: equal values give equal bytes."""
+    with output(path) as partial:
+        text = json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False)
+        partial.write_text(text + "\n", encoding="utf-8")
+
+
+def read_json(path: str | Path) -> dict:
+    return json.loads(Path(path).read_text(encoding="utf-8"))
+
+
+def write_jsonl(path: str | Path, rows: list[dict]) -> None:
+    """Write one JSON object a line, keys in the order given."""
+    with output(path) as partial:
+        partial.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+
+
+def read_jsonl(path: str | Path) -> list[dict]:
+    return [json.loads(line) for line in Path(path).read_text(encoding="utf-8").splitlines()]
+
+
+def fingerprint(*parts: object) -> str:
+    """One hash of all that an output depends on: paths stand for their content, all else for its text."""
+    texts = [sha256_tree(part) if isinstance(part, Path) else repr(part) for part in parts]
+    return hashlib.sha256("\n".join(texts).encode()).hexdigest()

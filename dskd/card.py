@@ -1,0 +1,87 @@
+"""The student's model card."""
+
+import json
+
+from dskd.params import Params
+
+_TEMPLATE = """---
+license: apache-2.0
+language: en
+library_name: transformers
+pipeline_tag: text-generation
+tags:
+- knowledge-distillation
+- dskd
+---
+
+# {name}
+
+A decoder of {layers} layers, distilled from SmolLM2-135M-Instruct's {teacher_layers} by `dskd` with the objective
+`{objective}` and seed {seed}. It starts as a copy of the teacher's layers ({cut} cut); its last {trained} layers were
+trained, all else is the teacher's. It is an ordinary causal language model: no dictionary and no `dskd` code are
+needed to run it.
+
+```python
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+model, tokenizer = AutoModelForCausalLM.from_pretrained("."), AutoTokenizer.from_pretrained(".")
+ids = tokenizer.apply_chat_template(
+    [{{"role": "user", "content": "What is the capital of France?"}}],
+    add_generation_prompt=True, return_tensors="pt", return_dict=True,
+)
+print(tokenizer.decode(model.generate(**ids, max_new_tokens=40, do_sample=False)[0]))
+```
+
+## Held-out text
+
+| figure | value |
+| --- | --- |
+| cross-entropy, nats per token | {ce:.4f} |
+| KL from the teacher, nats per token | {kl:.4f} |
+| most probable token is the teacher's | {agreement:.4f} |
+
+Means over {heldout_tokens} tokens of English Wikipedia and WordNet glosses, from documents that it was not trained on.
+
+## Made from
+
+SHA-256 of each artifact's content:
+
+```json
+{hashes}
+```
+
+With these parameters:
+
+```json
+{params}
+```
+
+Made by `dvc repro distill@{name}`. Training text: English Wikipedia (CC BY-SA) and WordNet 3.0 (WordNet licence).
+The teacher was dequantised from 4-bit weights, so it is not bit-equal to the published model.
+"""
+
+
+def model_card(
+    name: str, objective: str, seed: int, teacher_layers: int, params: Params, scores: dict, hashes: dict[str, str]
+) -> str:
+    """The text of README.md in a student's folder, with the front matter that the hub reads.
+
+    Args:
+        scores: held-out means of "ce", "kl" and "agreement".
+        hashes: SHA-256 of each artifact that the student was made from.
+    """
+    used = params.model_dump(include={"runtime", "student", "senses", "targets", "distill", "sources"})
+    used["objective"] = params.objectives[objective].model_dump()
+    return _TEMPLATE.format(
+        name=name,
+        objective=objective,
+        seed=seed,
+        teacher_layers=teacher_layers,
+        layers=params.student.layers,
+        trained=params.student.trained,
+        cut=params.student.cut,
+        heldout_tokens=params.corpus.heldout_tokens,
+        hashes=json.dumps(hashes, indent=1),
+        params=json.dumps(used, indent=1),
+        **scores,
+    )

@@ -1,0 +1,196 @@
+"""The teacher, the student cut from it, and both split where the student's trained layers begin.
+
+Below the split teacher and student are the same frozen layers, so what enters the first trained layer
+(`split_states`) is computed once and kept. A split model is an ordinary decoder of fewer layers:
+
+    split_states = trunk(ids)            teacher's layers 0 .. N-m-1, no norm
+    hidden_states = top(split_states)    the layers above, then the final norm
+"""
+
+import copy
+import json
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig, PreTrainedModel, PreTrainedTokenizerBase
+
+from dskd import artifacts
+from dskd.artifacts import UserError
+from dskd.params import Student
+
+
+def import_gguf(source: Path, destination: Path) -> None:
+    """Turn one GGUF file into a Hugging Face folder: weights dequantised to bfloat16, tokenizer, chat template.
+
+    Raises:
+        UserError: transformers cannot read the file.
+    """
+    where = {"pretrained_model_name_or_path": str(source.parent), "gguf_file": source.name}
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(**where)
+        model = AutoModelForCausalLM.from_pretrained(
+            **where, dtype=torch.bfloat16, quantization_config=GgufConfig(dequantize=True)
+        )
+    except (ValueError, KeyError, OSError, NotImplementedError) as error:
+        raise UserError(f"{source.name} is no GGUF decoder that transformers can read: {_one_line(error)}") from None
+    model.config._name_or_path = ""  # free text of the converter
+    with artifacts.output(destination) as partial:
+        model.save_pretrained(partial)
+        tokenizer.save_pretrained(partial)
+
+
+def load_decoder(folder: str | Path, dtype: str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """A causal language model and its tokenizer from a folder, frozen and in evaluation mode.
+
+    Raises:
+        UserError: the folder is no model, or its tokenizer makes ids that the model does not have.
+    """
+    tokenizer = load_tokenizer(folder)
+    try:
+        model = AutoModelForCausalLM.from_pretrained(folder, dtype=getattr(torch, dtype))
+    except (OSError, ValueError) as error:
+        raise UserError(f"{folder} is no Hugging Face decoder: {_one_line(error)}") from None
+    largest = max(tokenizer.get_vocab().values())
+    if largest >= model.config.vocab_size:
+        raise UserError(
+            f"{folder}: the tokenizer has ids up to {largest}, the model's vocabulary ends at "
+            f"{model.config.vocab_size - 1}; use the tokenizer that the model was trained with"
+        )
+    return model.eval().requires_grad_(False), tokenizer
+
+
+def load_tokenizer(folder: str | Path) -> PreTrainedTokenizerBase:
+    """Raises UserError if the folder has no tokenizer."""
+    try:
+        return AutoTokenizer.from_pretrained(folder)
+    except (OSError, ValueError) as error:
+        raise UserError(f"{folder} has no tokenizer that transformers can read: {_one_line(error)}") from None
+
+
+def check_cut(student: Student, teacher_layers: int) -> None:
+    """Raise UserError if the student wants more layers than the teacher has."""
+    if student.layers > teacher_layers:
+        raise UserError(
+            f"student.layers = {student.layers}, but the teacher has {teacher_layers}: take at most {teacher_layers}"
+        )
+
+
+def split_depth(student: Student) -> int:
+    """How many layers of the teacher lie below the student's first trained layer (N - m, for both cuts)."""
+    return student.layers - student.trained
+
+
+def student_layers(student: Student, teacher_layers: int) -> list[int]:
+    """Which of the teacher's layers the student starts from, lowest first (METHOD section 4).
+
+    `first` is the paper's cut. `lower_last` starts the trained layers from the teacher's last ones.
+    """
+    check_cut(student, teacher_layers)
+    start = split_depth(student) if student.cut == "first" else teacher_layers - student.trained
+    return [*range(split_depth(student)), *range(start, start + student.trained)]
+
+
+def part(model: PreTrainedModel, layers: list[int], norm: bool) -> PreTrainedModel:
+    """A decoder without a head made of some of the model's layers; weights are shared, not copied.
+
+    Call it with `input_ids` or `inputs_embeds`; its `last_hidden_state` is (batch, length, d).
+
+    Args:
+        layers: indices into the model's layers, in order.
+        norm: whether the model's final norm follows.
+    """
+    base = model.base_model
+    config = layered_config(model.config, layers)
+    with torch.device("meta"):  # no weights are made: all of them come from `base`
+        shell = type(base)(config)
+    shell.embed_tokens = base.embed_tokens
+    shell.layers = nn.ModuleList(base.layers[i] for i in layers)
+    shell.norm = base.norm if norm else nn.Identity()
+    shell.rotary_emb = base.rotary_emb
+    return shell.eval()
+
+
+def layered_config(config, layers: list[int]):
+    """The configuration of a model made of these layers."""
+    config = copy.deepcopy(config)
+    config.num_hidden_layers = len(layers)
+    if getattr(config, "layer_types", None):
+        config.layer_types = [config.layer_types[i] for i in layers]
+    return config
+
+
+def trunk(teacher: PreTrainedModel, student: Student) -> PreTrainedModel:
+    """The frozen layers that teacher and student share: ids -> split states."""
+    return part(teacher, list(range(split_depth(student))), norm=False)
+
+
+def teacher_top(teacher: PreTrainedModel, student: Student) -> PreTrainedModel:
+    """The teacher above the split: split states -> last hidden states."""
+    return part(teacher, list(range(split_depth(student), teacher.config.num_hidden_layers)), norm=True)
+
+
+def student_top(teacher: PreTrainedModel, student: Student) -> PreTrainedModel:
+    """The student above the split, before training: copies in float32 of the teacher's layers.
+
+    The layers train; the final norm stays the teacher's and frozen, as embeddings and head do.
+    """
+    layers = student_layers(student, teacher.config.num_hidden_layers)[split_depth(student) :]
+    top = part(teacher, layers, norm=True)
+    top.layers = copy.deepcopy(top.layers).float().requires_grad_(True)
+    return top
+
+
+def run_part(model: PreTrainedModel, *, ids: Tensor | None = None, states: Tensor | None = None) -> Tensor:
+    """Last hidden states (batch, length, d) of a part, from token ids or from split states."""
+    return model(input_ids=ids, inputs_embeds=states, use_cache=False).last_hidden_state
+
+
+def assemble_student(teacher: PreTrainedModel, top: PreTrainedModel, student: Student) -> PreTrainedModel:
+    """The whole student as an ordinary causal language model of the teacher's class; weights are shared."""
+    layers = student_layers(student, teacher.config.num_hidden_layers)
+    with torch.device("meta"):
+        model = type(teacher)(layered_config(teacher.config, layers))
+    base = model.base_model
+    base.embed_tokens, base.rotary_emb = teacher.base_model.embed_tokens, teacher.base_model.rotary_emb
+    base.norm = top.norm
+    base.layers = nn.ModuleList([*teacher.base_model.layers[: split_depth(student)], *top.layers])
+    for index, layer in enumerate(base.layers):
+        layer.self_attn.layer_idx = index  # the key-value cache of generation counts by it
+    model.set_output_embeddings(teacher.get_output_embeddings())
+    model.generation_config = teacher.generation_config
+    return model
+
+
+def export_student(
+    teacher: PreTrainedModel,
+    top: PreTrainedModel,
+    student: Student,
+    tokenizer: PreTrainedTokenizerBase,
+    destination: Path,
+    card: str,
+) -> None:
+    """Write the student as a Hugging Face folder that loads without `dskd`: weights in the teacher's dtype,
+    tokenizer, chat template and model card."""
+    top.layers.to(teacher.dtype)
+    model = assemble_student(teacher, top, student)
+    model.save_pretrained(destination)
+    tokenizer.save_pretrained(destination)
+    (destination / "README.md").write_text(card, encoding="utf-8")
+
+
+def load_student_top(folder: Path, teacher: PreTrainedModel, student: Student) -> PreTrainedModel:
+    """The trained part of an exported student, to be run on cached split states.
+
+    Raises:
+        UserError: the folder holds a student of another shape than the parameters say.
+    """
+    layers = json.loads((folder / "config.json").read_text())["num_hidden_layers"]
+    if layers != student.layers:
+        raise UserError(f"{folder} has {layers} layers, student.layers = {student.layers}: run `dvc repro distill`")
+    model, _ = load_decoder(folder, str(teacher.dtype).removeprefix("torch."))
+    return part(model, list(range(split_depth(student), student.layers)), norm=True)
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:300]

@@ -1,0 +1,183 @@
+"""Distil the student's trained layers from cached states: nothing below the split is ever run."""
+
+import math
+from pathlib import Path
+
+import torch
+from accelerate import Accelerator
+from dvclive import Live
+from safetensors.torch import save_file
+from torch import Tensor
+from torch.nn.utils import clip_grad_norm_
+from tqdm import tqdm
+from transformers import PreTrainedModel
+
+from dskd import artifacts
+from dskd.decoder import run_part
+from dskd.determinism import hash_integers
+from dskd.losses import hidden_loss, output_loss, sense_loss
+from dskd.params import Distill, Objective
+from dskd.states import States, take_blocks
+from dskd.targets import SenseTargets
+
+
+def train(
+    top: PreTrainedModel,
+    head: Tensor,
+    states: States,
+    labels: Tensor,
+    targets: SenseTargets | None,
+    objective: Objective,
+    settings: Distill,
+    seed: int,
+    work: Path,
+    curves: Path,
+) -> None:
+    """Train `top.layers` in place (METHOD section 4).
+
+        L = kl * T^2 * KL(p_teacher^T || p_student^T) + ce * CE(y, p_student)
+            + hidden * mean ||s - h||^2 / d + sense * L_sense
+
+    The weights are the objective's. A run that was stopped goes on from its last checkpoint in `work`
+    and ends in the same weights.
+
+    Args:
+        top: the student above the split, layers in float32.
+        head: (V, d) frozen output embedding.
+        states, labels: of the training blocks; labels (n, L) int64.
+        targets: needed where the objective has a sense term.
+        seed: orders the blocks.
+        curves: folder for DVCLive's tables of loss terms by step.
+    """
+    mixed = "bf16" if states.hidden_states[0].dtype == torch.bfloat16 else "no"
+    accelerator = Accelerator(mixed_precision=mixed)
+    weights = dict(top.layers.named_parameters())
+    optimizer = torch.optim.AdamW(
+        weights.values(), lr=settings.learning_rate, weight_decay=settings.weight_decay, foreach=True
+    )
+    model = accelerator.prepare_model(top)
+    order = [batch for epoch in range(settings.epochs) for batch in batches(len(labels), epoch, seed, settings)]
+    done, history = load_checkpoint(work, weights, optimizer)
+    total = len(order) * settings.batch_size * states.length
+    with (
+        Live(str(curves), save_dvc_exp=False, dvcyaml=None, monitor_system=False) as live,
+        tqdm(total=total, desc="distill", unit="tok", unit_scale=True) as bar,
+    ):
+        for point in history:
+            log(live, point)
+        bar.update(done * settings.batch_size * states.length)
+        bar.unpause()
+        sums: dict[str, float] = {}
+        for step in range(done, len(order)):
+            for group in optimizer.param_groups:
+                group["lr"] = learning_rate(step, len(order), settings)
+            with accelerator.autocast():
+                hidden_states = run_part(model, states=take_blocks(states.split_states, order[step]))
+            loss, terms = step_loss(hidden_states, head, states, labels, targets, objective, settings, order[step])
+            accelerator.backward(loss)
+            clip_grad_norm_(weights.values(), settings.clip_norm)
+            optimizer.step()
+            optimizer.zero_grad()
+            sums = {name: sums.get(name, 0.0) + float(value) for name, value in terms.items()}
+            bar.update(order[step].numel() * states.length)
+            if (step + 1) % settings.log_steps == 0:
+                history.append({"step": step + 1, **{name: s / settings.log_steps for name, s in sums.items()}})
+                log(live, history[-1])
+                bar.set_postfix({name: f"{value:.3f}" for name, value in history[-1].items() if name != "step"})
+                sums = {}
+            if (step + 1) % settings.checkpoint_steps == 0:
+                save_checkpoint(work, step + 1, weights, optimizer, history)
+
+
+def step_loss(
+    hidden_states: Tensor,
+    head: Tensor,
+    states: States,
+    labels: Tensor,
+    targets: SenseTargets | None,
+    objective: Objective,
+    settings: Distill,
+    blocks: Tensor,
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """The loss of a batch and its terms, each a mean a position and unweighted.
+
+    Args:
+        hidden_states: (b, L, d) of the student.
+        blocks: (b,) numbers of the blocks.
+    """
+    student = hidden_states.flatten(0, 1).to(head.dtype)
+    teacher = take_blocks(states.hidden_states, blocks).flatten(0, 1)
+    loss, ce, kl = output_loss(
+        student,
+        teacher,
+        head,
+        labels[blocks].flatten(),
+        ce_weight=objective.ce,
+        kl_weight=objective.kl,
+        temperature=settings.temperature,
+        compiled=True,
+    )
+    terms = {"ce": ce}
+    if objective.kl:
+        terms["kl"] = kl
+    if objective.hidden:
+        terms["hidden"] = hidden_loss(student, teacher, len(student))
+        loss = loss + objective.hidden * terms["hidden"]
+    if objective.sense:
+        pull, push = targets.pull[blocks].flatten(0, 1), targets.push[blocks].flatten(0, 1)
+        chosen = (pull >= 0).any(dim=1).nonzero().squeeze(1)
+        terms["sense"] = sense_loss(
+            student[chosen], targets.vectors, pull[chosen], push[chosen], objective.margin, len(chosen)
+        )
+        loss = loss + objective.sense * terms["sense"]
+    return loss, {name: value.detach() for name, value in terms.items()}
+
+
+def batches(n: int, epoch: int, seed: int, settings: Distill) -> list[Tensor]:
+    """Block numbers of each step of an epoch, in an order that (seed, epoch) alone decide."""
+    order = torch.from_numpy(hash_integers(seed, epoch, torch.arange(n).numpy()).argsort(kind="stable"))
+    return list(order.split(settings.batch_size))
+
+
+def learning_rate(step: int, steps: int, settings: Distill) -> float:
+    """Linear warm-up over `warmup_share` of the steps, then half a cosine to 0."""
+    warmup = round(settings.warmup_share * steps)
+    if step < warmup:
+        return settings.learning_rate * (step + 1) / warmup
+    return settings.learning_rate * 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, steps - warmup)))
+
+
+def log(live: Live, point: dict) -> None:
+    live.step = point["step"]
+    for name, value in point.items():
+        if name != "step":
+            live.log_metric(name, value)
+
+
+def save_checkpoint(work: Path, step: int, weights: dict, optimizer: torch.optim.Optimizer, history: list) -> None:
+    """Weights, moments and curves so far. The order of the data follows from the step: nothing else is random."""
+    moments = {
+        f"{part}/{name}": optimizer.state[weight][part]
+        for name, weight in weights.items()
+        for part in ("step", "exp_avg", "exp_avg_sq")
+    }
+    tensors = {**{f"weight/{name}": weight.detach() for name, weight in weights.items()}, **moments}
+    with artifacts.output(work / "checkpoint") as partial:
+        partial.mkdir()
+        save_file(tensors, partial / "tensors.safetensors")
+        artifacts.write_json(partial / "history.json", {"step": step, "history": history})
+
+
+def load_checkpoint(work: Path, weights: dict, optimizer: torch.optim.Optimizer) -> tuple[int, list]:
+    """Restore what `save_checkpoint` left: steps done and curves so far, (0, []) where there is nothing."""
+    folder = work / "checkpoint"
+    if not folder.exists():
+        return 0, []
+    tensors = artifacts.load_tensors(folder / "tensors.safetensors", "distill")
+    for name, weight in weights.items():
+        weight.data.copy_(tensors[f"weight/{name}"])
+        optimizer.state[weight] = {
+            part: tensors[f"{part}/{name}"].clone() for part in ("step", "exp_avg", "exp_avg_sq")
+        }
+    saved = artifacts.read_json(folder / "history.json")
+    return saved["step"], saved["history"]

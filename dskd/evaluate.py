@@ -1,0 +1,96 @@
+"""Scores on held-out text and on choice tasks. Models that share the trunk are scored together."""
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+from tqdm import tqdm
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from dskd.decoder import run_part
+from dskd.states import States, take_blocks
+
+_CHUNK = 256  # positions whose logits exist at one time: 50 MB each at V = 49 152
+
+
+@torch.inference_mode()
+def heldout_scores(
+    top: PreTrainedModel | None, head: Tensor, states: States, labels: Tensor, batch_size: int
+) -> dict[str, Tensor]:
+    """Cross-entropy, KL from the teacher and agreement with it, block by block.
+
+    Logits are made in float32 whatever the dtype of the states, so that rounding adds nothing to the KL.
+
+    Args:
+        top: the model above the split; None is the teacher itself.
+        head: (V, d) output embedding.
+        labels: (n, L) int64 tokens that follow.
+
+    Returns:
+        "ce", "kl" (nats per token, means over a block's L positions) and "agreement" (share of positions
+        where the model's most probable token is the teacher's), each (n,) float64.
+    """
+    head = head.float()
+    rows = []
+    for blocks in tqdm(torch.arange(len(labels)).split(batch_size), desc="held-out", unit="batch", mininterval=1):
+        teacher = take_blocks(states.hidden_states, blocks)
+        student = teacher if top is None else run_part(top, states=take_blocks(states.split_states, blocks))
+        flat = (student.flatten(0, 1).float(), teacher.flatten(0, 1).float(), labels[blocks].flatten())
+        terms = torch.cat([_token_scores(*chunk, head) for chunk in zip(*(t.split(_CHUNK) for t in flat))])
+        rows.append(terms.view(len(blocks), -1, 3).mean(dim=1))
+    scores = torch.cat(rows)
+    return {"ce": scores[:, 0], "kl": scores[:, 1], "agreement": scores[:, 2]}
+
+
+def _token_scores(student: Tensor, teacher: Tensor, labels: Tensor, head: Tensor) -> Tensor:
+    log_q, log_p = ((states @ head.T).log_softmax(dim=1) for states in (student, teacher))
+    ce = F.nll_loss(log_q, labels, reduction="none")
+    kl = (log_p.exp() * (log_p - log_q)).sum(dim=1)
+    agreement = log_q.argmax(dim=1) == log_p.argmax(dim=1)
+    return torch.stack([ce.double(), kl.double(), agreement.double()], dim=1)
+
+
+@torch.inference_mode()
+def choice_scores(
+    contexts: Sequence[str],
+    choices: Sequence[Sequence[str]],
+    tokenizer: PreTrainedTokenizerBase,
+    lower: PreTrainedModel,
+    tops: Mapping[str, PreTrainedModel],
+    head: Tensor,
+    batch_size: int = 32,
+) -> dict[str, Tensor]:
+    """Log-likelihood of every choice's text given its context, for several models with one trunk.
+
+    Args:
+        choices: the same number for every context, each to be appended as it is.
+        tops: model name -> its layers above the split.
+
+    Returns:
+        model name -> (items, choices) float64, in nats, summed over the choice's tokens.
+    """
+    prompts = tokenizer(list(contexts)).input_ids
+    endings = [tokenizer(list(texts), add_special_tokens=False).input_ids for texts in choices]
+    sequences = [(prompt, end) for prompt, ends in zip(prompts, endings) for end in ends]
+    order = sorted(range(len(sequences)), key=lambda i: sum(map(len, sequences[i])))  # little padding in a batch
+    scores = {name: torch.zeros(len(sequences), dtype=torch.float64) for name in tops}
+    head = head.float()
+    batches = [order[i : i + batch_size] for i in range(0, len(order), batch_size)]
+    for batch in tqdm(batches, desc="choices", unit="batch", mininterval=1):
+        ids = [torch.tensor(sequences[i][0] + sequences[i][1]) for i in batch]
+        # Padding stands on the right, where a causal model's earlier positions cannot see it.
+        shared = run_part(lower, ids=torch.nn.utils.rnn.pad_sequence(ids, batch_first=True))
+        which = [(row, position) for row, i in enumerate(batch) for position in _ending(*sequences[i])]
+        rows, positions = torch.tensor(which).T
+        labels = torch.cat([torch.tensor(sequences[i][1]) for i in batch])
+        for name, top in tops.items():
+            states = run_part(top, states=shared)[rows, positions].float()
+            log_p = torch.cat([(chunk @ head.T).log_softmax(dim=1) for chunk in states.split(_CHUNK)])
+            scores[name].index_add_(0, torch.tensor(batch)[rows], log_p[torch.arange(len(labels)), labels].double())
+    return {name: values.view(len(contexts), -1) for name, values in scores.items()}
+
+
+def _ending(prompt: list[int], end: list[int]) -> range:
+    """Positions whose next token belongs to the ending."""
+    return range(len(prompt) - 1, len(prompt) + len(end) - 1)

@@ -1,0 +1,174 @@
+"""Looking at what was made: the tables that notebooks show to a reader."""
+
+from pathlib import Path
+
+import pandas as pd
+import torch
+from torch import Tensor
+from transformers import PreTrainedTokenizerBase
+
+from dskd import artifacts, decoder, lexicon
+from dskd.artifacts import UserError, require
+from dskd.corpus import load_corpus
+from dskd.params import Params
+from dskd.senses import SenseDictionary, load_senses
+from dskd.states import States, take_positions
+from dskd.targets import SenseTargets, span_table
+from dskd.tasks.lexical import baseline_accuracy as baseline
+from dskd.tasks.lexical import build_items, read_vocabulary
+
+
+def word_token(tokenizer: PreTrainedTokenizerBase, word: str) -> int:
+    """The token of a word written with a leading space; UserError if there are several."""
+    ids = tokenizer.encode(" " + word, add_special_tokens=False)
+    if len(ids) != 1:
+        raise UserError(f"{word!r} is {len(ids)} tokens of this tokenizer; choose a word that is one")
+    return ids[0]
+
+
+def show_senses(word: str, contexts: int = 2, before: int = 12) -> pd.DataFrame:
+    """The senses of a word, most frequent first, each with its nearest contexts up to the predicted token."""
+    tokenizer = decoder.load_tokenizer(artifacts.TEACHER)
+    senses, blocks = load_senses(artifacts.SENSES), load_corpus(Path(artifacts.CORPUS))[0]["train"]
+    length = blocks.shape[1] - 1
+    rows = senses.rows(word_token(tokenizer, word))
+    table = []
+    for row in sorted(rows, key=lambda row: (-int(senses.counts[row]), row)):
+        texts = []
+        for position in senses.contexts[row][:contexts].tolist():
+            if position >= 0:
+                block, offset = divmod(position, length)
+                ids = blocks[block, max(0, offset + 1 - before) : offset + 1]
+                texts.append("… " + " ".join(tokenizer.decode(ids).split()) + f" [{word}]")
+        table.append({"states": int(senses.counts[row]), "nearest contexts": "  |  ".join(texts)})
+    return pd.DataFrame(table)
+
+
+def target_distances(targets: SenseTargets, states: States, sample: int = 2000) -> pd.DataFrame:
+    """Mean squared distance a dimension from the teacher's state to the senses that pull and push it, and to
+    the mean of those that pull, over the first `sample` positions that have both."""
+    pull, push = targets.pull.flatten(0, 1), targets.push.flatten(0, 1)
+    positions = ((pull >= 0).all(dim=1) & (push >= 0).all(dim=1)).nonzero().squeeze(1)[:sample]
+    hidden = take_positions(states.hidden_states, positions).float()[:, None]
+    pulling, pushing = (targets.vectors[rows[positions].long()].float() for rows in (pull, push))
+    distance = {
+        "a pulling sense": pulling,
+        "the mean of the pulling senses": pulling.mean(dim=1, keepdim=True),
+        "a pushing sense": pushing,
+    }
+    values = {name: (hidden - senses).square().mean(dim=2).flatten() for name, senses in distance.items()}
+    return pd.DataFrame(
+        [
+            {"distance to": name, **{f"{q:.0%}": float(v.quantile(q)) for q in (0.1, 0.5, 0.9)}}
+            for name, v in values.items()
+        ]
+    ).set_index("distance to")
+
+
+def show_targets(params: Params, targets: SenseTargets, rows: int = 8, before: int = 10) -> pd.DataFrame:
+    """Some positions with both kinds of targets: the context, what follows, whose senses pull and push."""
+    tokenizer = decoder.load_tokenizer(artifacts.TEACHER)
+    blocks = load_corpus(Path(artifacts.CORPUS))[0]["train"]
+    owner = _owners(load_senses(artifacts.SENSES), tokenizer)
+    both = ((targets.pull >= 0).any(dim=2) & (targets.push >= 0).any(dim=2)).nonzero()
+    table = []
+    for block, offset in both[:: max(1, len(both) // rows)][:rows].tolist():
+
+        def words(column: Tensor, block: int = block, offset: int = offset) -> str:
+            names = [owner(row) for row in column[block, offset].tolist() if row >= 0]
+            return ", ".join(dict.fromkeys(names))
+
+        context = tokenizer.decode(blocks[block, max(0, offset + 1 - before) : offset + 1])
+        table.append(
+            {
+                "context": "… " + " ".join(context.split()),
+                "follows": tokenizer.decode(blocks[block, offset + 1]).strip(),
+                "pull": words(targets.pull),
+                "push": words(targets.push),
+            }
+        )
+    return pd.DataFrame(table)
+
+
+def _owners(senses: SenseDictionary, tokenizer: PreTrainedTokenizerBase):
+    """A function from a row of the targets' vectors to the word or span that it is a sense of."""
+    table = lexicon.load_lexicon(Path(artifacts.LEXICON))
+    spans = sorted({tuple(tail) for tail in table["tail_tokens"]})
+    _, rows = span_table(senses, spans)
+    of_span = {row: span for span, numbers in rows.items() if len(span) > 1 for row in numbers}
+
+    def name(row: int) -> str:
+        if row in of_span:
+            return tokenizer.decode(list(of_span[row])).strip()
+        return tokenizer.decode(int(senses.tokens[torch.searchsorted(senses.offsets, row, right=True) - 1])).strip()
+
+    return name
+
+
+def continuation(params: Params, student: str, prompt: str, tokens: int = 24) -> str:
+    """What a student writes after `prompt`, greedily."""
+    folder = require(Path(artifacts.STUDENTS) / student, f"distill@{student}")
+    model, tokenizer = decoder.load_decoder(folder, params.runtime.dtype)
+    ids = tokenizer(prompt, return_tensors="pt")
+    out = model.generate(**ids, max_new_tokens=tokens, do_sample=False, pad_token_id=tokenizer.pad_token_id)
+    return tokenizer.decode(out[0])
+
+
+def lexical_items(params: Params):
+    """The items of the lexical tasks and the vocabulary that they were drawn from."""
+    reader = lexicon.open_wordnet(require(f"{artifacts.SOURCES}/nltk_data", "sources"))
+    items = build_items(params.lexicon, params.evaluate.seed, params.evaluate.items, reader)
+    return items, read_vocabulary(reader)
+
+
+def baselines(params: Params) -> pd.DataFrame:
+    """Accuracy of guessing by frequency or length, for each lexical task."""
+    items, vocabulary = lexical_items(params)
+    tasks = dict.fromkeys(item.task for item in items)
+    return pd.DataFrame(
+        {task: baseline([i for i in items if i.task == task], vocabulary.frequency) for task in tasks}
+    ).T
+
+
+def show_items(params: Params, models: list[str], per_task: int = 4) -> pd.DataFrame:
+    """The first items of each task with what the models chose; a star marks a right choice."""
+    items, _ = lexical_items(params)
+    rows = pd.DataFrame(artifacts.read_jsonl(Path(artifacts.SCORES) / "lexical.jsonl"))
+    chosen = rows.set_index(["model", "id"])["chosen"]
+    table = []
+    for task in dict.fromkeys(item.task for item in items):
+        for item in [i for i in items if i.task == task][:per_task]:
+            row = {"item": item.context, "answer": item.choices[item.answer].strip()}
+            for model in models:
+                choice = int(chosen[model, item.id])
+                row[model] = item.choices[choice].strip() + (" *" if choice == item.answer else "")
+            table.append(row)
+    return pd.DataFrame(table)
+
+
+def sense_groups(params: Params, words: int = 5) -> dict[str, list[tuple[str, Tensor]]]:
+    """The senses of `report.word` and of its most supported synonyms and antonyms that are one token each."""
+    tokenizer, senses = decoder.load_tokenizer(artifacts.TEACHER), load_senses(artifacts.SENSES)
+    table = lexicon.load_lexicon(require(artifacts.LEXICON, "lexicon"))
+    token = word_token(tokenizer, params.report.word)
+
+    def of(spans: list[tuple[int, ...]]) -> list[tuple[str, Tensor]]:
+        single = [span[0] for span in spans if len(span) == 1 and len(senses.rows(span[0]))]
+        return [(tokenizer.decode(t).strip(), _vectors(senses, t)) for t in single[:words]]
+
+    groups = {
+        params.report.word: of([(token,)]),
+        "synonyms": of(lexicon.synonyms(table).get(token, [])),
+        "antonyms": of(lexicon.antonyms(table).get(token, [])),
+    }
+    missing = [name for name, members in groups.items() if not members]
+    if missing:
+        raise UserError(
+            f"report.word = {params.report.word!r} has no senses of {', '.join(missing)}: choose another word"
+        )
+    return groups
+
+
+def _vectors(senses: SenseDictionary, token: int) -> Tensor:
+    rows = senses.rows(token)
+    return senses.centroids[rows.start : rows.stop]

@@ -1,0 +1,139 @@
+"""The pictures of notebooks and report. Each function takes data and returns a matplotlib figure."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from dskd import artifacts
+from dskd.senses import SenseDictionary
+
+# Okabe and Ito's colours, which people with colour-blindness tell apart; markers differ as well.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+MARKERS = ("o", "^", "s", "D", "v", "P", "X")
+STYLE = {
+    "figure.dpi": 110,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.alpha": 0.25,
+    "axes.axisbelow": True,
+    "font.size": 10,
+    "legend.frameon": False,
+}
+_UNITS = {
+    "ce": "CE (nats/token)",
+    "kl": "KL at T (nats/token)",
+    "hidden": "state error (mean square)",
+    "sense": "sense loss",
+}
+
+
+def read_curves(name: str) -> pd.DataFrame:
+    """A student's loss terms by step, from the tables that DVCLive left: columns step and one a term."""
+    folder = Path(artifacts.CURVES) / name / "plots" / "metrics"
+    tables = [pd.read_csv(path, sep="\t").set_index("step") for path in sorted(folder.glob("*.tsv"))]
+    return pd.concat(tables, axis=1).reset_index()
+
+
+def curves(students: Sequence[str]) -> Figure:
+    """Loss terms while training, one panel a term, one line a student."""
+    tables = {name: read_curves(name) for name in students}
+    terms = [term for term in _UNITS if any(term in table for table in tables.values())]
+    with plt.rc_context(STYLE):
+        figure, axes = plt.subplots(1, len(terms), figsize=(3.6 * len(terms), 3.1), squeeze=False, layout="constrained")
+        for axis, term in zip(axes[0], terms):
+            for i, (name, table) in enumerate(tables.items()):
+                if term in table:
+                    axis.plot(table["step"], table[term], color=COLOURS[i % len(COLOURS)], label=name, linewidth=1.4)
+            axis.set(xlabel="step", ylabel=_UNITS[term])
+        axes[0][0].legend()
+    plt.close(figure)
+    return figure
+
+
+def intervals(metrics: dict, keys: Sequence[str], titles: Mapping[str, str], chance: float | None = None) -> Figure:
+    """Means with 95 % intervals, one panel a metric, one line a model."""
+    models = list(metrics["models"])
+    with plt.rc_context(STYLE):
+        figure, axes = plt.subplots(
+            1, len(keys), figsize=(3.2 * len(keys), 0.5 + 0.42 * len(models)), sharey=True, layout="constrained"
+        )
+        for axis, key in zip(np.atleast_1d(axes), keys):
+            for row, name in enumerate(models):
+                value = metrics["models"][name][key]
+                colour = COLOURS[row % len(COLOURS)]
+                axis.plot([value["low"], value["high"]], [row, row], color=colour, linewidth=2)
+                axis.plot(value["mean"], row, MARKERS[row % len(MARKERS)], color=colour)
+            if chance is not None:
+                axis.axvline(chance, color="grey", linestyle=":", linewidth=1)
+            axis.set(title=titles[key], yticks=range(len(models)), yticklabels=models)
+        np.atleast_1d(axes)[0].invert_yaxis()
+    plt.close(figure)
+    return figure
+
+
+def sense_map(groups: Mapping[str, Sequence[tuple[str, Tensor]]], title: str) -> Figure:
+    """Senses in the plane of their two largest principal components.
+
+    Args:
+        groups: group name ("synonyms", …) -> words, each with its senses (n, d).
+    """
+    labels = [(group, word, row) for group, words in groups.items() for word, senses in words for row in senses]
+    points = np.stack([row.float().numpy() for *_, row in labels]).astype(np.float64)
+    centred = points - points.mean(axis=0)
+    _, _, axes_of = np.linalg.svd(centred, full_matrices=False)
+    axes_of = axes_of[:2]
+    axes_of = axes_of * np.sign(axes_of[np.arange(2), np.abs(axes_of).argmax(axis=1)])[:, None]  # SVD leaves signs open
+    plane = centred @ axes_of.T
+    share = (plane**2).sum(axis=0) / (centred**2).sum()
+    with plt.rc_context(STYLE):
+        figure, axis = plt.subplots(figsize=(7.5, 5.6), layout="constrained")
+        for i, group in enumerate(groups):
+            rows = [j for j, label in enumerate(labels) if label[0] == group]
+            axis.scatter(
+                *plane[rows].T, s=26, color=COLOURS[i], marker=MARKERS[i], alpha=0.75, label=group, linewidths=0
+            )
+        for word in dict.fromkeys(label[1] for label in labels):
+            rows = [j for j, label in enumerate(labels) if label[1] == word]
+            colour = COLOURS[list(groups).index(labels[rows[0]][0])]
+            axis.annotate(word, plane[rows].mean(axis=0), color=colour, fontsize=11, weight="bold", ha="center")
+        axis.set(
+            title=title,
+            xlabel=f"first principal component ({share[0]:.0%} of variance)",
+            ylabel=f"second ({share[1]:.0%})",
+        )
+        axis.legend(loc="best")
+    plt.close(figure)
+    return figure
+
+
+def sense_counts(senses: SenseDictionary) -> Figure:
+    """How many senses tokens have, and how often tokens occur."""
+    number = np.diff(senses.offsets.numpy())
+    with plt.rc_context(STYLE):
+        figure, (left, right) = plt.subplots(1, 2, figsize=(7.5, 3), layout="constrained")
+        values, counts = np.unique(number, return_counts=True)
+        left.bar(values, counts, color=COLOURS[0])
+        left.set(xlabel="senses of a token", ylabel="tokens")
+        right.loglog(np.arange(1, len(number) + 1), np.sort(senses.occurrences.numpy())[::-1], color=COLOURS[1])
+        right.set(xlabel="rank of the token", ylabel="states (occurrences)")
+    plt.close(figure)
+    return figure
+
+
+def degrees(synonyms: Mapping[int, Sequence], antonyms: Mapping[int, Sequence]) -> Figure:
+    """How many related words the heads of the lexicon have."""
+    with plt.rc_context(STYLE):
+        figure, axis = plt.subplots(figsize=(7.5, 3), layout="constrained")
+        for i, (name, table) in enumerate((("synonyms", synonyms), ("antonyms", antonyms))):
+            values, counts = np.unique([len(tails) for tails in table.values()], return_counts=True)
+            axis.plot(values, counts, MARKERS[i], markersize=4, color=COLOURS[i], label=name)
+        axis.set(xscale="log", yscale="log", xlabel="related words of a head", ylabel="heads")
+        axis.legend()
+    plt.close(figure)
+    return figure

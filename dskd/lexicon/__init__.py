@@ -1,0 +1,23 @@
+"""Which words mean the same, and which the opposite: sources, merging, tokens (METHOD.md section 2)."""
+
+from dskd.lexicon.relations import ANTONYM, SYNONYM, Relation, heldout_words, is_heldout
+from dskd.lexicon.table import antonyms, build_lexicon, build_table, load_lexicon, save_lexicon, synonyms
+from dskd.lexicon.wordnet import Gloss, glosses, open_wordnet, prepare
+
+__all__ = [
+    "ANTONYM",
+    "SYNONYM",
+    "Gloss",
+    "Relation",
+    "antonyms",
+    "build_lexicon",
+    "build_table",
+    "glosses",
+    "heldout_words",
+    "is_heldout",
+    "load_lexicon",
+    "open_wordnet",
+    "prepare",
+    "save_lexicon",
+    "synonyms",
+]

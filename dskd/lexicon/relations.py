@@ -1,0 +1,73 @@
+"""Pairs of words: what a source yields, how sources merge, and which words are held out.
+
+A source is a function that yields `Relation`; nothing here knows where they come from, nor of tokens.
+"""
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import numpy as np
+
+from dskd.determinism import text_key, uniform
+
+SYNONYM, ANTONYM = 1, -1
+
+_HELDOUT = text_key("lexicon.heldout")  # keeps these draws apart from others that use the same seed
+
+
+class Relation(NamedTuple):
+    head: str  # lower case, words separated by spaces
+    tail: str
+    relation: int  # SYNONYM or ANTONYM
+    source: str
+    sense: str  # the source's name for the sense that holds the relation
+    flipped: bool = False  # the sign comes from undoing a negation (METHOD.md section 2.2)
+
+
+class Pair(NamedTuple):
+    """A merged pair: all that one source says of (head, tail, relation)."""
+
+    head: str
+    tail: str
+    relation: int
+    source: str
+    senses: tuple[str, ...]  # sorted, without duplicates
+    flipped: bool  # true where every statement of it was flipped
+
+
+def merge(relations: Iterable[Relation]) -> list[Pair]:
+    """Both directions of every relation, one pair a (head, tail, relation, source), sorted by these.
+
+    A word is never related to itself. The result does not depend on the order of `relations`.
+    """
+    senses: dict[tuple[str, str, int, str], set[str]] = {}
+    plain = set()
+    for relation in relations:
+        if relation.head == relation.tail:
+            continue
+        for head, tail in ((relation.head, relation.tail), (relation.tail, relation.head)):
+            key = (head, tail, relation.relation, relation.source)
+            senses.setdefault(key, set()).add(relation.sense)
+            if not relation.flipped:
+                plain.add(key)
+    return [Pair(*key, tuple(sorted(senses[key])), key not in plain) for key in sorted(senses)]
+
+
+def heldout_words(words: Iterable[str], seed: int, share: float) -> set[str]:
+    """Those of `words` that are held out: about `share` of them, each by a hash of (seed, word) alone."""
+    words = sorted(set(words))
+    keys = np.array([text_key(word) for word in words], dtype=np.uint64)
+    return {word for word, held in zip(words, uniform(_HELDOUT, seed, keys) < share) if held}
+
+
+def is_heldout(word: str, seed: int, share: float) -> bool:
+    """Whether a word (lower case, with spaces) is held out; see `heldout_words` for many at once."""
+    return bool(uniform(_HELDOUT, seed, text_key(word)) < share)
+
+
+def conflicts(pairs: Iterable[tuple[str, str, int]]) -> int:
+    """How many word pairs, in either direction, are both synonym and antonym, of rows (head, tail, relation)."""
+    signs: dict[tuple[str, str], set[int]] = {}
+    for head, tail, relation in pairs:
+        signs.setdefault((min(head, tail), max(head, tail)), set()).add(relation)
+    return sum(len(found) > 1 for found in signs.values())

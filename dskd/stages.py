@@ -1,0 +1,226 @@
+"""The pipeline: one function a stage, which reads the artifacts before it and writes its own.
+
+`dvc.yaml` runs each through its notebook; `python -m dskd STAGE` runs it without one. What a function
+returns is what its notebook shows.
+"""
+
+import os
+import shutil
+from pathlib import Path
+
+import pandas as pd
+from torch import Tensor
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from dskd import artifacts, card, decoder, determinism, report
+from dskd.artifacts import UserError, require
+from dskd.corpus import build_corpus, load_corpus, save_corpus
+from dskd.distill import train
+from dskd.evaluate import choice_scores, heldout_scores
+from dskd.harvest import harvest as harvest_states
+from dskd.lexicon import table as lexicon_table
+from dskd.lexicon import wordnet
+from dskd.params import Params, load_params
+from dskd.senses import SenseDictionary, build_senses, load_senses, save_senses
+from dskd.sources import fetch
+from dskd.states import States, open_states
+from dskd.targets import SenseTargets, build_targets, load_targets, save_targets
+from dskd.tasks.lexical import build_items
+
+
+def begin() -> Params:
+    """Go to the project's root, read the parameters and pin what has to be pinned. First cell of a notebook."""
+    os.chdir(artifacts.project_root())
+    params = load_params()
+    determinism.pin(params.runtime.threads)
+    return params
+
+
+def sources(params: Params) -> pd.DataFrame:
+    """Fetch and verify what the run is made of; turn it into a Hugging Face folder and a readable WordNet.
+
+    Returns one row a source: name, source, sha256, megabytes.
+    """
+    with artifacts.output(artifacts.SOURCES) as partial:
+        partial.mkdir()
+        fetched = {name: partial / ".fetched" / name for name in ("teacher", "wordnet", "wikipedia")}
+        for name, path in fetched.items():
+            fetch(getattr(params.sources, name), path)
+        rows = [
+            {"name": name, **getattr(params.sources, name).model_dump(), "megabytes": _size(path) / 1e6}
+            for name, path in fetched.items()
+        ]
+        if fetched["teacher"].is_dir():
+            decoder.load_decoder(fetched["teacher"], params.runtime.dtype)  # it must load before it is kept
+            with artifacts.output(artifacts.TEACHER) as teacher:
+                shutil.copytree(fetched["teacher"], teacher)
+        else:
+            decoder.import_gguf(fetched["teacher"], Path(artifacts.TEACHER))
+        wordnet.prepare(fetched["wordnet"], partial / "nltk_data")
+        shutil.move(fetched["wikipedia"], partial / "wikipedia.xml.bz2")
+        artifacts.remove(partial / ".fetched")
+    return pd.DataFrame(rows)
+
+
+def lexicon(params: Params) -> tuple[pd.DataFrame, dict]:
+    """The table of related words and its counts."""
+    table, summary = lexicon_table.build_lexicon(params.lexicon, _wordnet(), teacher_tokenizer())
+    lexicon_table.save_lexicon(Path(artifacts.LEXICON), table)
+    return table, summary
+
+
+def make_corpus(params: Params) -> tuple[dict[str, Tensor], dict]:
+    """Blocks of token ids, split by document, and what they are made of."""
+    tensors, summary = build_corpus(
+        params.corpus,
+        params.lexicon,
+        require(f"{artifacts.SOURCES}/wikipedia.xml.bz2", "sources"),
+        _wordnet(),
+        teacher_tokenizer(),
+    )
+    save_corpus(Path(artifacts.CORPUS), tensors, summary)
+    return tensors, summary
+
+
+def harvest(params: Params) -> States:
+    """The teacher's states for all blocks; returns those of the training split."""
+    teacher, _ = load_teacher(params)
+    blocks, _ = load_corpus(Path(artifacts.CORPUS))
+    made_from = artifacts.fingerprint(
+        params.runtime,
+        decoder.split_depth(params.student),
+        params.harvest,
+        require(artifacts.TEACHER, "sources"),
+        require(artifacts.CORPUS, "corpus"),
+    )
+    splits = {split: blocks[split] for split in ("train", "heldout")}
+    harvest_states(teacher, splits, params.student, params.harvest, Path(artifacts.STATES), made_from)
+    return training_states()
+
+
+def senses(params: Params) -> SenseDictionary:
+    """The sense dictionary of the training text."""
+    dictionary = build_senses(training_states(), labels("train"), params.senses)
+    save_senses(Path(artifacts.SENSES), dictionary)
+    return dictionary
+
+
+def targets(params: Params) -> SenseTargets:
+    """The senses that pull and push each training position."""
+    table = lexicon_table.load_lexicon(require(artifacts.LEXICON, "lexicon"))
+    chosen = build_targets(
+        training_states(),
+        labels("train"),
+        load_senses(artifacts.SENSES),
+        lexicon_table.synonyms(table),
+        lexicon_table.antonyms(table),
+        params.targets,
+    )
+    save_targets(artifacts.TARGETS, chosen)
+    return chosen
+
+
+def distill(params: Params, objective: str, seed: int) -> dict:
+    """Train one student, score it on the held-out text, and write it as a Hugging Face folder.
+
+    Returns its held-out scores: means of "ce", "kl", "agreement".
+    """
+    if objective not in params.objectives:
+        raise UserError(f"no objective {objective!r}; params.yaml has: {', '.join(params.objectives)}")
+    name, weights = f"{objective}-{seed}", params.objectives[objective]
+    teacher, tokenizer = load_teacher(params)
+    states = training_states()
+    sense_targets = load_targets(artifacts.TARGETS) if weights.sense else None
+    inputs = {"teacher": Path(artifacts.TEACHER), "corpus": Path(artifacts.CORPUS), "states": Path(artifacts.STATES)}
+    if sense_targets is not None:
+        inputs |= {"lexicon": Path(artifacts.LEXICON), "senses": Path(artifacts.SENSES)}
+        inputs |= {"targets": Path(artifacts.TARGETS)}
+    hashes = {key: artifacts.sha256_tree(path) for key, path in inputs.items()}
+    made_from = artifacts.fingerprint(params.runtime, params.student, weights, params.distill, seed, hashes)
+    head = teacher.get_output_embeddings().weight
+    top = decoder.student_top(teacher, params.student)
+    with artifacts.output(Path(artifacts.STUDENTS) / name, made_from) as partial:
+        work, curves = partial / ".work", Path(artifacts.CURVES) / name
+        train(top, head, states, labels("train"), sense_targets, weights, params.distill, seed, work, curves)
+        top.layers.to(teacher.dtype)
+        scores = heldout_scores(
+            top, head, open_states(artifacts.STATES, "heldout"), labels("heldout"), params.harvest.batch_size
+        )
+        means = {key: float(values.mean()) for key, values in scores.items()}
+        text = card.model_card(name, objective, seed, teacher.config.num_hidden_layers, params, means, hashes)
+        decoder.export_student(teacher, top, params.student, tokenizer, partial, text)
+        artifacts.write_json(partial / "heldout.json", {key: values.tolist() for key, values in scores.items()})
+        artifacts.remove(work)
+    return means
+
+
+def evaluate(params: Params) -> dict:
+    """Score the teacher, the untrained cut and every student; keep each block's and item's score.
+
+    Returns the metrics, as `report.summarise` makes them.
+    """
+    teacher, tokenizer = load_teacher(params)
+    head = teacher.get_output_embeddings().weight
+    tops = {"teacher": decoder.teacher_top(teacher, params.student)}
+    cut = decoder.student_top(teacher, params.student)
+    cut.layers.to(teacher.dtype)
+    tops["cut"] = cut
+    heldout = {}
+    for name, top in (("teacher", None), ("cut", cut)):
+        scores = heldout_scores(
+            top, head, open_states(artifacts.STATES, "heldout"), labels("heldout"), params.harvest.batch_size
+        )
+        heldout[name] = {key: values.tolist() for key, values in scores.items()}
+    for name in student_names(params):
+        folder = require(Path(artifacts.STUDENTS) / name, f"distill@{name}")
+        tops[name] = decoder.load_student_top(folder, teacher, params.student)
+        heldout[name] = artifacts.read_json(folder / "heldout.json")
+    items = build_items(params.lexicon, params.evaluate.seed, params.evaluate.items, _wordnet())
+    lower = decoder.trunk(teacher, params.student)
+    choices = choice_scores([i.context for i in items], [i.choices for i in items], tokenizer, lower, tops, head)
+    blocks, _ = load_corpus(Path(artifacts.CORPUS))
+    with artifacts.output(artifacts.SCORES) as partial:
+        partial.mkdir()
+        artifacts.write_jsonl(partial / "heldout.jsonl", report.heldout_rows(heldout, blocks["heldout_source"]))
+        artifacts.write_jsonl(partial / "lexical.jsonl", report.choice_rows(choices, items))
+    return report.summarise(params, student_names(params))
+
+
+def make_report(params: Params) -> dict:
+    """Write `reports/metrics.json` from the scores; the notebook of this stage becomes `reports/index.html`."""
+    metrics = report.summarise(params, student_names(params))
+    artifacts.write_json(artifacts.METRICS, metrics)
+    return metrics
+
+
+def student_names(params: Params) -> list[str]:
+    """The students of the run, in the order of the parameters: "kd-0", …"""
+    return [f"{objective}-{seed}" for objective in params.distill.objectives for seed in params.distill.seeds]
+
+
+def training_states() -> States:
+    return open_states(artifacts.STATES, "train")
+
+
+def labels(split: str) -> Tensor:
+    """(n, L) int64: the token that follows each position of the blocks."""
+    blocks, _ = load_corpus(Path(artifacts.CORPUS))
+    return blocks[split][:, 1:].long()
+
+
+def load_teacher(params: Params) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """The teacher as the run uses it, frozen, and its tokenizer."""
+    return decoder.load_decoder(require(artifacts.TEACHER, "sources"), params.runtime.dtype)
+
+
+def teacher_tokenizer() -> PreTrainedTokenizerBase:
+    return decoder.load_tokenizer(require(artifacts.TEACHER, "sources"))
+
+
+def _wordnet():
+    return wordnet.open_wordnet(require(f"{artifacts.SOURCES}/nltk_data", "sources"))
+
+
+def _size(path: Path) -> int:
+    files = path.rglob("*") if path.is_dir() else [path]
+    return sum(file.stat().st_size for file in files if file.is_file())

@@ -1,0 +1,1 @@
+"""What models are asked: items with a context, choices and an answer."""
