@@ -46,7 +46,7 @@ def build_table(params: Lexicon, relations: Iterable[Relation], tokenizer) -> tu
     pairs = merge(relations)
     words = {pair.head for pair in pairs}  # every word is a head: pairs go both ways
     heldout = heldout_words(words, params.seed, params.heldout_share)
-    kept = [pair for pair in pairs if pair.head not in heldout]
+    kept = [pair for pair in pairs if pair.head not in heldout and pair.tail not in heldout]
     tokens = word_tokens(tokenizer, (pair.head for pair in kept))
 
     headed = [pair for pair in kept if is_head(pair.head, tokens[pair.head], params.min_letters)]

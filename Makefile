@@ -1,0 +1,33 @@
+# make repro   build .venv and run the pipeline with the values of params.yaml
+# make test    build .venv and run every check
+# make lock    write requirements.txt anew from pyproject.toml
+
+PYTHON ?= python3
+READY = .venv/.ready
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+export DVC_NO_ANALYTICS := true
+
+.PHONY: repro test lock
+.DELETE_ON_ERROR:
+
+repro: $(READY)
+	dvc repro
+
+test: $(READY)
+	ruff check .
+	ruff format --check .
+	pytest
+
+$(READY): requirements.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || \
+		{ echo "dskd needs Python 3.11: make $(MAKECMDGOALS) PYTHON=/path/to/python3.11" >&2; exit 1; }
+	$(PYTHON) -m venv .venv
+	python -m pip install --quiet --disable-pip-version-check --requirement requirements.txt
+	python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	touch $@
+
+lock:
+	rm -rf .lock && $(PYTHON) -m venv .lock
+	.lock/bin/python -m pip install --quiet .
+	.lock/bin/python -m pip freeze --exclude dskd | sed 's/+cpu$$//' > requirements.txt
+	rm -rf .lock
