@@ -28,7 +28,7 @@ def output_loss(
     kl_weight: float,
     temperature: float,
     count: int | None = None,
-    chunk: int = 256,
+    chunk: int = 512,
     compiled: bool = False,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Cross-entropy and distillation over the whole vocabulary from last hidden states.
@@ -61,16 +61,17 @@ class _OutputLoss(torch.autograd.Function):
     def forward(ctx, student, teacher, head, labels, weights, count, chunk, terms):
         ce_weight, kl_weight, temperature = weights
         gradient = torch.zeros_like(student)
-        totals = torch.zeros(2, dtype=torch.float64 if student.dtype == torch.float64 else torch.float32)
-        totals = totals.to(student.device)
+        totals = torch.zeros(2, dtype=_wide(student.dtype), device=student.device)
         kept = (labels != IGNORE).nonzero().squeeze(1)
-        pieces = kept.split(chunk) if len(kept) else []
-        for index in pieces:
-            student_logits = student[index] @ head.T
-            teacher_logits = teacher[index] @ head.T if kl_weight else student_logits
-            sums, logit_gradient = terms(student_logits, teacher_logits, labels[index], *weights)
-            totals += sums
-            gradient[index] = (logit_gradient @ head).mul_(1 / count)
+        # Two buffers serve all chunks: fresh ones of this size would cost more in page faults than the arithmetic.
+        buffers = student.new_empty(2, min(chunk, len(kept)), len(head))
+        for index in kept.split(chunk) if len(kept) else []:
+            student_logits, teacher_logits = buffers[:, : len(index)]
+            torch.mm(student[index], head.T, out=student_logits)
+            if kl_weight:
+                torch.mm(teacher[index], head.T, out=teacher_logits)
+            totals += terms(student_logits, teacher_logits, labels[index], *weights)
+            gradient[index] = (student_logits @ head).div_(count)
         ctx.save_for_backward(gradient)
         ce, kl = totals / count
         ctx.mark_non_differentiable(ce, kl)
@@ -82,23 +83,30 @@ class _OutputLoss(torch.autograd.Function):
         return (gradient * upstream.to(gradient.dtype), *[None] * 7)
 
 
+def _wide(dtype: torch.dtype) -> torch.dtype:
+    return torch.float64 if dtype == torch.float64 else torch.float32
+
+
 def _chunk_terms(student_logits, teacher_logits, labels, ce_weight, kl_weight, temperature):
-    """Sums of CE and KL over a chunk, (2,), and the weighted gradient in the student's logits, (c, V)."""
-    wide = torch.float64 if student_logits.dtype == torch.float64 else torch.float32
+    """Sums of CE and KL over a chunk, (2,). `student_logits` (c, V) is overwritten with the gradient in it."""
+    wide = _wide(student_logits.dtype)
     student = student_logits.to(wide)
-    log_p = F.log_softmax(student, dim=1)
-    ce = F.nll_loss(log_p, labels, reduction="sum")
-    gradient = log_p.exp() * ce_weight
-    gradient.scatter_add_(1, labels[:, None], torch.full_like(gradient[:, :1], -ce_weight))
-    kl = ce.new_zeros(())
+    log_p = student - student.logsumexp(dim=1, keepdim=True)
+    target = labels[:, None]
+    ce = -log_p.gather(1, target).sum()
+    is_target = torch.arange(student.shape[1], device=labels.device) == target
+    gradient = ce_weight * (log_p.exp() - is_target.to(wide))
+    kl = torch.zeros_like(ce)
     if kl_weight:
-        log_q = F.log_softmax(student / temperature, dim=1)
-        log_t = F.log_softmax(teacher_logits.to(wide) / temperature, dim=1)
+        softer, softer_teacher = student / temperature, teacher_logits.to(wide) / temperature
+        log_q = softer - softer.logsumexp(dim=1, keepdim=True)
+        log_t = softer_teacher - softer_teacher.logsumexp(dim=1, keepdim=True)
         teacher = log_t.exp()
         kl = (teacher * (log_t - log_q)).sum()
-        # d(T^2 KL)/d(logits) = T (q - t)
-        gradient += kl_weight * temperature * (log_q.exp() - teacher)
-    return torch.stack([ce, kl]), gradient.to(student_logits.dtype)
+        # d(T^2 KL) / d(logits) = T (q - t)
+        gradient = gradient + kl_weight * temperature * (log_q.exp() - teacher)
+    student_logits.copy_(gradient)
+    return torch.stack([ce, kl])
 
 
 @functools.cache

@@ -1,0 +1,243 @@
+import pytest
+import torch
+from accelerate.state import AcceleratorState
+from tiny import LOWER_LAST, VOCABULARY, distill_settings, make_ids, make_states
+
+from dskd import distill, losses
+from dskd.artifacts import sha256_tree
+from dskd.decoder import export_student, load_student_top, run_part, student_top
+from dskd.distill import batches, learning_rate, step_loss, train
+from dskd.evaluate import heldout_scores
+from dskd.losses import hidden_loss, output_loss, sense_loss
+from dskd.params import Objective, Senses, Targets
+from dskd.senses import build_senses
+from dskd.targets import build_targets
+
+BLOCKS, LENGTH = 22, 12  # 6 steps an epoch, the last of 2 blocks
+OBJECTIVES = {
+    "ce": Objective(ce=1.0, kl=0.0, hidden=0.0, sense=0.0, margin=1.0),
+    "kd": Objective(ce=1.0, kl=0.7, hidden=0.0, sense=0.0, margin=1.0),
+    "kd_hidden": Objective(ce=1.0, kl=0.7, hidden=1.0, sense=0.0, margin=1.0),
+    "dskd": Objective(ce=1.0, kl=0.7, hidden=0.0, sense=1.0, margin=1.0),
+}
+
+
+@pytest.fixture(autouse=True)
+def fresh_accelerator():
+    """Accelerate keeps the number format of a process's first run; the tests use two."""
+    AcceleratorState._reset_state(reset_partial_state=True)
+
+
+@pytest.fixture(autouse=True)
+def uncompiled(monkeypatch):
+    """Compiling takes seconds; tests/test_losses.py compares the compiled loss with the plain one."""
+    monkeypatch.setattr(losses, "fused_terms", lambda: losses._chunk_terms)
+
+
+@pytest.fixture(scope="module")
+def data(teacher):
+    """States, labels and targets of a text in which a token's successor is three times itself."""
+    return make_data(teacher)
+
+
+def make_data(teacher):
+    ids = (make_ids(BLOCKS, 0) * 3 ** torch.arange(LENGTH + 1) % VOCABULARY).int()
+    states = make_states(teacher, ids, LOWER_LAST, shard=5)
+    labels = ids[:, 1:].long()
+    senses = build_senses(
+        states, labels, Senses(seed=0, key="observed", k=3, reservoir=20, iterations=10, contexts=1)
+    )
+    related = senses.tokens.tolist()
+    synonyms, antonyms = {t: [(related[0],)] for t in related}, {t: [(related[-1],)] for t in related[:-1]}
+    limits = {"neighbours": 2, "max_synonyms": 5, "max_antonyms": 5, "related_share": 0.5, "related_min": 1}
+    return states, labels, build_targets(states, labels, senses, synonyms, antonyms, Targets(seed=0, **limits))
+
+
+def run(teacher, data, folder, objective="kd", seed=0, **changes):
+    """Train in `folder`; the trained part."""
+    states, labels, targets = data
+    top = student_top(teacher, LOWER_LAST)
+    given = targets if OBJECTIVES[objective].sense else None
+    train(
+        top,
+        teacher.get_output_embeddings().weight,
+        states,
+        labels,
+        given,
+        OBJECTIVES[objective],
+        distill_settings(**changes),
+        seed,
+        folder / "work",
+        folder / "curves",
+    )
+    return top
+
+
+def weights_of(top):
+    return {name: weight.detach().clone() for name, weight in top.named_parameters()}
+
+
+def assert_same(one, other):
+    assert one.keys() == other.keys()
+    assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+def curves(folder):
+    return {p.relative_to(folder).as_posix(): p.read_text() for p in sorted((folder / "curves" / "plots").rglob("*.tsv"))}
+
+
+def whole_loss(teacher, data, top, objective):
+    states, labels, targets = data
+    hidden_states = run_part(top, states=torch.cat(states.split_states))
+    arguments = (states, labels, targets, OBJECTIVES[objective], distill_settings(), torch.arange(BLOCKS))
+    return step_loss(hidden_states, teacher.get_output_embeddings().weight, *arguments)
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_training_lowers_each_objective_and_changes_the_trained_layers_alone(teacher, data, tmp_path, objective):
+    before = {name: weight.clone() for name, weight in teacher.named_parameters()}
+    start = student_top(teacher, LOWER_LAST)
+    first, _ = whole_loss(teacher, data, start, objective)
+    top = run(teacher, data, tmp_path, objective)
+    last, _ = whole_loss(teacher, data, top, objective)
+    assert float(last.detach()) < 0.9 * float(first.detach())
+    assert_same(before, dict(teacher.named_parameters()))
+    old, new = weights_of(start), weights_of(top)
+    changed = {name for name in old if not torch.equal(old[name], new[name])}
+    assert changed == {name for name in old if name.startswith("layers.")}
+
+
+def test_the_loss_of_a_step_is_the_weighted_sum_of_its_terms(teacher, data):
+    states, labels, targets = data
+    blocks, head = torch.tensor([7, 2, 21]), teacher.get_output_embeddings().weight
+    top = student_top(teacher, LOWER_LAST)
+    hidden_states = run_part(top, states=torch.cat(states.split_states)[blocks])
+    objective = Objective(ce=0.5, kl=0.7, hidden=1.3, sense=0.2, margin=2.0)
+    loss, terms = step_loss(hidden_states, head, states, labels, targets, objective, distill_settings(), blocks)
+    student, teacher_states = hidden_states.flatten(0, 1), torch.cat(states.hidden_states)[blocks].flatten(0, 1)
+    weights = {"ce_weight": 0.5, "kl_weight": 0.7, "temperature": 2.0}
+    output, ce, kl = output_loss(student, teacher_states, head, labels[blocks].flatten(), **weights)
+    pull, push = targets.pull[blocks].flatten(0, 1), targets.push[blocks].flatten(0, 1)
+    supervised = pull[:, 0] >= 0
+    assert 0 < supervised.sum() < len(student)
+    sense = sense_loss(student, targets.vectors, pull, push, 2.0, int(supervised.sum()))
+    hidden = hidden_loss(student, teacher_states, len(student))
+    torch.testing.assert_close(loss, output + 1.3 * hidden + 0.2 * sense)
+    torch.testing.assert_close(terms, {"ce": ce, "kl": kl, "hidden": hidden.detach(), "sense": sense.detach()})
+    assert not any(term.requires_grad for term in terms.values())
+
+
+def test_the_curves_hold_the_terms_of_the_objective(teacher, data, tmp_path):
+    run(teacher, data, tmp_path, "dskd")
+    tables = {name.rsplit("/", 1)[-1].removesuffix(".tsv"): text.splitlines() for name, text in curves(tmp_path).items()}
+    assert set(tables) == {"ce", "kl", "sense"}
+    for lines in tables.values():
+        assert [line.split("\t")[0] for line in lines[1:]] == [str(step) for step in range(2, 19, 2)]
+    values = [float(line.split("\t")[1]) for line in tables["ce"][1:]]
+    assert values[-1] < values[0]
+
+
+def test_one_seed_gives_bitwise_the_same_student_and_another_seed_another(teacher, data, tmp_path):
+    one, two, other = (
+        weights_of(run(teacher, data, tmp_path / str(i), "dskd", seed)) for i, seed in enumerate((0, 0, 1))
+    )
+    assert_same(one, two)
+    assert curves(tmp_path / "0") == curves(tmp_path / "1") != curves(tmp_path / "2")
+    assert not torch.equal(one["layers.0.mlp.up_proj.weight"], other["layers.0.mlp.up_proj.weight"])
+
+
+def stop_at(monkeypatch, step):
+    """Let the training step with this number (from 0) fail after its backward pass."""
+    calls = []
+
+    def clip(*arguments):
+        calls.append(None)
+        if len(calls) == step + 1:
+            raise RuntimeError("power")
+        return torch.nn.utils.clip_grad_norm_(*arguments)
+
+    monkeypatch.setattr(distill, "clip_grad_norm_", clip)
+    return calls
+
+
+@pytest.mark.parametrize("log_steps", [2, 3])  # 3: the checkpoint falls between two points of the curves
+@pytest.mark.parametrize("step", [1, 9])  # before the first checkpoint; after the second
+def test_a_stopped_run_goes_on_and_ends_bitwise_as_an_undisturbed_one(
+    teacher, data, tmp_path, monkeypatch, step, log_steps
+):
+    whole = weights_of(run(teacher, data, tmp_path / "whole", "dskd", log_steps=log_steps))
+    stop_at(monkeypatch, step)
+    with pytest.raises(RuntimeError, match="power"):
+        run(teacher, data, tmp_path / "stopped", "dskd", log_steps=log_steps)
+    calls = stop_at(monkeypatch, 99)
+    resumed = weights_of(run(teacher, data, tmp_path / "stopped", "dskd", log_steps=log_steps))
+    assert len(calls) == 18 - step // 4 * 4  # steps before the last checkpoint are not done again
+    assert_same(whole, resumed)
+    assert curves(tmp_path / "whole") == curves(tmp_path / "stopped") != {}
+
+
+def test_a_finished_run_that_is_called_again_trains_no_further(teacher, data, tmp_path, monkeypatch):
+    first = weights_of(run(teacher, data, tmp_path, checkpoint_steps=6))
+    calls = stop_at(monkeypatch, 99)
+    assert_same(first, weights_of(run(teacher, data, tmp_path, checkpoint_steps=6)))
+    assert not calls
+
+
+def test_training_in_bfloat16_lowers_the_loss_and_repeats_bitwise(bf16_teacher, tmp_path):
+    data = make_data(bf16_teacher)
+    one, two = (run(bf16_teacher, data, tmp_path / str(i), "dskd") for i in range(2))
+    assert_same(weights_of(one), weights_of(two))
+    assert {weight.dtype for weight in one.layers.parameters()} == {torch.float32}
+    tables = {name.rsplit("/", 1)[-1]: text.splitlines() for name, text in curves(tmp_path / "0").items()}
+    values = [float(line.split("\t")[1]) for line in tables["ce.tsv"][1:]]
+    assert values[-1] < 0.9 * values[0]
+
+
+@pytest.mark.parametrize("kind", ["teacher", "bf16_teacher"])
+def test_a_trained_student_scores_as_the_folder_it_is_exported_to(kind, tokenizer, tmp_path, request):
+    teacher = request.getfixturevalue(kind)
+    states, labels, _ = data = make_data(teacher)
+    top = run(teacher, data, tmp_path)
+    top.layers.to(teacher.dtype)
+    head = teacher.get_output_embeddings().weight
+    scores = heldout_scores(top, head, states, labels, 4)
+    export_student(teacher, top, LOWER_LAST, tokenizer, tmp_path / "student", "")
+    loaded = heldout_scores(load_student_top(tmp_path / "student", teacher, LOWER_LAST), head, states, labels, 4)
+    for name in scores:
+        assert torch.equal(scores[name], loaded[name]), name
+
+
+def test_the_batches_of_an_epoch_cover_every_block_once_in_an_order_of_its_own():
+    settings = distill_settings()
+    orders = [torch.cat(batches(BLOCKS, epoch, seed, settings)) for epoch in range(2) for seed in range(2)]
+    for order in orders:
+        assert sorted(order.tolist()) == list(range(BLOCKS))
+    assert len({tuple(order.tolist()) for order in orders}) == 4
+    assert [len(batch) for batch in batches(BLOCKS, 0, 0, settings)] == [4] * 5 + [2]
+
+
+def test_a_stopped_folder_of_work_is_all_that_a_resumed_run_reads(teacher, data, tmp_path):
+    run(teacher, data, tmp_path)
+    before = sha256_tree(tmp_path / "work")
+    assert sorted(p.name for p in (tmp_path / "work" / "checkpoint").iterdir()) == [
+        "history.json",
+        "tensors.safetensors",
+    ]
+    run(teacher, data, tmp_path / "again")
+    assert sha256_tree(tmp_path / "again" / "work") == before
+
+
+def test_the_learning_rate_rises_linearly_and_falls_as_half_a_cosine_to_nothing():
+    settings = distill_settings(learning_rate=2.0, warmup_share=0.1)
+    rates = [learning_rate(step, 100, settings) for step in range(100)]
+    assert rates[:10] == pytest.approx([0.2 * (step + 1) for step in range(10)])
+    assert max(rates) == rates[10] == 2.0
+    assert all(later < earlier for earlier, later in zip(rates[10:], rates[11:]))
+    assert rates[55] == pytest.approx(1.0)  # half way down
+    assert 0 < rates[99] < 2.0 * 1e-3
+
+
+@pytest.mark.parametrize("share, steps", [(0.0, 5), (1.0, 5), (0.1, 1), (1.0, 1)])
+def test_the_learning_rate_is_positive_and_bounded_at_the_ends_of_the_warm_up(share, steps):
+    settings = distill_settings(learning_rate=2.0, warmup_share=share)
+    assert all(0 < learning_rate(step, steps, settings) <= 2.0 for step in range(steps))
