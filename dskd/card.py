@@ -70,7 +70,10 @@ def model_card(
         scores: held-out means of "ce", "kl" and "agreement".
         hashes: SHA-256 of each artifact that the student was made from.
     """
-    used = params.model_dump(include={"runtime", "student", "senses", "targets", "distill", "sources"})
+    used = params.model_dump(
+        include={"runtime", "sources", "lexicon", "corpus", "student", "senses", "targets", "distill"},
+        exclude={"distill": {"objectives", "seeds", "checkpoint_steps"}},  # they name the run, not this student
+    )
     used["objective"] = params.objectives[objective].model_dump()
     return _TEMPLATE.format(
         name=name,
