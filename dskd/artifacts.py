@@ -97,7 +97,10 @@ def output(path: str | Path, fingerprint: str | None = None) -> Iterator[Path]:
             free = shutil.disk_usage(path.parent).free / 1e6
             raise UserError(f"disk full while writing {path} ({free:.0f} MB free): make room and run again") from None
         raise
-    remove(path)
+    if not partial.exists():
+        raise FileNotFoundError(f"nothing was written for {path}")
+    if path.is_dir():
+        remove(path)  # a file is replaced in one step, a folder cannot be
     os.replace(partial, path)
     mark.unlink(missing_ok=True)
 
@@ -149,7 +152,7 @@ def write_jsonl(path: str | Path, rows: list[dict]) -> None:
 
 
 def read_jsonl(path: str | Path) -> list[dict]:
-    return [json.loads(line) for line in Path(path).read_text(encoding="utf-8").splitlines()]
+    return [json.loads(line) for line in Path(path).read_text(encoding="utf-8").split("\n") if line]
 
 
 def fingerprint(*parts: object) -> str:

@@ -57,7 +57,7 @@ def train(
     )
     model = accelerator.prepare_model(top)
     order = [batch for epoch in range(settings.epochs) for batch in batches(len(labels), epoch, seed, settings)]
-    done, history = load_checkpoint(work, weights, optimizer)
+    done, history, sums = load_checkpoint(work, weights, optimizer)
     total = len(order) * settings.batch_size * states.length
     with (
         Live(str(curves), save_dvc_exp=False, dvcyaml=None, monitor_system=False) as live,
@@ -67,7 +67,6 @@ def train(
             log(live, point)
         bar.update(done * settings.batch_size * states.length)
         bar.unpause()
-        sums: dict[str, float] = {}
         for step in range(done, len(order)):
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate(step, len(order), settings)
@@ -86,7 +85,9 @@ def train(
                 bar.set_postfix({name: f"{value:.3f}" for name, value in history[-1].items() if name != "step"})
                 sums = {}
             if (step + 1) % settings.checkpoint_steps == 0:
-                save_checkpoint(work, step + 1, weights, optimizer, history)
+                save_checkpoint(work, step + 1, weights, optimizer, history, sums)
+    for name in ("forward", "_original_forward"):
+        top.__dict__.pop(name, None)  # accelerate's wrapper
 
 
 def step_loss(
@@ -154,8 +155,10 @@ def log(live: Live, point: dict) -> None:
             live.log_metric(name, value)
 
 
-def save_checkpoint(work: Path, step: int, weights: dict, optimizer: torch.optim.Optimizer, history: list) -> None:
-    """Weights, moments and curves so far. The order of the data follows from the step: nothing else is random."""
+def save_checkpoint(
+    work: Path, step: int, weights: dict, optimizer: torch.optim.Optimizer, history: list, sums: dict
+) -> None:
+    """Weights, moments, curves and sums of the point to come; the order of the data follows from the step."""
     moments = {
         f"{part}/{name}": optimizer.state[weight][part]
         for name, weight in weights.items()
@@ -165,14 +168,14 @@ def save_checkpoint(work: Path, step: int, weights: dict, optimizer: torch.optim
     with artifacts.output(work / "checkpoint") as partial:
         partial.mkdir()
         save_file(tensors, partial / "tensors.safetensors")
-        artifacts.write_json(partial / "history.json", {"step": step, "history": history})
+        artifacts.write_json(partial / "history.json", {"step": step, "history": history, "sums": sums})
 
 
-def load_checkpoint(work: Path, weights: dict, optimizer: torch.optim.Optimizer) -> tuple[int, list]:
-    """Restore what `save_checkpoint` left: steps done and curves so far, (0, []) where there is nothing."""
+def load_checkpoint(work: Path, weights: dict, optimizer: torch.optim.Optimizer) -> tuple[int, list, dict]:
+    """Restore what `save_checkpoint` left: steps done, curves, sums; (0, [], {}) where there is nothing."""
     folder = work / "checkpoint"
     if not folder.exists():
-        return 0, []
+        return 0, [], {}
     tensors = artifacts.load_tensors(folder / "tensors.safetensors", "distill")
     for name, weight in weights.items():
         weight.data.copy_(tensors[f"weight/{name}"])
@@ -180,4 +183,4 @@ def load_checkpoint(work: Path, weights: dict, optimizer: torch.optim.Optimizer)
             part: tensors[f"{part}/{name}"].clone() for part in ("step", "exp_avg", "exp_avg_sq")
         }
     saved = artifacts.read_json(folder / "history.json")
-    return saved["step"], saved["history"]
+    return saved["step"], saved["history"], saved["sums"]

@@ -4,11 +4,11 @@ from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 from tqdm import tqdm
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from dskd.decoder import run_part
+from dskd.losses import fused
 from dskd.states import States, take_blocks
 
 _CHUNK = 256  # positions whose logits exist at one time: 50 MB each at V = 49 152
@@ -32,23 +32,33 @@ def heldout_scores(
         where the model's most probable token is the teacher's), each (n,) float64.
     """
     head = head.float()
+    buffers = head.new_empty(2, _CHUNK, len(head))
     rows = []
     for blocks in tqdm(torch.arange(len(labels)).split(batch_size), desc="held-out", unit="batch", mininterval=1):
         teacher = take_blocks(states.hidden_states, blocks)
         student = teacher if top is None else run_part(top, states=take_blocks(states.split_states, blocks))
         flat = (student.flatten(0, 1).float(), teacher.flatten(0, 1).float(), labels[blocks].flatten())
-        terms = torch.cat([_token_scores(*chunk, head) for chunk in zip(*(t.split(_CHUNK) for t in flat))])
+        terms = torch.cat([_token_scores(*chunk, head, buffers) for chunk in zip(*(t.split(_CHUNK) for t in flat))])
         rows.append(terms.view(len(blocks), -1, 3).mean(dim=1))
     scores = torch.cat(rows)
     return {"ce": scores[:, 0], "kl": scores[:, 1], "agreement": scores[:, 2]}
 
 
-def _token_scores(student: Tensor, teacher: Tensor, labels: Tensor, head: Tensor) -> Tensor:
-    log_q, log_p = ((states @ head.T).log_softmax(dim=1) for states in (student, teacher))
-    ce = F.nll_loss(log_q, labels, reduction="none")
+def _token_scores(student: Tensor, teacher: Tensor, labels: Tensor, head: Tensor, buffers: Tensor) -> Tensor:
+    """CE, KL and agreement of each position of a chunk, (n, 3) float64; `buffers` (2, >= n, V) hold the logits."""
+    student_logits, teacher_logits = buffers[:, : len(labels)]
+    torch.mm(student, head.T, out=student_logits)
+    torch.mm(teacher, head.T, out=teacher_logits)
+    return fused(_logit_scores)(student_logits, teacher_logits, labels).double()
+
+
+def _logit_scores(student: Tensor, teacher: Tensor, labels: Tensor) -> Tensor:
+    log_q = student - student.logsumexp(dim=1, keepdim=True)
+    log_p = teacher - teacher.logsumexp(dim=1, keepdim=True)
+    ce = -log_q.gather(1, labels[:, None]).squeeze(1)
     kl = (log_p.exp() * (log_p - log_q)).sum(dim=1)
-    agreement = log_q.argmax(dim=1) == log_p.argmax(dim=1)
-    return torch.stack([ce.double(), kl.double(), agreement.double()], dim=1)
+    agreement = student.argmax(dim=1) == teacher.argmax(dim=1)
+    return torch.stack([ce, kl, agreement.to(ce.dtype)], dim=1)
 
 
 @torch.inference_mode()

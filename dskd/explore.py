@@ -13,7 +13,7 @@ from dskd.corpus import load_corpus
 from dskd.params import Params
 from dskd.senses import SenseDictionary, load_senses
 from dskd.states import States, take_positions
-from dskd.targets import SenseTargets, span_table
+from dskd.targets import SenseTargets, span_table, trimmed
 from dskd.tasks.lexical import baseline_accuracy as baseline
 from dskd.tasks.lexical import build_items, read_vocabulary
 
@@ -69,7 +69,7 @@ def show_targets(params: Params, targets: SenseTargets, rows: int = 8, before: i
     """Some positions with both kinds of targets: the context, what follows, whose senses pull and push."""
     tokenizer = decoder.load_tokenizer(artifacts.TEACHER)
     blocks = load_corpus(Path(artifacts.CORPUS))[0]["train"]
-    owner = _owners(load_senses(artifacts.SENSES), tokenizer)
+    owner = _owners(params, load_senses(artifacts.SENSES), tokenizer)
     both = ((targets.pull >= 0).any(dim=2) & (targets.push >= 0).any(dim=2)).nonzero()
     table = []
     for block, offset in both[:: max(1, len(both) // rows)][:rows].tolist():
@@ -90,11 +90,12 @@ def show_targets(params: Params, targets: SenseTargets, rows: int = 8, before: i
     return pd.DataFrame(table)
 
 
-def _owners(senses: SenseDictionary, tokenizer: PreTrainedTokenizerBase):
+def _owners(params: Params, senses: SenseDictionary, tokenizer: PreTrainedTokenizerBase):
     """A function from a row of the targets' vectors to the word or span that it is a sense of."""
     table = lexicon.load_lexicon(Path(artifacts.LEXICON))
-    spans = sorted({tuple(tail) for tail in table["tail_tokens"]})
-    _, rows = span_table(senses, spans)
+    synonyms = trimmed(lexicon.synonyms(table), params.targets.max_synonyms)
+    antonyms = trimmed(lexicon.antonyms(table), params.targets.max_antonyms)
+    _, rows = span_table(senses, synonyms, antonyms)
     of_span = {row: span for span, numbers in rows.items() if len(span) > 1 for row in numbers}
 
     def name(row: int) -> str:

@@ -55,7 +55,7 @@ def plus_plus(x: Tensor, valid: Tensor, sizes: Tensor, keys: Tensor, k: int, see
 
     first = (draw(0)[:, 0] * sizes).long().clamp_max(sizes - 1)
     centres = [x[batch, first]]
-    closest = squared_distances(x, centres[0][:, None])[..., 0] * valid
+    closest = squared_distances(centres[0][:, None], x)[:, 0] * valid
     for step in range(1, k):
         cumulative = closest.cumsum(dim=1)
         thresholds = draw(step) * cumulative[:, -1:]

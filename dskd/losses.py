@@ -13,7 +13,6 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 IGNORE = -100
 
@@ -51,7 +50,7 @@ def output_loss(
     """
     if count is None:
         count = int((labels != IGNORE).sum())
-    terms = fused_terms() if compiled else _chunk_terms
+    terms = fused(_chunk_terms) if compiled else _chunk_terms
     weights = (ce_weight, kl_weight, temperature)
     return _OutputLoss.apply(student, teacher, head, labels, weights, max(count, 1), chunk, terms)
 
@@ -110,12 +109,12 @@ def _chunk_terms(student_logits, teacher_logits, labels, ce_weight, kl_weight, t
 
 
 @functools.cache
-def fused_terms() -> Callable:
-    """`_chunk_terms` compiled; as it is, with a word to the user, where there is no C++ compiler."""
+def fused(function: Callable) -> Callable:
+    """`function` compiled; as it is, with a word to the user, where there is no C++ compiler."""
     if torch.cuda.is_available() or shutil.which("g++") or shutil.which("clang++"):
-        return torch.compile(_chunk_terms, dynamic=True)
-    print("note: no C++ compiler (g++ or clang++) found; the loss runs uncompiled and more slowly", file=sys.stderr)
-    return _chunk_terms
+        return torch.compile(function, dynamic=True)
+    print("note: no C++ compiler (g++ or clang++) found; losses run uncompiled and more slowly", file=sys.stderr)
+    return function
 
 
 def hidden_loss(student: Tensor, teacher: Tensor, count: int) -> Tensor:

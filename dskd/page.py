@@ -22,14 +22,14 @@ h1 { font-size: 1.8rem; margin-top: .4em; } h2 { font-size: 1.35rem; } h3 { font
 a { color: #0b57a4; } a.anchor-link, .prompt, .prompt_container { display: none; }
 img, svg { max-width: 100%; height: auto; }
 pre, code { font: 13.5px/1.45 ui-monospace, "DejaVu Sans Mono", Menlo, Consolas, monospace; }
-pre { margin: 0; overflow-x: auto; white-space: pre; }
+pre { margin: 0; overflow-x: auto; white-space: pre-wrap; }
 p code, li code, td code { background: #f2f3f5; padding: .1em .3em; border-radius: 3px; }
 div.cell { margin: .8rem 0; }
 div.input_area, .text_cell_render pre { background: #f6f7f9; border-left: 3px solid #c9d1db; padding: .6rem .8rem; }
 div.output_area { margin: .5rem 0; padding: 0 .1rem; overflow-x: auto; }
-table { border-collapse: collapse; font-size: .92em; margin: .6rem 0; font-variant-numeric: tabular-nums; }
+table { border-collapse: collapse; font-size: .92em; margin: .6rem 0; }
 .text_cell_render table { display: block; overflow-x: auto; max-width: 100%; }
-th, td { padding: .3rem .7rem; border-bottom: 1px solid #dfe3e8; text-align: right; vertical-align: top; }
+th, td { padding: .3rem .7rem; border-bottom: 1px solid #dfe3e8; text-align: left; vertical-align: top; }
 th { background: #f6f7f9; } th:first-child, td:first-child { text-align: left; }
 blockquote { margin: 1em 0; padding-left: 1em; border-left: 3px solid #dfe3e8; color: #4a4f57; }
 @media print { body { max-width: none; } pre { white-space: pre-wrap; } }

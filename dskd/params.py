@@ -1,6 +1,6 @@
 """The typed parameters of a run. `params.yaml` holds every value; this module says what each may be.
 
-There are no defaults here: what a run used is what the file says. A profile is an overlay that
+Nothing that a run depends on has a default here: what it used is what the file says. A profile is an overlay that
 `python -m dskd profile NAME` writes into `params.yaml`, so that DVC always sees the true values.
 """
 
@@ -19,7 +19,7 @@ Count = Annotated[int, Field(ge=1)]
 
 
 class Group(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
 
 class Runtime(Group):
@@ -194,12 +194,20 @@ def apply_profile(name: str, root: str | Path = ".") -> Path:
     yaml.width = 4096
     yaml.indent(mapping=2, sequence=4, offset=2)
     values = yaml.load(target)
-    _overlay(values, yaml.load(profile) or {})
+    try:
+        changes = yaml.load(profile) or {}
+    except YAMLError as error:
+        raise UserError(f"{profile} cannot be read: {' '.join(str(error).split())}") from None
+    if not isinstance(changes, dict):
+        raise UserError(f"{profile} is no mapping of parameters")
+    _overlay(values, changes)
     partial = target.with_name(".params.yaml.partial")
     yaml.dump(values, partial)
     try:
         load_params(partial)
         partial.replace(target)
+    except UserError as error:
+        raise UserError(str(error).replace(str(partial), str(profile))) from None
     finally:
         partial.unlink(missing_ok=True)
     return target

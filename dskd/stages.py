@@ -33,6 +33,8 @@ def begin() -> Params:
     os.chdir(artifacts.project_root())
     params = load_params()
     determinism.pin(params.runtime.threads)
+    pd.set_option("display.max_colwidth", None)
+    pd.set_option("display.precision", 3)
     return params
 
 
@@ -95,12 +97,12 @@ def harvest(params: Params) -> States:
     )
     splits = {split: blocks[split] for split in ("train", "heldout")}
     harvest_states(teacher, splits, params.student, params.harvest, Path(artifacts.STATES), made_from)
-    return training_states()
+    return cached_states("train")
 
 
 def senses(params: Params) -> SenseDictionary:
     """The sense dictionary of the training text."""
-    dictionary = build_senses(training_states(), labels("train"), params.senses)
+    dictionary = build_senses(cached_states("train"), labels("train"), params.senses)
     save_senses(Path(artifacts.SENSES), dictionary)
     return dictionary
 
@@ -109,7 +111,7 @@ def targets(params: Params) -> SenseTargets:
     """The senses that pull and push each training position."""
     table = lexicon_table.load_lexicon(require(artifacts.LEXICON, "lexicon"))
     chosen = build_targets(
-        training_states(),
+        cached_states("train"),
         labels("train"),
         load_senses(artifacts.SENSES),
         lexicon_table.synonyms(table),
@@ -129,7 +131,7 @@ def distill(params: Params, objective: str, seed: int) -> dict:
         raise UserError(f"no objective {objective!r}; params.yaml has: {', '.join(params.objectives)}")
     name, weights = f"{objective}-{seed}", params.objectives[objective]
     teacher, tokenizer = load_teacher(params)
-    states = training_states()
+    states = cached_states("train")
     sense_targets = load_targets(artifacts.TARGETS) if weights.sense else None
     inputs = {"teacher": Path(artifacts.TEACHER), "corpus": Path(artifacts.CORPUS), "states": Path(artifacts.STATES)}
     if sense_targets is not None:
@@ -143,9 +145,7 @@ def distill(params: Params, objective: str, seed: int) -> dict:
         work, curves = partial / ".work", Path(artifacts.CURVES) / name
         train(top, head, states, labels("train"), sense_targets, weights, params.distill, seed, work, curves)
         top.layers.to(teacher.dtype)
-        scores = heldout_scores(
-            top, head, open_states(artifacts.STATES, "heldout"), labels("heldout"), params.harvest.batch_size
-        )
+        scores = heldout_scores(top, head, cached_states("heldout"), labels("heldout"), params.harvest.batch_size)
         means = {key: float(values.mean()) for key, values in scores.items()}
         text = card.model_card(name, objective, seed, teacher.config.num_hidden_layers, params, means, hashes)
         decoder.export_student(teacher, top, params.student, tokenizer, partial, text)
@@ -167,9 +167,7 @@ def evaluate(params: Params) -> dict:
     tops["cut"] = cut
     heldout = {}
     for name, top in (("teacher", None), ("cut", cut)):
-        scores = heldout_scores(
-            top, head, open_states(artifacts.STATES, "heldout"), labels("heldout"), params.harvest.batch_size
-        )
+        scores = heldout_scores(top, head, cached_states("heldout"), labels("heldout"), params.harvest.batch_size)
         heldout[name] = {key: values.tolist() for key, values in scores.items()}
     for name in student_names(params):
         folder = require(Path(artifacts.STUDENTS) / name, f"distill@{name}")
@@ -198,8 +196,12 @@ def student_names(params: Params) -> list[str]:
     return [f"{objective}-{seed}" for objective in params.distill.objectives for seed in params.distill.seeds]
 
 
-def training_states() -> States:
-    return open_states(artifacts.STATES, "train")
+def cached_states(split: str) -> States:
+    """The teacher's states of a split, one for each label; UserError where shards are missing."""
+    states, blocks = open_states(artifacts.STATES, split), len(labels(split))
+    if states.blocks != blocks:
+        raise UserError(f"{artifacts.STATES} has {states.blocks} of {blocks} {split} blocks: run `dvc repro harvest`")
+    return states
 
 
 def labels(split: str) -> Tensor:

@@ -11,11 +11,13 @@ def bootstrap_interval(values: np.ndarray, resamples: int, seed: int, level: flo
     For a difference of two models give the differences item by item: the comparison is then paired.
     """
     values = np.asarray(values, dtype=np.float64)
-    means = np.empty(resamples)
-    for r in range(resamples):  # one row at a time: memory does not grow with resamples
-        means[r] = values[(uniform(seed, r, np.arange(len(values))) * len(values)).astype(np.int64)].mean()
+    items = np.arange(len(values))
+    means = [  # some hundred resamples at a time: quick, and memory does not grow with their number
+        values[(uniform(seed, rows[:, None], items) * len(values)).astype(np.int64)].mean(axis=1)
+        for rows in np.array_split(np.arange(resamples), -(-resamples // 500))
+    ]
     tail = (1 - level) / 2
-    low, high = np.quantile(means, [tail, 1 - tail])
+    low, high = np.quantile(np.concatenate(means), [tail, 1 - tail])
     return float(low), float(high)
 
 

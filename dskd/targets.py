@@ -3,7 +3,7 @@
 The nearest senses depend on the teacher alone, so they are chosen once, before any student trains.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -37,12 +37,15 @@ class Candidates(NamedTuple):
     antonyms: Tensor
 
 
-def span_table(
-    senses: SenseDictionary, spans: Iterable[tuple[int, ...]]
-) -> tuple[Tensor, dict[tuple[int, ...], range]]:
-    """All vectors, dictionary first and composed spans after it, and the rows of every span."""
+def trimmed(relations: Spans, most: int) -> Spans:
+    """The `most` best supported related words of each token."""
+    return {token: spans[:most] for token, spans in relations.items()}
+
+
+def span_table(senses: SenseDictionary, *relations: Spans) -> tuple[Tensor, dict[tuple[int, ...], range]]:
+    """All vectors, dictionary first and the composed spans of `relations` after it, and the rows of every span."""
     pieces, rows, end = [senses.centroids], {}, len(senses.centroids)
-    for span in sorted(set(spans)):
+    for span in sorted({span for table in relations for spans in table.values() for span in spans}):
         if len(span) == 1:
             rows[span] = senses.rows(span[0])
             continue
@@ -60,9 +63,8 @@ def candidates(
 
     A sense of the token itself never pushes, also where the lexicon makes a word its own opposite.
     """
-    synonyms = {token: spans[: settings.max_synonyms] for token, spans in synonyms.items()}
-    antonyms = {token: spans[: settings.max_antonyms] for token, spans in antonyms.items()}
-    vectors, rows = span_table(senses, [s for table in (synonyms, antonyms) for spans in table.values() for s in spans])
+    synonyms, antonyms = trimmed(synonyms, settings.max_synonyms), trimmed(antonyms, settings.max_antonyms)
+    vectors, rows = span_table(senses, synonyms, antonyms)
 
     def gather(spans: list[tuple[int, ...]]) -> Tensor:
         return torch.tensor(sorted({row for span in spans for row in rows[span]}), dtype=torch.int64)
@@ -93,7 +95,7 @@ def sample_positions(labels: Tensor, related: set[int], known: set[int], setting
     has_senses = torch.isin(labels, torch.tensor(sorted(known)))
     has_relation = torch.isin(labels, torch.tensor(sorted(related))) & has_senses
     available = has_relation.sum(dim=1)
-    wanted = (available * settings.related_share).ceil().long().clamp_min(settings.related_min)
+    wanted = (available.double() * settings.related_share - 1e-9).ceil().long().clamp_min(settings.related_min)
     with_relations = _lowest(ranks, has_relation, torch.minimum(wanted, available))
     own_only = _lowest(ranks, has_senses & ~with_relations, with_relations.sum(dim=1))
     return with_relations, own_only

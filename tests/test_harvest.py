@@ -112,7 +112,7 @@ def test_a_full_disk_while_a_shard_is_written_is_the_same_error(teacher, states_
         raise SafetensorError("I/O error: No space left on device (os error 28)")
 
     monkeypatch.setattr(states_module, "save_file", full)
-    with pytest.raises(UserError, match="disk full while writing .*states.*MB free"):
+    with pytest.raises(UserError, match=r"disk full while writing .*states.*MB free"):
         run(teacher, tmp_path / "states")
     monkeypatch.undo()
     run(teacher, tmp_path / "states")
@@ -120,7 +120,7 @@ def test_a_full_disk_while_a_shard_is_written_is_the_same_error(teacher, states_
 
 
 def test_a_student_deeper_than_the_teacher_stops_before_anything_is_written(teacher, tmp_path):
-    with pytest.raises(UserError, match="student.layers = 9"):
+    with pytest.raises(UserError, match=r"student\.layers = 9"):
         run(teacher, tmp_path / "states", Student(cut="first", layers=9, trained=1))
     assert not list(tmp_path.iterdir())
 
@@ -145,7 +145,7 @@ def copy(states_folder, tmp_path):
 
 def test_a_missing_shard_is_an_error_that_names_the_way_out(copy):
     (copy / "train-00001.safetensors").unlink()
-    with pytest.raises(UserError, match="lacks shards of train.*dvc repro harvest"):
+    with pytest.raises(UserError, match=r"lacks shards of train.*dvc repro harvest"):
         open_states(copy, "train")
     with pytest.raises(UserError, match="lacks shards of validation"):
         open_states(copy, "validation")
@@ -155,5 +155,5 @@ def test_a_missing_shard_is_an_error_that_names_the_way_out(copy):
 def test_a_truncated_shard_is_an_error_that_names_it(copy, left):
     path = copy / "train-00002.safetensors"
     path.write_bytes(path.read_bytes()[:left])
-    with pytest.raises(UserError, match="train-00002.safetensors is damaged.*dvc repro harvest"):
+    with pytest.raises(UserError, match=r"train-00002\.safetensors is damaged.*dvc repro harvest"):
         open_states(copy, "train")

@@ -96,6 +96,15 @@ def test_what_the_padding_holds_changes_no_bit():
     assert torch.equal(found[0], centroids) and torch.equal(found[1], assignment)
 
 
+def test_more_padding_changes_no_centre():
+    x, sizes, keys = ragged()
+    wider = torch.cat([x, x + 100], dim=1)
+    centres = [
+        plus_plus(rows, torch.arange(rows.shape[1]) < sizes[:, None], sizes, keys, 5, seed=0) for rows in (x, wider)
+    ]
+    assert torch.equal(*centres)
+
+
 def test_the_key_and_the_seed_choose_the_centres():
     x = mixtures(1, 24, 8, 4, 0).expand(40, -1, -1).contiguous()
     sizes, valid = torch.full((40,), 24), torch.ones(40, 24, dtype=torch.bool)

@@ -83,9 +83,7 @@ def test_splitting_a_batch_with_the_global_count_changes_nothing():
 
 def test_the_student_that_is_the_teacher_has_no_divergence():
     student, _, head, labels = example()
-    loss, _, kl = output_loss(
-        student, student.detach(), head, labels, ce_weight=0.0, kl_weight=1.0, temperature=2.0
-    )
+    loss, _, kl = output_loss(student, student.detach(), head, labels, ce_weight=0.0, kl_weight=1.0, temperature=2.0)
     assert abs(float(kl)) < 1e-15
     assert value_and_gradient(loss, student)[1].abs().max() < 1e-15
 
@@ -155,7 +153,7 @@ def test_sense_loss_is_the_loop_over_positions_of_the_method(margin):
 
 
 def test_some_hinges_of_the_example_are_active_and_some_are_not():
-    student, vectors, pull, push = sense_example()
+    student, vectors, _, push = sense_example()
     distances = [
         float(((student[i] - vectors[a]) ** 2).mean().detach()) for i, row in enumerate(push) for a in row if a >= 0
     ]

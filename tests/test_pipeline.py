@@ -11,7 +11,11 @@ import pandas as pd
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-ENV = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}", "DVC_NO_ANALYTICS": "true"}
+ENV = {
+    **os.environ,
+    "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+    "DVC_NO_ANALYTICS": "true",
+}
 
 
 def run(folder: Path, *command: str, expect: int = 0) -> str:
@@ -52,7 +56,9 @@ def test_every_stage_leaves_its_results(project):
     for name in ("sources", "lexicon", "corpus", "harvest", "senses", "targets", "distill-kd-0", "distill-dskd-0"):
         assert (project / f"reports/notebooks/{name}.html").stat().st_size > 1000
         notebook = json.loads((project / f"reports/notebooks/{name}.ipynb").read_text())
-        assert not any(output.get("name") == "stderr" for cell in notebook["cells"] for output in cell.get("outputs", []))
+        assert not any(
+            output.get("name") == "stderr" for cell in notebook["cells"] for output in cell.get("outputs", [])
+        )
     assert "<img" in (project / "reports/index.html").read_text()
     provenance = json.loads((project / "reports/provenance.json").read_text())
     assert set(provenance["stages"]) >= {"harvest", "distill-dskd-0", "report"}

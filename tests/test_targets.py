@@ -170,5 +170,5 @@ def test_saved_targets_are_read_back_as_they_were_and_damage_is_named(made, tmp_
     save_targets(path, targets)
     assert all(torch.equal(a, b) for a, b in zip(load_targets(path), targets))
     path.write_bytes(path.read_bytes()[:-1])
-    with pytest.raises(UserError, match="damaged.*dvc repro targets"):
+    with pytest.raises(UserError, match=r"damaged.*dvc repro targets"):
         load_targets(path)

@@ -37,7 +37,10 @@ def make_teacher(dtype: torch.dtype = torch.float32, tied: bool = True, seed: in
         for name, weight in model.named_parameters():
             if "norm" in name:
                 weight.data.uniform_(0.5, 1.5)  # a norm left out or applied twice must show
-    return model.to(dtype).eval().requires_grad_(False)
+    rotation = model.base_model.rotary_emb
+    model.to(dtype)
+    model.base_model.rotary_emb = type(rotation)(config)  # stays float32, as in a model that is loaded
+    return model.eval().requires_grad_(False)
 
 
 def make_tokenizer(size: int = VOCABULARY) -> PreTrainedTokenizerFast:

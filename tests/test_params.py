@@ -1,0 +1,183 @@
+import shutil
+from pathlib import Path
+
+import pytest
+from ruamel.yaml import YAML
+
+from dskd.artifacts import UserError
+from dskd.params import apply_profile, load_params
+
+ROOT = Path(__file__).parents[1]
+PROFILES = sorted(path.stem for path in (ROOT / "profiles").glob("*.yaml"))
+
+
+@pytest.fixture
+def project(tmp_path):
+    """A copy of the committed parameters and profiles, and one more profile."""
+    shutil.copy(ROOT / "params.yaml", tmp_path)
+    shutil.copytree(ROOT / "profiles", tmp_path / "profiles")
+    (tmp_path / "profiles" / "mine.yaml").write_text("# mine\nstudent: {layers: 7}\ndistill:\n  seeds: [3, 4]\n")
+    return tmp_path
+
+
+def change(project: Path, keys: str, value: str) -> Path:
+    """Put `value`, a piece of YAML, under the dotted `keys` of params.yaml."""
+    path = project / "params.yaml"
+    values = node = YAML(typ="safe", pure=True).load(path)
+    *above, last = keys.split(".")
+    for key in above:
+        node = node[key]
+    node[last] = YAML(typ="safe", pure=True).load(value)
+    with path.open("w") as file:
+        YAML(typ="safe", pure=True).dump(values, file)
+    return path
+
+
+def comments(path: Path) -> list[str]:
+    return [line.strip() for line in path.read_text().splitlines() if line.strip().startswith("#")]
+
+
+def test_the_committed_parameters_are_valid():
+    params = load_params(ROOT / "params.yaml")
+    assert set(params.distill.objectives) <= set(params.objectives)
+
+
+def test_reading_gives_the_values_that_the_file_says(project):
+    path = change(project, "distill.learning_rate", "2.5e-4")
+    params = load_params(path)
+    assert params.distill.learning_rate == 2.5e-4
+    assert params.model_dump(exclude_defaults=True).keys() == YAML(typ="safe", pure=True).load(path).keys()
+
+
+@pytest.mark.parametrize(
+    "key, value, names",
+    [
+        ("student.layer", "3", "student.layer is not a parameter"),
+        ("extra", "{}", "extra is not a parameter"),
+        ("distill.epochs", "two", "distill.epochs = 'two'"),
+        ("distill.epochs", "1.5", "distill.epochs = 1.5"),
+        ("distill.epochs", "true", "distill.epochs = True"),
+        ("distill.epochs", "0", "distill.epochs = 0"),
+        ("distill.seeds", "0", "distill.seeds = 0"),
+        ("distill.seeds", "[]", "distill.seeds = []"),
+        ("distill.seeds", "[0, x]", "distill.seeds.1 = 'x'"),
+        ("distill.learning_rate", "'1e-3'", "distill.learning_rate = '1e-3'"),
+        ("distill.learning_rate", "1e-3_0", "distill.learning_rate = '1e-3_0'"),
+        ("distill.learning_rate", "-1.0", "distill.learning_rate = -1.0"),
+        ("distill.learning_rate", "0", "distill.learning_rate = 0"),
+        ("distill.weight_decay", ".nan", "distill.weight_decay = nan"),
+        ("lexicon.heldout_share", "1.1", "lexicon.heldout_share = 1.1"),
+        ("corpus.block_length", "7", "corpus.block_length = 7"),
+        ("objectives.kd.kl", "-0.1", "objectives.kd.kl = -0.1"),
+        ("objectives.kd.alpha", "0.1", "objectives.kd.alpha is not a parameter"),
+        ("senses.key", "both", "senses.key = 'both'"),
+        ("runtime.dtype", "float16", "runtime.dtype = 'float16'"),
+        ("sources.wordnet.sha256", "abc", "sources.wordnet.sha256 = 'abc'"),
+        ("student.trained", "999", "trained (999) must not exceed layers"),
+        ("distill.objectives", "[kd, unheard]", "distill.objectives names 'unheard'"),
+        ("harvest", "null", "harvest = None"),
+    ],
+)
+def test_a_fault_is_one_line_that_names_the_key_and_what_was_found(project, key, value, names):
+    path = change(project, key, value)
+    with pytest.raises(UserError) as caught:
+        load_params(path)
+    assert names in str(caught.value) and "params.yaml" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_number_with_an_exponent_is_a_number_without_a_point_too(project):
+    text = (project / "params.yaml").read_text()
+    assert "learning_rate: 5.0e-4" in text
+    (project / "params.yaml").write_text(text.replace("learning_rate: 5.0e-4", "learning_rate: 5e-4"))
+    assert load_params(project / "params.yaml").distill.learning_rate == 5e-4
+
+
+@pytest.mark.parametrize("key", ["student", "distill.epochs", "objectives.kd.margin", "sources.teacher.sha256"])
+def test_a_missing_key_is_named(project, key):
+    path = project / "params.yaml"
+    values = node = YAML(typ="safe", pure=True).load(path)
+    *above, last = key.split(".")
+    for name in above:
+        node = node[name]
+    del node[last]
+    with path.open("w") as file:
+        YAML(typ="safe", pure=True).dump(values, file)
+    with pytest.raises(UserError, match=f"{key} is missing"):
+        load_params(path)
+
+
+def test_all_faults_are_told_at_once(project):
+    change(project, "distill.epochs", "0")
+    with pytest.raises(UserError, match=r"senses\.k = 0.*; distill\.epochs = 0"):
+        load_params(change(project, "senses.k", "0"))
+
+
+@pytest.mark.parametrize("text", ["", "a: [1", "- 1", "runtime: {threads: 1}\nruntime: {threads: 2}\n", "a: \x00"])
+def test_a_file_that_is_no_mapping_or_no_yaml_is_an_error_that_names_it(tmp_path, text):
+    (tmp_path / "params.yaml").write_text(text)
+    with pytest.raises(UserError, match=r"params\.yaml"):
+        load_params(tmp_path / "params.yaml")
+
+
+def test_a_file_that_is_missing_or_no_text_is_an_error_that_names_it(tmp_path):
+    with pytest.raises(UserError, match=r"params\.yaml cannot be read"):
+        load_params(tmp_path / "params.yaml")
+    (tmp_path / "params.yaml").write_bytes(b"\xff\xfe\xff")
+    with pytest.raises(UserError, match=r"params\.yaml cannot be read"):
+        load_params(tmp_path / "params.yaml")
+
+
+@pytest.mark.parametrize("name", [*PROFILES, "mine"])
+def test_a_profile_gives_valid_parameters_and_keeps_the_comments(project, name):
+    before = comments(project / "params.yaml")
+    overlay = YAML(typ="safe", pure=True).load(project / "profiles" / f"{name}.yaml") or {}
+    assert apply_profile(name, project) == project / "params.yaml"
+    after = YAML(typ="safe", pure=True).load(project / "params.yaml")
+
+    def holds(changes, values):
+        return all(holds(v, values[k]) if isinstance(v, dict) else values[k] == v for k, v in changes.items())
+
+    load_params(project / "params.yaml")
+    assert holds(overlay, after)
+    assert before and [line for line in comments(project / "params.yaml") if line in before] == before
+
+
+def test_a_profile_changes_its_own_keys_and_no_other(project):
+    before = load_params(project / "params.yaml").model_dump()
+    apply_profile("mine", project)
+    after = load_params(project / "params.yaml").model_dump()
+    before["student"]["layers"], before["distill"]["seeds"] = 7, [3, 4]
+    assert after == before
+
+
+def test_a_profile_applied_twice_changes_nothing_more(project):
+    apply_profile("mine", project)
+    once = (project / "params.yaml").read_bytes()
+    apply_profile("mine", project)
+    assert (project / "params.yaml").read_bytes() == once
+
+
+def test_an_unknown_profile_is_an_error_that_lists_those_that_there_are(project):
+    with pytest.raises(UserError, match=r"no profile 'miner'.*mine"):
+        apply_profile("miner", project)
+
+
+@pytest.mark.parametrize(
+    "text, names",
+    [
+        ("student: {trained: 999}\n", r"trained \(999\)"),
+        ("student: {depth: 3}\n", r"student\.depth"),
+        ("distill: {learning_rate: fast}\n", r"distill\.learning_rate"),
+        ("distill: 3\n", "distill = 3"),
+        ("a: [1\n", "wrong"),
+        ("- 1\n", "wrong"),
+    ],
+)
+def test_a_faulty_profile_leaves_the_parameters_untouched(project, text, names):
+    before = (project / "params.yaml").read_bytes()
+    (project / "profiles" / "wrong.yaml").write_text(text)
+    with pytest.raises(UserError, match=names):
+        apply_profile("wrong", project)
+    assert (project / "params.yaml").read_bytes() == before
+    assert sorted(path.name for path in project.iterdir()) == ["params.yaml", "profiles"]
