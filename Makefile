@@ -1,5 +1,6 @@
 # make repro   build .venv and run the pipeline with the values of params.yaml
 # make test    build .venv and run every check
+# make bench   append speeds to tests/benchmarks/results.csv
 # make lock    write requirements.txt anew from pyproject.toml
 
 PYTHON ?= python3
@@ -7,7 +8,7 @@ READY = .venv/.ready
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export DVC_NO_ANALYTICS := true
 
-.PHONY: repro test lock
+.PHONY: repro test bench lock
 .DELETE_ON_ERROR:
 
 repro: $(READY)
@@ -17,6 +18,10 @@ test: $(READY)
 	ruff check .
 	ruff format --check .
 	pytest
+
+bench: $(READY)
+	dvc repro corpus
+	python tests/benchmarks/bench.py
 
 $(READY): requirements.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || \
@@ -29,5 +34,5 @@ $(READY): requirements.txt pyproject.toml
 lock:
 	rm -rf .lock && $(PYTHON) -m venv .lock
 	.lock/bin/python -m pip install --quiet .
-	.lock/bin/python -m pip freeze --exclude dskd | sed 's/+cpu$$//' > requirements.txt
+	.lock/bin/python -m pip freeze --all --exclude pip --exclude dskd | sed 's/+cpu$$//' > requirements.txt
 	rm -rf .lock

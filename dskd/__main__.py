@@ -3,9 +3,9 @@
 import argparse
 import errno
 import sys
-from pathlib import Path
 
 from dskd.artifacts import UserError, is_disk_full, project_root
+from dskd.params import apply_profile, load_params
 
 STAGES = {
     "sources": "fetch and verify teacher, WordNet and Wikipedia sample",
@@ -35,7 +35,7 @@ def parser() -> argparse.ArgumentParser:
         _student_options(stages.add_parser(name, help=help_text), name)
     profile = commands.add_parser("profile", help="write the values of profiles/NAME.yaml into params.yaml")
     profile.add_argument("name", help="for example: smoke, default")
-    commands.add_parser("readme", help="put the results of reports/metrics.json into README.md")
+    commands.add_parser("readme", help="generate the results and costs in README.md anew")
     return top
 
 
@@ -70,22 +70,19 @@ def run(options: argparse.Namespace) -> None:
     """Carry out a parsed command line."""
     student = {key: getattr(options, key) for key in ("objective", "seed") if hasattr(options, key)}
     if options.command == "profile":
-        from dskd.params import apply_profile
-
         print(f"wrote {apply_profile(options.name, project_root())}")
     elif options.command == "readme":
-        from dskd.report import update_readme
+        from dskd.readme import update_readme
 
-        print("README.md updated" if update_readme(project_root() / "README.md") else "README.md was up to date")
+        print("README.md updated" if update_readme(project_root()) else "README.md was up to date")
     elif options.command == "notebook":
+        load_params(project_root() / "params.yaml")
         from dskd.notebook import run_notebook
-        from dskd.params import load_params
 
-        root = project_root()
-        load_params(root / "params.yaml")  # a fault shows here before a kernel starts
-        run_notebook(options.stage, student, Path(root))
+        run_notebook(options.stage, student, project_root())
     else:
-        from dskd import stages  # torch and transformers are slow to import: only where needed
+        load_params(project_root() / "params.yaml")  # a fault shows before the seconds that torch takes to import
+        from dskd import stages
 
         function = {"corpus": stages.make_corpus, "report": stages.make_report}.get(options.command)
         (function or getattr(stages, options.command))(stages.begin(), **student)

@@ -135,9 +135,9 @@ def sha256_tree(path: str | Path) -> str:
 
 
 def write_json(path: str | Path, value: object) -> None:
-    """Write `value` as UTF-8 JSON with sorted keys: equal values give equal bytes."""
+    """Write `value` as UTF-8 JSON, keys in the order given; a number that is none is refused."""
     with output(path) as partial:
-        text = json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False)
+        text = json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False)
         partial.write_text(text + "\n", encoding="utf-8")
 
 

@@ -21,7 +21,25 @@ def record(root: Path, name: str, seconds: float, peak_memory_mb: int) -> None:
     except (OSError, ValueError):  # none yet, or damaged by hand: it can be made again
         values = {}
     stages = {**values.get("stages", {}), name: {"seconds": round(seconds, 1), "peak_memory_mb": peak_memory_mb}}
-    write_json(path, {"stages": stages, "machine": machine(), "versions": versions(), "commit": commit(root)})
+    write_json(
+        path,
+        {
+            "stages": stages,
+            "artifacts_mb": artifacts_mb(root),
+            "machine": machine(),
+            "versions": versions(),
+            "commit": commit(root),
+        },
+    )
+
+
+def artifacts_mb(root: Path) -> dict[str, int]:
+    """Megabytes on disk of everything directly below artifacts/."""
+    sizes = {}
+    for path in sorted((root / "artifacts").glob("[!.]*")):
+        files = [path] if path.is_file() else [file for file in path.rglob("*") if file.is_file()]
+        sizes[path.name] = round(sum(file.stat().st_size for file in files) / 1e6)
+    return sizes
 
 
 def machine() -> dict[str, str | int | float]:

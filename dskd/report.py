@@ -101,6 +101,7 @@ def summarise(params: Params, students: list[str]) -> dict:
     return {
         "models": models,
         "differences": differences,
+        "train_tokens": sum(row["tokens"] for name, row in summary["by_split_and_source"].items() if "train" in name),
         "heldout_tokens": tokens,
         "items": items,
         "seeds": seeds,
@@ -157,40 +158,7 @@ def setting(params: Params, metrics: dict) -> str:
     )
     return (
         f"The student has {student.layers} layers ({cuts[student.cut]}), of which the last {student.trained} train, on "
-        f"{params.corpus.train_tokens:,} tokens, {distill.epochs} epoch(s), learning rate {distill.learning_rate:g}, "
+        f"{metrics['train_tokens']:,} tokens, {distill.epochs} epoch(s), learning rate {distill.learning_rate:g}, "
         f"temperature {distill.temperature:g}. Weights of the loss terms: {weights}. "
         f"Scored on {metrics['heldout_tokens']:,} held-out tokens and {sum(metrics['items'].values())} choice items."
     )
-
-
-_START, _END = "<!-- results: python -m dskd readme -->", "<!-- end of results -->"
-
-
-def readme_block(metrics: dict) -> str:
-    """The results section of README.md, generated from `reports/metrics.json`."""
-    items = ", ".join(f"{number} {task}" for task, number in metrics["items"].items())
-    lines = [
-        _START,
-        models_table(metrics).to_markdown(index=False, disable_numparse=True),
-        "",
-        "Paired differences on the same blocks and items:",
-        "",
-        differences_table(metrics).to_markdown(index=False, disable_numparse=True),
-        "",
-        f"Held-out: {metrics['heldout_tokens']} tokens; choice items: {items}, four choices each (chance .250); "
-        f"seeds: {', '.join(map(str, metrics['seeds']))}. Brackets: 95 % bootstrap intervals over blocks and items.",
-        _END,
-    ]
-    return "\n".join(lines)
-
-
-def update_readme(path: Path = Path("README.md")) -> bool:
-    """Put the results of `reports/metrics.json` between the marks in README.md; True if that changed it."""
-    text = path.read_text(encoding="utf-8")
-    if _START not in text or _END not in text:
-        raise UserError(f"{path} lacks the lines {_START!r} and {_END!r} that the results go between")
-    before, rest = text.split(_START, 1)
-    new = before + readme_block(artifacts.read_json(require(artifacts.METRICS, "report"))) + rest.split(_END, 1)[1]
-    with artifacts.output(path) as partial:
-        partial.write_text(new, encoding="utf-8")
-    return new != text

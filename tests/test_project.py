@@ -1,0 +1,151 @@
+"""The repository itself: what is committed agrees with itself."""
+
+import ast
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+from test_pipeline import ENV, ROOT, checkout, run
+
+from dskd import artifacts
+from dskd.normalise import check_source_notebooks
+from dskd.readme import cost_block, results_block
+
+# Every module, lowest first: each imports only modules before it.
+FLOORS = """
+    artifacts determinism params kmeans losses stats
+    provenance normalise page notebook sources
+    lexicon.relations lexicon.spans lexicon.wordnet lexicon.table lexicon wikitext states
+    decoder corpus senses tasks tasks.lexical
+    harvest targets evaluate card
+    distill report readme figures
+    stages explore __main__
+""".split()
+
+
+def pins(lines) -> dict[str, str]:
+    found = (re.fullmatch(r"([A-Za-z0-9._-]+)==([^ ;]+)", line.split("#")[0].strip()) for line in lines)
+    return {re.sub(r"[-_.]+", "-", match[1]).lower(): match[2] for match in found if match}
+
+
+def test_conda_and_pip_install_the_same_versions():
+    environment = yaml.safe_load((ROOT / "environment.yml").read_text())
+    conda = [entry for entry in environment["dependencies"] if isinstance(entry, str)]
+    assert conda == ["python=3.11", "pip"]  # all else comes from pip's list, or versions could part
+    assert environment["dependencies"][-1] == {"pip": ["-r requirements.txt", "-e ."]}
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert project["requires-python"] == ">=3.11,<3.12"
+
+
+def test_the_lock_file_pins_everything_and_agrees_with_pyproject():
+    lines = (ROOT / "requirements.txt").read_text().splitlines()
+    locked = pins(lines)
+    assert len(locked) == len(lines)
+    direct = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
+    assert pins(direct).items() <= locked.items() and len(pins(direct)) == len(direct)
+    assert locked["torch"] == "2.13.0"
+
+
+def test_notebooks_are_committed_without_outputs():
+    assert check_source_notebooks(ROOT) == []
+
+
+def test_every_stage_has_a_notebook_and_a_command():
+    from dskd.__main__ import STAGES
+
+    stages = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
+    assert list(stages) == list(STAGES)
+    for name, stage in stages.items():
+        assert any(re.fullmatch(rf"notebooks/\d\d_{name}\.ipynb", dep) for dep in stage["deps"])
+
+
+def test_readme_shows_the_committed_results():
+    text = (ROOT / "README.md").read_text()
+    assert results_block(artifacts.read_json(ROOT / artifacts.METRICS)) in text
+    assert cost_block(artifacts.read_json(ROOT / artifacts.PROVENANCE)) in text
+
+
+def test_the_default_profile_is_what_is_committed(tmp_path):
+    for name in ("params.yaml", "profiles/default.yaml", "profiles/smoke.yaml"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        shutil.copy(ROOT / name, tmp_path / name)
+    from dskd.params import apply_profile
+
+    before = (tmp_path / "params.yaml").read_text()
+    apply_profile("smoke", tmp_path)
+    assert (tmp_path / "params.yaml").read_text() != before
+    apply_profile("default", tmp_path)
+    assert yaml.safe_load((tmp_path / "params.yaml").read_text()) == yaml.safe_load(before)
+
+
+def test_dvc_lock_is_that_of_the_committed_parameters_and_code(tmp_path):
+    folder = checkout(tmp_path)
+    run(folder, "git", "checkout", "--quiet", "params.yaml")
+    out = run(folder, "dvc", "repro", "--dry", "--allow-missing")
+    assert "Running stage" not in out, f"dvc.lock is stale: run `make repro` and commit\n{out}"
+
+
+def test_imports_run_downwards():
+    paths = {".".join(p.relative_to(ROOT / "dskd").with_suffix("").parts): p for p in (ROOT / "dskd").rglob("*.py")}
+    modules = {name.removesuffix(".__init__"): path for name, path in paths.items() if name != "__init__"}
+    assert sorted(modules) == sorted(FLOORS)
+    for name, path in modules.items():
+        for used in imported(ast.parse(path.read_text()), modules):
+            assert FLOORS.index(used) < FLOORS.index(name), f"dskd.{name} imports dskd.{used}, which stands above it"
+
+
+def imported(tree: ast.AST, modules) -> set[str]:
+    names = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "dskd":
+            base = node.module.removeprefix("dskd").removeprefix(".")
+            inner = [f"{base}.{alias.name}".lstrip(".") for alias in node.names]
+            names |= {name if name in modules else base for name in inner} & set(modules)
+    return names
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (("  k: 10", "  k: ten"), "senses.k = 'ten'"),
+        (("  k: 10", "  kk: 10"), "senses.kk is not a parameter"),
+        (("  related_share: 0.4", "  related_share: 1.4"), "targets.related_share = 1.4"),
+        (("  trained: 4", "  trained: 40"), "trained (40) must not exceed layers (24)"),
+    ],
+)
+@pytest.mark.parametrize("command", [["senses"], ["notebook", "senses"]])
+def test_a_wrong_parameter_is_one_clear_line(tmp_path, change, says, command):
+    shutil.copy(ROOT / "dvc.yaml", tmp_path)
+    text = (ROOT / "params.yaml").read_text()
+    assert change[0] in text
+    (tmp_path / "params.yaml").write_text(text.replace(*change))
+    done = subprocess.run(
+        [sys.executable, "-m", "dskd", *command], cwd=tmp_path, env=ENV, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1 and done.stdout == ""
+    assert len(done.stderr.strip().splitlines()) == 1 and says in done.stderr
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["dvc.yaml", "params.yaml"]
+
+
+def test_outside_a_project_the_command_says_so(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-m", "dskd", "lexicon"], cwd=tmp_path, env=ENV, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1 and "no dvc.yaml" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_help_names_every_stage():
+    out = run(ROOT, "python", "-m", "dskd", "--help")
+    assert all(stage in out for stage in ("sources", "distill", "notebook", "profile", "readme"))
+
+
+def test_nothing_names_this_or_another_machine():
+    tracked = run(ROOT, "git", "ls-files", "-z").split("\0")
+    kinds = {".py", ".md", ".yaml", ".yml", ".ipynb", ".html", ".json"}
+    for path in [ROOT / name for name in tracked if Path(name).suffix in kinds and not name.startswith("tests/")]:
+        assert not re.search(r"/(home|root|Users)/\w", path.read_text(encoding="utf-8")), path
