@@ -3,7 +3,7 @@ import torch
 from accelerate.state import AcceleratorState
 from tiny import LOWER_LAST, VOCABULARY, distill_settings, make_ids, make_states
 
-from dskd import distill, losses
+from dskd import distill, evaluate, losses
 from dskd.artifacts import sha256_tree
 from dskd.decoder import export_student, load_student_top, run_part, student_top
 from dskd.distill import batches, learning_rate, step_loss, train
@@ -31,7 +31,8 @@ def fresh_accelerator():
 @pytest.fixture(autouse=True)
 def uncompiled(monkeypatch):
     """Compiling takes seconds; tests/test_losses.py compares the compiled loss with the plain one."""
-    monkeypatch.setattr(losses, "fused_terms", lambda: losses._chunk_terms)
+    for module in (losses, evaluate):
+        monkeypatch.setattr(module, "fused", lambda function: function)
 
 
 @pytest.fixture(scope="module")
