@@ -82,7 +82,7 @@ def split_depth(student: Student) -> int:
 
 
 def student_layers(student: Student, teacher_layers: int) -> list[int]:
-    """Which of the teacher's layers the student starts from, lowest first (METHOD section 4).
+    """Which of the teacher's layers the student starts from, lowest first (docs/method.md, section 4).
 
     `first` is the paper's cut. `lower_last` starts the trained layers from the teacher's last ones.
     """

@@ -33,7 +33,7 @@ def train(
     work: Path,
     curves: Path,
 ) -> None:
-    """Train `top.layers` in place (METHOD section 4).
+    """Train `top.layers` in place (docs/method.md, section 4).
 
         L = kl * T^2 * KL(p_teacher^T || p_student^T) + ce * CE(y, p_student)
             + hidden * mean ||s - h||^2 / d + sense * L_sense

@@ -1,4 +1,4 @@
-"""Run the teacher once over every block and keep its states (METHOD section 3.1)."""
+"""Run the teacher once over every block and keep its states (docs/method.md, section 3.1)."""
 
 import sys
 import time

@@ -32,8 +32,8 @@ def output_loss(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Cross-entropy and distillation over the whole vocabulary from last hidden states.
 
-    `ce_weight * CE(y, p_student) + kl_weight * T^2 * KL(p_teacher^T || p_student^T)`, METHOD of the
-    paper, section 3.3 (Hinton et al. 2015 for the factor T^2), averaged over positions that count.
+    `ce_weight * CE(y, p_student) + kl_weight * T^2 * KL(p_teacher^T || p_student^T)`, docs/method.md,
+    section 4 (the factor T^2: Hinton et al. 2015), averaged over positions that count.
 
     Args:
         student, teacher: (n, d) last hidden states after the final norm, of one dtype.
@@ -127,7 +127,7 @@ def hidden_loss(student: Tensor, teacher: Tensor, count: int) -> Tensor:
 
 
 def sense_loss(student: Tensor, vectors: Tensor, pull: Tensor, push: Tensor, margin: float, count: int) -> Tensor:
-    """The sense loss (METHOD section 4): for each position the mean over its pulling senses r of
+    """The sense loss (docs/method.md, section 4): for each position the mean over its pulling senses r of
     ||s - r||^2 / d, plus the mean over its pushing senses a of max(0, margin - ||s - a||^2 / d); summed
     and divided by `count`.
 

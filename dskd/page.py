@@ -30,7 +30,7 @@ div.output_area { margin: .5rem 0; padding: 0 .1rem; overflow-x: auto; }
 table { border-collapse: collapse; font-size: .92em; margin: .6rem 0; }
 .text_cell_render table { display: block; overflow-x: auto; max-width: 100%; }
 th, td { padding: .3rem .7rem; border-bottom: 1px solid #dfe3e8; text-align: left; vertical-align: top; }
-th { background: #f6f7f9; } th:first-child, td:first-child { text-align: left; }
+th { background: #f6f7f9; }
 blockquote { margin: 1em 0; padding-left: 1em; border-left: 3px solid #dfe3e8; color: #4a4f57; }
 @media print { body { max-width: none; } pre { white-space: pre-wrap; } }
 """

@@ -1,4 +1,4 @@
-"""The sense dictionary: at most k centroids of the teacher's states for every token (METHOD section 3)."""
+"""The sense dictionary: at most k centroids of the teacher's states for every token (docs/method.md, section 3)."""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -137,7 +137,7 @@ def load_senses(folder: str | Path) -> SenseDictionary:
 
 
 def compose_span(senses: SenseDictionary, span: tuple[int, ...]) -> Tensor:
-    """Senses of a word of several tokens, (K, d) float32; empty if a token has none (METHOD 3.4).
+    """Senses of a word of several tokens, (K, d) float32; empty if a token has none (docs/method.md, section 3.4).
 
     The senses of the first token are running means; for every further token each takes in the
     nearest (L2) of that token's senses.

@@ -1,4 +1,4 @@
-"""Which senses pull and push each position of the corpus (METHOD section 4).
+"""Which senses pull and push each position of the corpus (docs/method.md, section 4).
 
 The nearest senses depend on the teacher alone, so they are chosen once, before any student trains.
 """
@@ -78,7 +78,7 @@ def candidates(
 
 
 def sample_positions(labels: Tensor, related: set[int], known: set[int], settings: Targets) -> tuple[Tensor, Tensor]:
-    """Seeded choice of the positions that are supervised, block by block (METHOD section 4).
+    """Seeded choice of the positions that are supervised, block by block (docs/method.md, section 4).
 
     `related_share` of the positions whose token has a relation, at least `related_min`; and as many
     others with own senses.

@@ -7,7 +7,7 @@ from dskd.losses import IGNORE, hidden_loss, output_loss, sense_loss
 
 
 def naive_output_loss(student, teacher, head, labels, ce_weight, kl_weight, temperature):
-    """METHOD section 4 in float64 with all logits at once: loss, CE, KL."""
+    """docs/method.md, section 4 in float64 with all logits at once: loss, CE, KL."""
     kept = labels != IGNORE
     student, teacher = student[kept].double() @ head.double().T, teacher[kept].double() @ head.double().T
     ce = F.cross_entropy(student, labels[kept])
@@ -123,7 +123,7 @@ def test_hidden_loss_is_the_mean_square_of_each_position_written_plainly():
 
 
 def plain_sense_loss(student, vectors, pull, push, margin, count):
-    """METHOD section 4, position by position."""
+    """docs/method.md, section 4, position by position."""
     total = student.new_zeros(())
     for s, near, far in zip(student, pull.tolist(), push.tolist()):
         distances = [((s - vectors[r]) ** 2).sum() / len(s) for r in near if r >= 0]

@@ -1,4 +1,4 @@
-"""Which words mean the same, and which the opposite: sources, merging, tokens (METHOD.md section 2)."""
+"""Which words mean the same, and which the opposite: sources, merging, tokens (docs/method.md, section 2)."""
 
 from dskd.lexicon.relations import ANTONYM, SYNONYM, Relation, heldout_words, is_heldout
 from dskd.lexicon.table import antonyms, build_lexicon, build_table, load_lexicon, save_lexicon, synonyms

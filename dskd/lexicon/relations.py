@@ -21,7 +21,7 @@ class Relation(NamedTuple):
     relation: int  # SYNONYM or ANTONYM
     source: str
     sense: str  # the source's name for the sense that holds the relation
-    flipped: bool = False  # the sign comes from undoing a negation (METHOD.md section 2.2)
+    flipped: bool = False  # the sign comes from undoing a negation (docs/method.md, section 2.2)
 
 
 class Pair(NamedTuple):

@@ -26,7 +26,7 @@ def word_tokens(tokenizer, words: Iterable[str]) -> dict[str, tuple[int, ...]]:
 
 
 def is_head(word: str, tokens: tuple[int, ...], min_letters: int) -> bool:
-    """A head is one token, alphabetic, of at least `min_letters` letters (METHOD.md section 2.3)."""
+    """A head is one token, alphabetic, of at least `min_letters` letters (docs/method.md, section 2.3)."""
     return len(tokens) == 1 and word.isalpha() and len(word) >= min_letters
 
 

@@ -35,7 +35,7 @@ def build_lexicon(params: Lexicon, reader, tokenizer) -> tuple[pd.DataFrame, dic
 
 
 def build_table(params: Lexicon, relations: Iterable[Relation], tokenizer) -> tuple[pd.DataFrame, dict]:
-    """Merge relations, drop those of held-out words, keep what fits the tokenizer (METHOD.md section 2).
+    """Merge relations, drop those of held-out words, keep what fits the tokenizer (docs/method.md, section 2).
 
     Returns the table (columns of SCHEMA, sorted by head, tail, relation, source) and its counts. Rows are
     directed: a pair appears in both directions where both words can be heads.

@@ -135,7 +135,7 @@ def pointers(synset: Synset) -> Iterator[Pointer]:
 
 
 def relations(reader: WordNetCorpusReader) -> Iterator[Relation]:
-    """Synonyms (lemmas of one synset) and antonyms (lemma pointers), words in lower case (METHOD.md section 2.1).
+    """Synonyms (lemmas of one synset) and antonyms (lemma pointers), words in lower case (docs/method.md, section 2.1).
 
     A synonym pair comes once a synset, an antonym pair once from each side; the sense is the synset's name.
     """
