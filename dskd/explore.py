@@ -11,11 +11,10 @@ from dskd import artifacts, decoder, lexicon
 from dskd.artifacts import UserError, require
 from dskd.corpus import load_corpus
 from dskd.params import Params
+from dskd.report import read_items
 from dskd.senses import SenseDictionary, load_senses
 from dskd.states import States, take_positions
 from dskd.targets import SenseTargets, span_table, trimmed
-from dskd.tasks.lexical import baseline_accuracy as baseline
-from dskd.tasks.lexical import build_items, read_vocabulary
 
 
 def word_token(tokenizer: PreTrainedTokenizerBase, word: str) -> int:
@@ -115,25 +114,9 @@ def continuation(params: Params, student: str, prompt: str, tokens: int = 24) ->
     return tokenizer.decode(out[0])
 
 
-def lexical_items(params: Params):
-    """The items of the lexical tasks and the vocabulary that they were drawn from."""
-    reader = lexicon.open_wordnet(require(f"{artifacts.SOURCES}/nltk_data", "sources"))
-    items = build_items(params.lexicon, params.evaluate.seed, params.evaluate.items, reader)
-    return items, read_vocabulary(reader)
-
-
-def baselines(params: Params) -> pd.DataFrame:
-    """Accuracy of guessing by frequency or length, for each lexical task."""
-    items, vocabulary = lexical_items(params)
-    tasks = dict.fromkeys(item.task for item in items)
-    return pd.DataFrame(
-        {task: baseline([i for i in items if i.task == task], vocabulary.frequency) for task in tasks}
-    ).T
-
-
-def show_items(params: Params, models: list[str], per_task: int = 4) -> pd.DataFrame:
+def show_items(models: list[str], per_task: int = 4) -> pd.DataFrame:
     """The first items of each task with what the models chose; a star marks a right choice."""
-    items, _ = lexical_items(params)
+    items, _ = read_items()
     rows = pd.DataFrame(artifacts.read_jsonl(Path(artifacts.SCORES) / "lexical.jsonl"))
     chosen = rows.set_index(["model", "id"])["chosen"]
     table = []

@@ -18,7 +18,8 @@ Paired differences on the same blocks and items:
 
 {_markdown(differences_table(metrics))}
 
-Held-out: {metrics["heldout_tokens"]:,} tokens. Choice items: {items}; four choices each, so chance is .250.
+Held-out: {metrics["heldout_tokens"]:,} tokens. Choice items: {items}; four choices each, so chance is .250 (always the
+most frequent word: {", ".join(f"{rules['most_frequent']:.3f}" for rules in metrics["baselines"].values())}).
 Seeds: {", ".join(map(str, metrics["seeds"]))}. Brackets are 95 % bootstrap intervals over blocks and items;
 where that of a difference holds 0, this run has not seen one."""
 

@@ -1,6 +1,6 @@
 """From scores to metrics and tables: means with intervals, and paired differences between objectives."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +12,7 @@ from dskd.artifacts import UserError, require
 from dskd.corpus import SOURCES
 from dskd.params import Params
 from dskd.stats import estimate
-from dskd.tasks.lexical import Item
+from dskd.tasks.lexical import Item, baseline_accuracy
 
 TASKS = ("synonym", "antonym", "definition")
 HELDOUT = ("ce", "kl", "agreement")
@@ -34,6 +34,27 @@ def heldout_rows(scores: dict[str, dict[str, list[float]]], sources: Tensor) -> 
         for model, columns in scores.items()
         for block, values in enumerate(zip(*(columns[key] for key in HELDOUT)))
     ]
+
+
+def item_rows(items: Sequence[Item], frequency: Mapping[str, int]) -> list[dict]:
+    """One row an item, all that it consists of, and how often each choice occurs in WordNet's texts."""
+    return [
+        {**item._asdict(), "frequencies": [frequency.get(choice.strip(), 0) for choice in item.choices]}
+        for item in items
+    ]
+
+
+def read_items() -> tuple[list[Item], dict[str, int]]:
+    """The items of the run as they were kept, and the frequency of each word among their choices."""
+    rows = artifacts.read_jsonl(require(artifacts.SCORES, "evaluate") / "items.jsonl")
+    frequency = {c.strip(): f for row in rows for c, f in zip(row["choices"], row.pop("frequencies"))}
+    return [Item(**row) for row in rows], frequency
+
+
+def baselines() -> dict[str, dict[str, float]]:
+    """Task -> rule -> accuracy of guessing by frequency or length alone."""
+    items, frequency = read_items()
+    return {task: baseline_accuracy([i for i in items if i.task == task], frequency) for task in TASKS}
 
 
 def choice_rows(scores: dict[str, Tensor], items: Sequence[Item]) -> list[dict]:
@@ -104,6 +125,7 @@ def summarise(params: Params, students: list[str]) -> dict:
         "train_tokens": sum(row["tokens"] for name, row in summary["by_split_and_source"].items() if "train" in name),
         "heldout_tokens": tokens,
         "items": items,
+        "baselines": baselines(),
         "seeds": seeds,
     }
 

@@ -25,7 +25,7 @@ from dskd.senses import SenseDictionary, build_senses, load_senses, save_senses
 from dskd.sources import fetch
 from dskd.states import States, open_states
 from dskd.targets import SenseTargets, build_targets, load_targets, save_targets
-from dskd.tasks.lexical import build_items
+from dskd.tasks.lexical import build_items, read_vocabulary
 
 
 def begin() -> Params:
@@ -173,13 +173,15 @@ def evaluate(params: Params) -> dict:
         folder = require(Path(artifacts.STUDENTS) / name, f"distill@{name}")
         tops[name] = decoder.load_student_top(folder, teacher, params.student)
         heldout[name] = artifacts.read_json(folder / "heldout.json")
-    items = build_items(params.lexicon, params.evaluate.seed, params.evaluate.items, _wordnet())
+    vocabulary = read_vocabulary(_wordnet())
+    items = build_items(params.lexicon, params.evaluate.seed, params.evaluate.items, vocabulary)
     lower = decoder.trunk(teacher, params.student)
     choices = choice_scores([i.context for i in items], [i.choices for i in items], tokenizer, lower, tops, head)
     blocks, _ = load_corpus(Path(artifacts.CORPUS))
     with artifacts.output(artifacts.SCORES) as partial:
         partial.mkdir()
         artifacts.write_jsonl(partial / "heldout.jsonl", report.heldout_rows(heldout, blocks["heldout_source"]))
+        artifacts.write_jsonl(partial / "items.jsonl", report.item_rows(items, vocabulary.frequency))
         artifacts.write_jsonl(partial / "lexical.jsonl", report.choice_rows(choices, items))
     return report.summarise(params, student_names(params))
 

@@ -60,7 +60,7 @@ def vocabulary(reader):
 
 @pytest.fixture(scope="module")
 def items(reader):
-    return build_items(LEXICON, 0, 10**6, reader)
+    return build_items(LEXICON, 0, 10**6, read_vocabulary(reader))
 
 
 def test_every_task_has_its_prompt_and_one_item_a_heldout_word(items, vocabulary):
@@ -161,12 +161,12 @@ def test_baselines_by_hand():
 
 
 def test_fewer_items_are_the_first_of_more_and_seeds_differ(items, reader):
-    few = build_items(LEXICON, 0, 20, reader)
+    few = build_items(LEXICON, 0, 20, read_vocabulary(reader))
     assert Counter(item.task for item in few) == {task: 20 for task in PROMPTS}
     for task in PROMPTS:
         assert [i for i in few if i.task == task] == [i for i in items if i.task == task][:20]
-    assert few != build_items(LEXICON, 1, 20, reader)
+    assert few != build_items(LEXICON, 1, 20, read_vocabulary(reader))
 
 
 def test_nothing_held_out_gives_no_items(reader):
-    assert build_items(LEXICON.model_copy(update={"heldout_share": 0.0}), 0, 10, reader) == []
+    assert build_items(LEXICON.model_copy(update={"heldout_share": 0.0}), 0, 10, read_vocabulary(reader)) == []

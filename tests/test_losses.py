@@ -103,7 +103,6 @@ def test_bfloat16_states_give_the_true_loss_of_those_states_within_their_roundin
     assert (found.double() - true.double()).norm() < 0.01 * true.double().norm()
 
 
-@pytest.mark.filterwarnings("ignore:.torch.jit.script_method. is deprecated:DeprecationWarning")  # inside torch itself
 def test_the_compiled_loss_is_the_plain_one_within_rounding():
     student, teacher, head, labels = example(dtype=torch.float32)
     weights = {"ce_weight": 1.0, "kl_weight": 0.7, "temperature": 2.0, "chunk": 4}

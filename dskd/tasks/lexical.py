@@ -54,13 +54,12 @@ class Vocabulary(NamedTuple):
     ranked: dict[str, list[str]]  # part of speech -> usable words of it, the rarest first
 
 
-def build_items(lexicon: Lexicon, seed: int, items: int, reader) -> list[Item]:
+def build_items(lexicon: Lexicon, seed: int, items: int, vocabulary: Vocabulary) -> list[Item]:
     """Up to `items` items of each task, fewer where WordNet gives fewer; at most one a task and held-out word.
 
     Usable words are single, alphabetic, of three letters or more, not proper nouns, and seen twice or more;
     pairs that are alike in spelling (happy, unhappy) are passed over: letters would give the answer away.
     """
-    vocabulary = read_vocabulary(reader)
     heldout = heldout_words(vocabulary.pos, lexicon.seed, lexicon.heldout_share)
     rank = {word: i for words in vocabulary.ranked.values() for i, word in enumerate(words)}
     related = cache(lambda word: related_words(vocabulary, word))
