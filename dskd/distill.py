@@ -86,6 +86,7 @@ def train(
                 sums = {}
             if (step + 1) % settings.checkpoint_steps == 0:
                 save_checkpoint(work, step + 1, weights, optimizer, history, sums)
+    (curves / "metrics.json").unlink(missing_ok=True)  # DVCLive's last values; `dvc plots` wants tables only
     for name in ("forward", "_original_forward"):
         top.__dict__.pop(name, None)  # accelerate's wrapper
 

@@ -36,9 +36,14 @@ def heldout_scores(
     rows = []
     for blocks in tqdm(torch.arange(len(labels)).split(batch_size), desc="held-out", unit="batch", mininterval=1):
         teacher = take_blocks(states.hidden_states, blocks)
-        student = teacher if top is None else run_part(top, states=take_blocks(states.split_states, blocks))
-        flat = (student.flatten(0, 1).float(), teacher.flatten(0, 1).float(), labels[blocks].flatten())
-        terms = torch.cat([_token_scores(*chunk, head, buffers) for chunk in zip(*(t.split(_CHUNK) for t in flat))])
+        targets = labels[blocks].flatten().split(_CHUNK)
+        of_teacher = teacher.flatten(0, 1).float().split(_CHUNK)
+        of_student = of_teacher
+        if top is not None:
+            student = run_part(top, states=take_blocks(states.split_states, blocks))
+            of_student = student.flatten(0, 1).float().split(_CHUNK)
+        chunks = zip(of_student, of_teacher, targets)
+        terms = torch.cat([_token_scores(*chunk, head, buffers) for chunk in chunks])
         rows.append(terms.view(len(blocks), -1, 3).mean(dim=1))
     scores = torch.cat(rows)
     return {"ce": scores[:, 0], "kl": scores[:, 1], "agreement": scores[:, 2]}
@@ -47,8 +52,11 @@ def heldout_scores(
 def _token_scores(student: Tensor, teacher: Tensor, labels: Tensor, head: Tensor, buffers: Tensor) -> Tensor:
     """CE, KL and agreement of each position of a chunk, (n, 3) float64; `buffers` (2, >= n, V) hold the logits."""
     student_logits, teacher_logits = buffers[:, : len(labels)]
-    torch.mm(student, head.T, out=student_logits)
     torch.mm(teacher, head.T, out=teacher_logits)
+    if student is teacher:
+        student_logits = teacher_logits
+    else:
+        torch.mm(student, head.T, out=student_logits)
     return fused(_logit_scores)(student_logits, teacher_logits, labels).double()
 
 

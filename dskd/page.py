@@ -32,6 +32,7 @@ table { border-collapse: collapse; font-size: .92em; margin: .6rem 0; }
 th, td { padding: .3rem .7rem; border-bottom: 1px solid #dfe3e8; text-align: left; vertical-align: top; }
 th { background: #f6f7f9; }
 blockquote { margin: 1em 0; padding-left: 1em; border-left: 3px solid #dfe3e8; color: #4a4f57; }
+@media (max-width: 640px) { img { max-width: none; } } /* scrolls; shrunk, a picture of three panels is illegible */
 @media print { body { max-width: none; } pre { white-space: pre-wrap; } }
 """
 

@@ -12,7 +12,7 @@ from dskd.report import differences_table, models_table
 def results_block(metrics: dict) -> str:
     """The results section, from `reports/metrics.json`."""
     items = ", ".join(f"{number} {task}" for task, number in metrics["items"].items())
-    return f"""{_markdown(models_table(metrics))}
+    return f"""{_markdown(models_table(metrics).assign(command=lambda table: "`" + table["command"] + "`"))}
 
 Paired differences on the same blocks and items:
 

@@ -149,7 +149,7 @@ def models_table(metrics: dict) -> pd.DataFrame:
     """One row a model, "mean [low, high]" for every metric that there is, and the command that makes it."""
     return pd.DataFrame(
         [
-            {"model": name, **{t: _cell(model[key]) for key, t in TITLES.items()}, "command": f"`{model['command']}`"}
+            {"model": name, **{t: _cell(model[key]) for key, t in TITLES.items()}, "command": model["command"]}
             for name, model in metrics["models"].items()
         ]
     )
@@ -166,8 +166,8 @@ def differences_table(metrics: dict) -> pd.DataFrame:
 
 
 def _cell(value: dict[str, float], signed: bool = False) -> str:
-    sign = "+" if signed else ""
-    return f"{value['mean']:{sign}.3f} [{value['low']:{sign}.3f}, {value['high']:{sign}.3f}]"
+    mean, low, high = (f"{round(value[key], 3) + 0.0:{'+' if signed else ''}.3f}" for key in ("mean", "low", "high"))
+    return f"{mean} [{low}, {high}]"
 
 
 def setting(params: Params, metrics: dict) -> str:

@@ -96,6 +96,13 @@ def test_a_change_of_lambda_reruns_its_student_and_what_follows(project):
     assert set(ran) <= {"distill@dskd-0", "evaluate", "report"}
 
 
+def test_dvc_shows_metrics_and_plots(project):
+    assert "models.kd-0.kl.mean" in run(project, "dvc", "metrics", "show")
+    out = run(project, "dvc", "plots", "show", "--out", "plots")
+    assert "WARNING" not in out and "failed" not in out
+    assert "reports_curves_dskd-0_plots_metrics_sense_tsv" in (project / "plots/index.html").read_text()
+
+
 def test_the_student_needs_no_dskd(project, tmp_path):
     code = (
         "import sys\n"
