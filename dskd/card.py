@@ -5,7 +5,7 @@ import json
 from dskd.params import Params
 
 _TEMPLATE = """---
-license: apache-2.0
+license: other
 language: en
 library_name: transformers
 pipeline_tag: text-generation
@@ -16,8 +16,8 @@ tags:
 
 # {name}
 
-A decoder of {layers} layers, distilled from SmolLM2-135M-Instruct's {teacher_layers} by `dskd` with the objective
-`{objective}` and seed {seed}. It starts as a copy of the teacher's layers ({cut} cut); its last {trained} layers were
+A decoder of {layers} layers, distilled by `dskd` with the objective `{objective}` and seed {seed} from a teacher of
+{teacher_layers}: `{teacher}`. It starts as a copy of the teacher's layers ({cut} cut); its last {trained} layers were
 trained, all else is the teacher's. It is an ordinary causal language model: no dictionary and no `dskd` code are
 needed to run it.
 
@@ -40,7 +40,7 @@ print(tokenizer.decode(model.generate(**ids, max_new_tokens=40, do_sample=False)
 | KL from the teacher, nats per token | {kl:.4f} |
 | most probable token is the teacher's | {agreement:.4f} |
 
-Means over {heldout_tokens} tokens of English Wikipedia and WordNet glosses, from documents that it was not trained on.
+Means over {heldout_tokens} tokens of the sources below, from documents that it was not trained on.
 
 ## Made from
 
@@ -56,8 +56,8 @@ With these parameters:
 {params}
 ```
 
-Made by `dvc repro distill@{name}`. Training text: English Wikipedia (CC BY-SA) and WordNet 3.0 (WordNet licence).
-The teacher was dequantised from 4-bit weights, so it is not bit-equal to the published model.
+Made by `dvc repro distill@{name}`. The licences of the teacher and of the text are those of `sources` above. A teacher
+that comes as GGUF was dequantised, so it is not bit-equal to the model that it was made from.
 """
 
 
@@ -79,6 +79,7 @@ def model_card(
         name=name,
         objective=objective,
         seed=seed,
+        teacher=params.sources.teacher.source,
         teacher_layers=teacher_layers,
         layers=params.student.layers,
         trained=params.student.trained,

@@ -9,7 +9,7 @@ from dskd import harvest as harvest_module
 from dskd import states as states_module
 from dskd.artifacts import UserError, sha256_tree
 from dskd.decoder import split_depth
-from dskd.harvest import harvest, predict
+from dskd.harvest import harvest, predict, warn_if_slow
 from dskd.params import Harvest, Student
 from dskd.states import open_states, take_blocks, take_positions
 
@@ -157,3 +157,13 @@ def test_a_truncated_shard_is_an_error_that_names_it(copy, left):
     path.write_bytes(path.read_bytes()[:left])
     with pytest.raises(UserError, match=r"train-00002\.safetensors is damaged.*dvc repro harvest"):
         open_states(copy, "train")
+
+
+@pytest.mark.parametrize(("bf16_seconds", "says"), [(3.0, "3.0 times more slowly"), (1.1, "")])
+def test_a_processor_that_is_slow_at_bfloat16_is_pointed_out(monkeypatch, capsys, bf16_seconds, says):
+    clock = iter([0.0, 1.0, 10.0, 10.0 + bf16_seconds])
+    monkeypatch.setattr(harvest_module.time, "perf_counter", lambda: next(clock))
+    warn_if_slow(torch.bfloat16)
+    err = capsys.readouterr().err
+    assert says in err and bool(err) == bool(says)
+    warn_if_slow(torch.float32)  # asks no clock

@@ -121,7 +121,7 @@ def test_the_student_needs_no_dskd(project, tmp_path):
     layers, new_tokens = run(tmp_path, sys.executable, "-I", "-c", code, str(folder)).split()[-2:]
     assert int(layers) == 24 and int(new_tokens) >= 1
     card = (folder / "README.md").read_text()
-    assert card.startswith("---\nlicense:") and '"sense": 0.1' in card and '"targets": "' in card
+    assert card.startswith("---\nlicense: other") and '"sense": 0.1' in card and '"targets": "' in card
 
 
 def test_missing_input_names_the_command_that_makes_it(project, tmp_path):
