@@ -24,3 +24,9 @@ def bf16_teacher():
 @pytest.fixture(scope="session")
 def tokenizer():
     return make_tokenizer()
+
+
+def pytest_collection_modifyitems(items):
+    """From single functions to kernels and servers to the whole pipeline: the cheap failures come first."""
+    later = ["test_sources.py", "test_sources_hub.py", "test_notebook.py", "test_project.py", "test_pipeline.py"]
+    items.sort(key=lambda item: later.index(item.path.name) if item.path.name in later else -1)
