@@ -133,10 +133,9 @@ def distill(params: Params, objective: str, seed: int) -> dict:
     teacher, tokenizer = load_teacher(params)
     states = cached_states("train")
     sense_targets = load_targets(artifacts.TARGETS) if weights.sense else None
-    inputs = {"teacher": Path(artifacts.TEACHER), "corpus": Path(artifacts.CORPUS), "states": Path(artifacts.STATES)}
+    inputs = {"teacher": artifacts.TEACHER, "corpus": artifacts.CORPUS, "states": artifacts.STATES}
     if sense_targets is not None:
-        inputs |= {"lexicon": Path(artifacts.LEXICON), "senses": Path(artifacts.SENSES)}
-        inputs |= {"targets": Path(artifacts.TARGETS)}
+        inputs["targets"] = artifacts.TARGETS  # which lexicon and senses went into
     hashes = {key: artifacts.sha256_tree(path) for key, path in inputs.items()}
     made_from = artifacts.fingerprint(params.runtime, params.student, weights, params.distill, seed, hashes)
     head = teacher.get_output_embeddings().weight
