@@ -138,7 +138,13 @@ def test_two_machines_write_the_same_bytes(tmp_path):
 
 def start(root):
     """Start a stage that waits, and return when what it and its child process write has come through, once."""
-    process = subprocess.Popen(command(root, "states"), env=environment(), stderr=subprocess.PIPE)
+    process = subprocess.Popen(
+        command(root, "states"),
+        env=environment(),
+        stderr=subprocess.PIPE,
+        # A shell that starts the tests in the background lets them ignore interrupts, and children inherit that.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
     text = b""
     while len(text) < len(b"\r 10% [00:01<00:09]child\n"):
         text += os.read(process.stderr.fileno(), 4096) or pytest.fail(text.decode())
