@@ -88,8 +88,8 @@ def test_a_fault_is_one_line_that_names_the_key_and_what_was_found(project, key,
 
 def test_a_number_with_an_exponent_is_a_number_without_a_point_too(project):
     text = (project / "params.yaml").read_text()
-    assert "learning_rate: 5.0e-4" in text
-    (project / "params.yaml").write_text(text.replace("learning_rate: 5.0e-4", "learning_rate: 5e-4"))
+    assert "learning_rate: 2.0e-3" in text
+    (project / "params.yaml").write_text(text.replace("learning_rate: 2.0e-3", "learning_rate: 5e-4"))
     assert load_params(project / "params.yaml").distill.learning_rate == 5e-4
 
 

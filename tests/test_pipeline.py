@@ -33,8 +33,10 @@ def checkout(folder: Path) -> Path:
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / name, folder / name)
     run(folder, "git", "init", "--quiet")
+    run(folder, "git", "config", "user.name", "test")  # commits and `dvc exp` need a name, wherever this runs
+    run(folder, "git", "config", "user.email", "test@localhost")
     run(folder, "git", "add", "--all")
-    run(folder, "git", "-c", "user.name=test", "-c", "user.email=test@localhost", "commit", "--quiet", "-m", "start")
+    run(folder, "git", "commit", "--quiet", "-m", "start")
     # The folder's own dskd comes first on the path: python puts the working folder there for `python -m`.
     run(folder, "python", "-m", "dskd", "profile", "smoke")
     return folder
