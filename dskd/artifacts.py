@@ -134,6 +134,13 @@ def sha256_tree(path: str | Path) -> str:
     return hashlib.sha256("".join(f"{sha256_file(path / n)}  {n}\n" for n in names).encode()).hexdigest()
 
 
+def size_mb(path: str | Path) -> float:
+    """Megabytes of a file, or of all files below a folder."""
+    path = Path(path)
+    files = path.rglob("*") if path.is_dir() else [path]
+    return sum(file.stat().st_size for file in files if file.is_file()) / 1e6
+
+
 def write_json(path: str | Path, value: object) -> None:
     """Write `value` as UTF-8 JSON, keys in the order given; a number that is none is refused."""
     with output(path) as partial:

@@ -7,7 +7,7 @@ import sys
 from importlib import metadata
 from pathlib import Path
 
-from dskd.artifacts import PROVENANCE, read_json, write_json
+from dskd.artifacts import PROVENANCE, read_json, size_mb, write_json
 
 PACKAGES = ["torch", "transformers", "accelerate", "numpy", "pandas", "nltk", "scikit-learn", "matplotlib"]
 PACKAGES += ["papermill", "nbconvert", "dvc", "safetensors", "tokenizers"]
@@ -35,11 +35,7 @@ def record(root: Path, name: str, seconds: float, peak_memory_mb: int) -> None:
 
 def artifacts_mb(root: Path) -> dict[str, int]:
     """Megabytes on disk of everything directly below artifacts/."""
-    sizes = {}
-    for path in sorted((root / "artifacts").glob("[!.]*")):
-        files = [path] if path.is_file() else [file for file in path.rglob("*") if file.is_file()]
-        sizes[path.name] = round(sum(file.stat().st_size for file in files) / 1e6)
-    return sizes
+    return {path.name: round(size_mb(path)) for path in sorted((root / "artifacts").glob("[!.]*"))}
 
 
 def machine() -> dict[str, str | int | float]:

@@ -7,6 +7,7 @@ returns is what its notebook shows.
 import os
 import shutil
 from pathlib import Path
+from statistics import fmean
 
 import pandas as pd
 from torch import Tensor
@@ -49,7 +50,7 @@ def sources(params: Params) -> pd.DataFrame:
         for name, path in fetched.items():
             fetch(getattr(params.sources, name), path)
         rows = [
-            {"name": name, **getattr(params.sources, name).model_dump(), "megabytes": _size(path) / 1e6}
+            {"name": name, **getattr(params.sources, name).model_dump(), "megabytes": artifacts.size_mb(path)}
             for name, path in fetched.items()
         ]
         if fetched["teacher"].is_dir():
@@ -144,11 +145,11 @@ def distill(params: Params, objective: str, seed: int) -> dict:
         work, curves = partial / ".work", Path(artifacts.CURVES) / name
         train(top, head, states, labels("train"), sense_targets, weights, params.distill, seed, work, curves)
         top.layers.to(teacher.dtype)
-        scores = heldout_scores(top, head, cached_states("heldout"), labels("heldout"), params.harvest.batch_size)
-        means = {key: float(values.mean()) for key, values in scores.items()}
+        scores = _heldout_scores(params, top, head)
+        means = {key: fmean(values) for key, values in scores.items()}
         text = card.model_card(name, objective, seed, teacher.config.num_hidden_layers, params, means, hashes)
         decoder.export_student(teacher, top, params.student, tokenizer, partial, text)
-        artifacts.write_json(partial / "heldout.json", {key: values.tolist() for key, values in scores.items()})
+        artifacts.write_json(partial / "heldout.json", scores)
         artifacts.remove(work)
     return means
 
@@ -164,10 +165,7 @@ def evaluate(params: Params) -> dict:
     cut = decoder.student_top(teacher, params.student)
     cut.layers.to(teacher.dtype)
     tops["cut"] = cut
-    heldout = {}
-    for name, top in (("teacher", None), ("cut", cut)):
-        scores = heldout_scores(top, head, cached_states("heldout"), labels("heldout"), params.harvest.batch_size)
-        heldout[name] = {key: values.tolist() for key, values in scores.items()}
+    heldout = {name: _heldout_scores(params, top, head) for name, top in (("teacher", None), ("cut", cut))}
     for name in student_names(params):
         folder = require(Path(artifacts.STUDENTS) / name, f"distill@{name}")
         tops[name] = decoder.load_student_top(folder, teacher, params.student)
@@ -220,10 +218,12 @@ def teacher_tokenizer() -> PreTrainedTokenizerBase:
     return decoder.load_tokenizer(require(artifacts.TEACHER, "sources"))
 
 
+def _heldout_scores(params: Params, top: PreTrainedModel | None, head: Tensor) -> dict[str, list[float]]:
+    """The scores of each held-out block, "ce", "kl" and "agreement", as they are kept; no top: the teacher itself."""
+    states, targets = cached_states("heldout"), labels("heldout")
+    scores = heldout_scores(top, head, states, targets, params.harvest.batch_size)
+    return {key: values.tolist() for key, values in scores.items()}
+
+
 def _wordnet():
     return wordnet.open_wordnet(require(f"{artifacts.SOURCES}/nltk_data", "sources"))
-
-
-def _size(path: Path) -> int:
-    files = path.rglob("*") if path.is_dir() else [path]
-    return sum(file.stat().st_size for file in files if file.is_file())
