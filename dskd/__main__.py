@@ -13,7 +13,7 @@ STAGES = {
     "corpus": "strip, split and pack the text into blocks of tokens",
     "harvest": "run the teacher over the corpus once and keep its states",
     "senses": "cluster the states of each token into its senses",
-    "targets": "choose the senses that pull and push each position",
+    "targets": "choose the senses that pull and push each position (--objective)",
     "distill": "train one student (--objective, --seed)",
     "evaluate": "score teacher, untrained cut and students",
     "report": "write metrics, tables and pictures",
@@ -28,20 +28,21 @@ def parser() -> argparse.ArgumentParser:
     )
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, help_text in STAGES.items():
-        _student_options(commands.add_parser(name, help=help_text), name)
+        _options(commands.add_parser(name, help=help_text), name)
     notebook = commands.add_parser("notebook", help="run a stage through its notebook, as dvc.yaml does")
     stages = notebook.add_subparsers(dest="stage", required=True, metavar="STAGE")
     for name, help_text in STAGES.items():
-        _student_options(stages.add_parser(name, help=help_text), name)
+        _options(stages.add_parser(name, help=help_text), name)
     profile = commands.add_parser("profile", help="write the values of profiles/NAME.yaml into params.yaml")
     profile.add_argument("name", help="for example: smoke, default")
     commands.add_parser("readme", help="generate the results and costs in README.md anew")
     return top
 
 
-def _student_options(command: argparse.ArgumentParser, stage: str) -> None:
-    if stage == "distill":
+def _options(command: argparse.ArgumentParser, stage: str) -> None:
+    if stage in ("targets", "distill"):
         command.add_argument("--objective", required=True, help="a name under `objectives` in params.yaml")
+    if stage == "distill":
         command.add_argument("--seed", type=int, required=True, help="orders the training blocks")
 
 
@@ -68,7 +69,7 @@ def _fail(message: str, code: int = 1) -> int:
 
 def run(options: argparse.Namespace) -> None:
     """Carry out a parsed command line."""
-    student = {key: getattr(options, key) for key in ("objective", "seed") if hasattr(options, key)}
+    instance = {key: getattr(options, key) for key in ("objective", "seed") if hasattr(options, key)}
     if options.command == "profile":
         print(f"wrote {apply_profile(options.name, project_root())}")
     elif options.command == "readme":
@@ -79,13 +80,13 @@ def run(options: argparse.Namespace) -> None:
         load_params(project_root() / "params.yaml")
         from dskd.notebook import run_notebook
 
-        run_notebook(options.stage, student, project_root())
+        run_notebook(options.stage, instance, project_root())
     else:
         load_params(project_root() / "params.yaml")  # a fault shows before the seconds that torch takes to import
         from dskd import stages
 
         function = {"corpus": stages.make_corpus, "report": stages.make_report}.get(options.command)
-        (function or getattr(stages, options.command))(stages.begin(), **student)
+        (function or getattr(stages, options.command))(stages.begin(), **instance)
 
 
 if __name__ == "__main__":

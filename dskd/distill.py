@@ -56,9 +56,9 @@ def train(
         weights.values(), lr=settings.learning_rate, weight_decay=settings.weight_decay, foreach=True
     )
     model = accelerator.prepare_model(top)
-    order = [batch for epoch in range(settings.epochs) for batch in batches(len(labels), epoch, seed, settings)]
+    order = schedule(len(labels), seed, settings)
     done, history, sums = load_checkpoint(work, weights, optimizer)
-    total = len(order) * settings.batch_size * states.length
+    total = sum(map(len, order)) * states.length
     with (
         Live(str(curves), save_dvc_exp=False, dvcyaml=None, monitor_system=False) as live,
         tqdm(total=total, desc="distill", unit="tok", unit_scale=True) as bar,
@@ -133,6 +133,12 @@ def step_loss(
         )
         loss = loss + objective.sense * terms["sense"]
     return loss, {name: value.detach() for name, value in terms.items()}
+
+
+def schedule(n: int, seed: int, settings: Distill) -> list[Tensor]:
+    """Block numbers of each step of a run. Part of an epoch is its first steps, at least one."""
+    epochs = [batches(n, epoch, seed, settings) for epoch in range(math.ceil(settings.epochs))]
+    return [step for epoch in epochs for step in epoch][: max(1, round(settings.epochs * len(epochs[0])))]
 
 
 def batches(n: int, epoch: int, seed: int, settings: Distill) -> list[Tensor]:

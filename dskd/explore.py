@@ -9,12 +9,13 @@ from transformers import PreTrainedTokenizerBase
 
 from dskd import artifacts, decoder, lexicon
 from dskd.artifacts import UserError, require
+from dskd.controls import controlled
 from dskd.corpus import load_corpus
 from dskd.params import Params
 from dskd.report import read_items
-from dskd.senses import SenseDictionary, load_senses
+from dskd.senses import load_senses
 from dskd.states import States, take_positions
-from dskd.targets import SenseTargets, span_table, trimmed
+from dskd.targets import SenseTargets, span_table, trimmed_lexicon
 
 
 def word_token(tokenizer: PreTrainedTokenizerBase, word: str) -> int:
@@ -45,16 +46,15 @@ def show_senses(word: str, contexts: int = 2, before: int = 12) -> pd.DataFrame:
 
 def target_distances(targets: SenseTargets, states: States, sample: int = 2000) -> pd.DataFrame:
     """Mean squared distance a dimension from the teacher's state to the senses that pull and push it, and to
-    the mean of those that pull, over the first `sample` positions that have both."""
+    the mean of those that pull, over the first `sample` positions that have both (where nothing pushes: a pull)."""
     pull, push = targets.pull.flatten(0, 1), targets.push.flatten(0, 1)
-    positions = ((pull >= 0).all(dim=1) & (push >= 0).all(dim=1)).nonzero().squeeze(1)[:sample]
+    complete, pushes = (pull >= 0).all(dim=1), (push >= 0).all(dim=1)
+    positions = (complete & pushes if pushes.any() else complete).nonzero().squeeze(1)[:sample]
     hidden = take_positions(states.hidden_states, positions).float()[:, None]
-    pulling, pushing = (targets.vectors[rows[positions].long()].float() for rows in (pull, push))
-    distance = {
-        "a pulling sense": pulling,
-        "the mean of the pulling senses": pulling.mean(dim=1, keepdim=True),
-        "a pushing sense": pushing,
-    }
+    pulling = targets.vectors[pull[positions].long()].float()
+    distance = {"a pulling sense": pulling, "the mean of the pulling senses": pulling.mean(dim=1, keepdim=True)}
+    if pushes.any():
+        distance["a pushing sense"] = targets.vectors[push[positions].long()].float()
     values = {name: (hidden - senses).square().mean(dim=2).flatten() for name, senses in distance.items()}
     return pd.DataFrame(
         [
@@ -64,12 +64,15 @@ def target_distances(targets: SenseTargets, states: States, sample: int = 2000) 
     ).set_index("distance to")
 
 
-def show_targets(params: Params, targets: SenseTargets, rows: int = 8, before: int = 10) -> pd.DataFrame:
+def show_targets(
+    params: Params, objective: str, targets: SenseTargets, rows: int = 8, before: int = 10
+) -> pd.DataFrame:
     """Some positions with both kinds of targets: the context, what follows, whose senses pull and push."""
     tokenizer = decoder.load_tokenizer(artifacts.TEACHER)
     blocks = load_corpus(Path(artifacts.CORPUS))[0]["train"]
-    owner = _owners(params, load_senses(artifacts.SENSES), tokenizer)
-    both = ((targets.pull >= 0).any(dim=2) & (targets.push >= 0).any(dim=2)).nonzero()
+    owner = _owners(params, params.objectives[objective].targets, tokenizer)
+    pulled, pushed = ((rows >= 0).any(dim=2) for rows in (targets.pull, targets.push))
+    both = (pulled & pushed if pushed.any() else pulled).nonzero()
     table = []
     for block, offset in both[:: max(1, len(both) // rows)][:rows].tolist():
 
@@ -89,12 +92,12 @@ def show_targets(params: Params, targets: SenseTargets, rows: int = 8, before: i
     return pd.DataFrame(table)
 
 
-def _owners(params: Params, senses: SenseDictionary, tokenizer: PreTrainedTokenizerBase):
+def _owners(params: Params, variant: str, tokenizer: PreTrainedTokenizerBase):
     """A function from a row of the targets' vectors to the word or span that it is a sense of."""
-    table = lexicon.load_lexicon(Path(artifacts.LEXICON))
-    synonyms = trimmed(lexicon.synonyms(table), params.targets.max_synonyms)
-    antonyms = trimmed(lexicon.antonyms(table), params.targets.max_antonyms)
-    _, rows = span_table(senses, synonyms, antonyms)
+    table, senses = lexicon.load_lexicon(Path(artifacts.LEXICON)), load_senses(artifacts.SENSES)
+    words = trimmed_lexicon(senses, lexicon.synonyms(table), lexicon.antonyms(table), params.targets)
+    words = controlled(variant, words, params.targets.seed)
+    _, rows = span_table(words.senses, words.synonyms, words.antonyms)
     of_span = {row: span for span, numbers in rows.items() if len(span) > 1 for row in numbers}
 
     def name(row: int) -> str:

@@ -104,12 +104,21 @@ class Objective(Group):
     hidden: Weight = Field(description="weight of the mean squared distance to the teacher's own state")
     sense: Weight = Field(description="weight of the sense loss (lambda)")
     margin: Weight = Field(description="hinge of the push, in mean squares a dimension (gamma)")
+    targets: Literal["none", "lexicon", "no_antonyms", "no_synonyms", "shuffled", "random", "published"] = Field(
+        description="what the sense term pulls to and pushes from: the lexicon, or a control of it"
+    )
+
+    @model_validator(mode="after")
+    def _has_targets(self):
+        if self.sense and self.targets == "none":
+            raise ValueError("a sense term needs targets: write `targets: lexicon`")
+        return self
 
 
 class Distill(Group):
     objectives: Annotated[list[str], Field(min_length=1)] = Field(description="which of `objectives` to train")
     seeds: Annotated[list[int], Field(min_length=1)] = Field(description="one student for each; orders the blocks")
-    epochs: Count
+    epochs: Annotated[float, Field(gt=0)] = Field(description="passes over the blocks; 0.5 takes half of them, drawn")
     batch_size: Count = Field(description="blocks a step")
     learning_rate: Annotated[float, Field(gt=0)]
     weight_decay: Weight

@@ -21,11 +21,11 @@ from dskd.evaluate import choice_scores, heldout_scores
 from dskd.harvest import harvest as harvest_states
 from dskd.lexicon import table as lexicon_table
 from dskd.lexicon import wordnet
-from dskd.params import Params, load_params
+from dskd.params import Objective, Params, load_params
 from dskd.senses import SenseDictionary, build_senses, load_senses, save_senses
 from dskd.sources import fetch
 from dskd.states import States, open_states
-from dskd.targets import SenseTargets, build_targets, load_targets, save_targets
+from dskd.targets import SenseTargets, build_targets, load_targets, no_targets, save_targets
 from dskd.tasks.lexical import build_items, read_vocabulary
 
 
@@ -108,8 +108,12 @@ def senses(params: Params) -> SenseDictionary:
     return dictionary
 
 
-def targets(params: Params) -> SenseTargets:
-    """The senses that pull and push each training position."""
+def targets(params: Params, objective: str) -> SenseTargets:
+    """The senses that pull and push each training position, for one objective; none where it has no sense term."""
+    weights, path = chosen_objective(params, objective), Path(artifacts.TARGETS) / f"{objective}.safetensors"
+    if weights.targets == "none":
+        save_targets(path, no_targets())
+        return no_targets()
     table = lexicon_table.load_lexicon(require(artifacts.LEXICON, "lexicon"))
     chosen = build_targets(
         cached_states("train"),
@@ -118,8 +122,9 @@ def targets(params: Params) -> SenseTargets:
         lexicon_table.synonyms(table),
         lexicon_table.antonyms(table),
         params.targets,
+        weights.targets,
     )
-    save_targets(artifacts.TARGETS, chosen)
+    save_targets(path, chosen)
     return chosen
 
 
@@ -128,15 +133,14 @@ def distill(params: Params, objective: str, seed: int) -> dict:
 
     Returns its held-out scores: means of "ce", "kl", "agreement".
     """
-    if objective not in params.objectives:
-        raise UserError(f"no objective {objective!r}; params.yaml has: {', '.join(params.objectives)}")
-    name, weights = f"{objective}-{seed}", params.objectives[objective]
+    name, weights = f"{objective}-{seed}", chosen_objective(params, objective)
     teacher, tokenizer = load_teacher(params)
     states = cached_states("train")
-    sense_targets = load_targets(artifacts.TARGETS) if weights.sense else None
+    targets_file = Path(artifacts.TARGETS) / f"{objective}.safetensors"
+    sense_targets = load_targets(targets_file) if weights.sense else None
     inputs = {"teacher": artifacts.TEACHER, "corpus": artifacts.CORPUS, "states": artifacts.STATES}
     if sense_targets is not None:
-        inputs["targets"] = artifacts.TARGETS  # which lexicon and senses went into
+        inputs["targets"] = targets_file  # which lexicon and senses went into
     hashes = {key: artifacts.sha256_tree(path) for key, path in inputs.items()}
     made_from = artifacts.fingerprint(params.runtime, params.student, weights, params.distill, seed, hashes)
     head = teacher.get_output_embeddings().weight
@@ -188,6 +192,13 @@ def make_report(params: Params) -> dict:
     metrics = report.summarise(params, student_names(params))
     artifacts.write_json(artifacts.METRICS, metrics)
     return metrics
+
+
+def chosen_objective(params: Params, objective: str) -> Objective:
+    """The weights of an objective; UserError where params.yaml has none of that name."""
+    if objective not in params.objectives:
+        raise UserError(f"no objective {objective!r}; params.yaml has: {', '.join(params.objectives)}")
+    return params.objectives[objective]
 
 
 def student_names(params: Params) -> list[str]:

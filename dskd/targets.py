@@ -3,7 +3,6 @@
 The nearest senses depend on the teacher alone, so they are chosen once, before any student trains.
 """
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,13 +13,12 @@ from tqdm import tqdm
 
 from dskd import artifacts
 from dskd.artifacts import UserError, load_tensors
+from dskd.controls import Lexicon, Spans, controlled
 from dskd.determinism import uniform
 from dskd.kmeans import squared_distances
 from dskd.params import Targets
 from dskd.senses import SenseDictionary, compose_span
 from dskd.states import States, take_positions
-
-Spans = Mapping[int, list[tuple[int, ...]]]
 
 
 class SenseTargets(NamedTuple):
@@ -37,9 +35,10 @@ class Candidates(NamedTuple):
     antonyms: Tensor
 
 
-def trimmed(relations: Spans, most: int) -> Spans:
-    """The `most` best supported related words of each token."""
-    return {token: spans[:most] for token, spans in relations.items()}
+def trimmed_lexicon(senses: SenseDictionary, synonyms: Spans, antonyms: Spans, settings: Targets) -> Lexicon:
+    """The best supported related words of each token, as many as the settings allow."""
+    most = (synonyms, settings.max_synonyms), (antonyms, settings.max_antonyms)
+    return Lexicon(senses, *({token: spans[:n] for token, spans in table.items()} for table, n in most))
 
 
 def span_table(senses: SenseDictionary, *relations: Spans) -> tuple[Tensor, dict[tuple[int, ...], range]]:
@@ -56,14 +55,13 @@ def span_table(senses: SenseDictionary, *relations: Spans) -> tuple[Tensor, dict
     return torch.cat(pieces), rows
 
 
-def candidates(
-    senses: SenseDictionary, synonyms: Spans, antonyms: Spans, settings: Targets
-) -> tuple[Tensor, dict[int, Candidates]]:
+def candidates(lexicon: Lexicon) -> tuple[Tensor, dict[int, Candidates]]:
     """The vectors, and for each token of the dictionary the rows that may pull (own and synonyms) or push.
 
-    A sense of the token itself never pushes, also where the lexicon makes a word its own opposite.
+    Where `own_push` does not say so, a sense of the token itself never pushes, also where the lexicon makes a
+    word its own opposite.
     """
-    synonyms, antonyms = trimmed(synonyms, settings.max_synonyms), trimmed(antonyms, settings.max_antonyms)
+    senses, synonyms, antonyms, own_push = lexicon
     vectors, rows = span_table(senses, synonyms, antonyms)
 
     def gather(spans: list[tuple[int, ...]]) -> Tensor:
@@ -73,7 +71,8 @@ def candidates(
     for token in senses.tokens.tolist():
         own = torch.tensor(senses.rows(token), dtype=torch.int64)
         pushing = gather(antonyms.get(token, []))
-        found[token] = Candidates(own, gather(synonyms.get(token, [])), pushing[~torch.isin(pushing, own)])
+        pushing = torch.cat([pushing, own]).unique() if own_push else pushing[~torch.isin(pushing, own)]
+        found[token] = Candidates(own, gather(synonyms.get(token, [])), pushing)
     return vectors, found
 
 
@@ -108,16 +107,29 @@ def _lowest(ranks: Tensor, allowed: Tensor, number: Tensor) -> Tensor:
 
 
 def build_targets(
-    states: States, labels: Tensor, senses: SenseDictionary, synonyms: Spans, antonyms: Spans, settings: Targets
+    states: States,
+    labels: Tensor,
+    senses: SenseDictionary,
+    synonyms: Spans,
+    antonyms: Spans,
+    settings: Targets,
+    variant: str = "lexicon",
 ) -> SenseTargets:
     """Choose the senses that pull and push every supervised position, by the teacher's state there.
+
+    Args:
+        variant: `controls.controlled` lists them. All supervise the same positions, those that the true
+            lexicon gives.
 
     Raises:
         UserError: no token of the text has a relation whose senses are known.
     """
-    vectors, by_token = candidates(senses, synonyms, antonyms, settings)
+    lexicon = trimmed_lexicon(senses, synonyms, antonyms, settings)
+    vectors, by_token = candidates(lexicon)
     related = {token for token, c in by_token.items() if len(c.synonyms) or len(c.antonyms)}
     with_relations, own_only = sample_positions(labels, related, set(by_token), settings)
+    if variant != "lexicon":
+        vectors, by_token = candidates(controlled(variant, lexicon, settings.seed))
     if not with_relations.any():
         raise UserError(
             "no token of the corpus has a synonym or antonym with senses: take more text or a larger lexicon"
@@ -149,6 +161,12 @@ def nearest_rows(states: Tensor, vectors: Tensor, rows: Tensor, neighbours: int)
         near = distances.topk(min(neighbours, len(rows)), dim=1, largest=False).indices
         out[:, : near.shape[1]] = rows[near].to(torch.int32)
     return out
+
+
+def no_targets() -> SenseTargets:
+    """What an objective without a sense term gets: the same bytes, whatever the lexicon and the senses are."""
+    rows = torch.zeros(0, 0, 0, dtype=torch.int32)
+    return SenseTargets(torch.zeros(0, 0), rows, rows.clone())
 
 
 def save_targets(path: str | Path, targets: SenseTargets) -> None:

@@ -15,10 +15,10 @@ from dskd.targets import build_targets
 
 BLOCKS, LENGTH = 22, 12  # 6 steps an epoch, the last of 2 blocks
 OBJECTIVES = {
-    "ce": Objective(ce=1.0, kl=0.0, hidden=0.0, sense=0.0, margin=1.0),
-    "kd": Objective(ce=1.0, kl=0.7, hidden=0.0, sense=0.0, margin=1.0),
-    "kd_hidden": Objective(ce=1.0, kl=0.7, hidden=1.0, sense=0.0, margin=1.0),
-    "dskd": Objective(ce=1.0, kl=0.7, hidden=0.0, sense=1.0, margin=1.0),
+    "ce": Objective(ce=1.0, kl=0.0, hidden=0.0, sense=0.0, margin=1.0, targets="none"),
+    "kd": Objective(ce=1.0, kl=0.7, hidden=0.0, sense=0.0, margin=1.0, targets="none"),
+    "kd_hidden": Objective(ce=1.0, kl=0.7, hidden=1.0, sense=0.0, margin=1.0, targets="none"),
+    "dskd": Objective(ce=1.0, kl=0.7, hidden=0.0, sense=1.0, margin=1.0, targets="lexicon"),
 }
 
 
@@ -50,6 +50,13 @@ def make_data(teacher):
     synonyms, antonyms = {t: [(related[0],)] for t in related}, {t: [(related[-1],)] for t in related[:-1]}
     limits = {"neighbours": 2, "max_synonyms": 5, "max_antonyms": 5, "related_share": 0.5, "related_min": 1}
     return states, labels, build_targets(states, labels, senses, synonyms, antonyms, Targets(seed=0, **limits))
+
+
+@pytest.mark.parametrize("epochs, steps", [(1, 6), (2, 12), (0.5, 3), (1.5, 9), (0.01, 1)])
+def test_part_of_an_epoch_is_its_first_steps(epochs, steps):
+    whole = distill.schedule(BLOCKS, 0, distill_settings(epochs=3))
+    part = distill.schedule(BLOCKS, 0, distill_settings(epochs=epochs))
+    assert len(part) == steps and all(torch.equal(a, b) for a, b in zip(part, whole))
 
 
 def run(teacher, data, folder, objective="kd", seed=0, **changes):
@@ -111,7 +118,7 @@ def test_the_loss_of_a_step_is_the_weighted_sum_of_its_terms(teacher, data):
     blocks, head = torch.tensor([7, 2, 21]), teacher.get_output_embeddings().weight
     top = student_top(teacher, LOWER_LAST)
     hidden_states = run_part(top, states=torch.cat(states.split_states)[blocks])
-    objective = Objective(ce=0.5, kl=0.7, hidden=1.3, sense=0.2, margin=2.0)
+    objective = Objective(ce=0.5, kl=0.7, hidden=1.3, sense=0.2, margin=2.0, targets="lexicon")
     loss, terms = step_loss(hidden_states, head, states, labels, targets, objective, distill_settings(), blocks)
     student, teacher_states = hidden_states.flatten(0, 1), torch.cat(states.hidden_states)[blocks].flatten(0, 1)
     weights = {"ce_weight": 0.5, "kl_weight": 0.7, "temperature": 2.0}

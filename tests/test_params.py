@@ -54,8 +54,10 @@ def test_reading_gives_the_values_that_the_file_says(project):
     [
         ("student.layer", "3", "student.layer is not a parameter"),
         ("extra", "{}", "extra is not a parameter"),
+        ("objectives.kd.sense", "0.1", "a sense term needs targets"),
+        ("objectives.dskd.targets", "others", "objectives.dskd.targets = 'others'"),
         ("distill.epochs", "two", "distill.epochs = 'two'"),
-        ("distill.epochs", "1.5", "distill.epochs = 1.5"),
+        ("distill.epochs", ".nan", "distill.epochs = nan"),
         ("distill.epochs", "true", "distill.epochs = True"),
         ("distill.epochs", "0", "distill.epochs = 0"),
         ("distill.seeds", "0", "distill.seeds = 0"),

@@ -23,7 +23,7 @@ FLOORS = """
     provenance normalise page notebook sources
     lexicon.relations lexicon.spans lexicon.wordnet lexicon.table lexicon wikitext states
     decoder corpus senses tasks tasks.lexical
-    harvest targets evaluate card
+    controls harvest targets evaluate card
     distill report readme figures
     stages explore __main__
 """.split()

@@ -6,7 +6,16 @@ from torch import Tensor
 from dskd.artifacts import UserError
 from dskd.params import Senses, Targets
 from dskd.senses import build_senses, compose_span
-from dskd.targets import build_targets, candidates, load_targets, nearest_rows, sample_positions, save_targets
+from dskd.targets import (
+    build_targets,
+    candidates,
+    load_targets,
+    nearest_rows,
+    no_targets,
+    sample_positions,
+    save_targets,
+    trimmed_lexicon,
+)
 
 BLOCKS, LENGTH, WIDTH, TOKENS = 8, 40, 8, 25
 SYNONYMS = {1: [(2,), (5, 6)], 3: [(999,)], 4: [(1,), (6,), (7,)], 2: [(1,)]}  # 999 was never seen
@@ -93,7 +102,7 @@ def test_every_position_is_pulled_and_pushed_as_a_plain_loop_over_the_method_say
 
 def test_a_sense_of_the_token_itself_never_pushes(made):
     _, _, senses = made
-    _, found = candidates(senses, {}, {1: [(1,), (8,)], 2: [(2,)]}, settings())
+    _, found = candidates(trimmed_lexicon(senses, {}, {1: [(1,), (8,)], 2: [(2,)]}, settings()))
     assert found[1].antonyms.tolist() == list(senses.rows(8))
     assert not len(found[2].antonyms)
     assert found[1].own.tolist() == list(senses.rows(1))
@@ -102,14 +111,15 @@ def test_a_sense_of_the_token_itself_never_pushes(made):
 def test_only_the_first_synonyms_and_antonyms_count(made):
     _, _, senses = made
     spans = [(t,) for t in range(2, 12)]
-    _, found = candidates(senses, {1: spans}, {1: spans[::-1]}, settings(max_synonyms=2, max_antonyms=3))
+    limits = settings(max_synonyms=2, max_antonyms=3)
+    _, found = candidates(trimmed_lexicon(senses, {1: spans}, {1: spans[::-1]}, limits))
     assert found[1].synonyms.tolist() == [r for t in (2, 3) for r in senses.rows(t)]
     assert found[1].antonyms.tolist() == [r for t in (9, 10, 11) for r in senses.rows(t)]
 
 
 def test_the_vectors_are_the_dictionary_and_then_the_spans(made):
     _, _, senses = made
-    vectors, found = candidates(senses, {1: [(5, 6), (2,)]}, {2: [(5, 6)]}, settings())
+    vectors, found = candidates(trimmed_lexicon(senses, {1: [(5, 6), (2,)]}, {2: [(5, 6)]}, settings()))
     composed = compose_span(senses, (5, 6))
     assert torch.equal(vectors, torch.cat([senses.centroids, composed]))
     new = list(range(len(senses.centroids), len(vectors)))
@@ -172,3 +182,49 @@ def test_saved_targets_are_read_back_as_they_were_and_damage_is_named(made, tmp_
     path.write_bytes(path.read_bytes()[:-1])
     with pytest.raises(UserError, match=r"damaged.*dvc repro targets"):
         load_targets(path)
+
+
+def supervised(targets):
+    return (targets.pull >= 0).any(dim=2)
+
+
+def built(made, variant, seed=0):
+    states, labels, senses = made
+    return build_targets(states, labels, senses, SYNONYMS, ANTONYMS, settings(seed=seed), variant)
+
+
+@pytest.mark.parametrize("variant", ["no_antonyms", "no_synonyms", "shuffled", "random", "published"])
+def test_every_control_supervises_the_same_positions_with_other_senses(made, variant):
+    true, control = built(made, "lexicon"), built(made, variant)
+    assert torch.equal(supervised(true), supervised(control))
+    assert not all(torch.equal(a, b) for a, b in zip(true, control))
+    assert all(torch.equal(a, b) for a, b in zip(control, built(made, variant)))
+
+
+def test_what_is_taken_away_is_away_and_the_rest_as_it_was(made):
+    _, labels, senses = made
+    true, no_antonyms, no_synonyms = (built(made, v) for v in ("lexicon", "no_antonyms", "no_synonyms"))
+    assert (no_antonyms.push == -1).all() and (true.push >= 0).any()
+    at = supervised(true)
+    for first, second, rows in ((true, no_antonyms, "pull"), (true, no_synonyms, "push")):
+        a, b = (t.vectors[getattr(t, rows)[at].clamp_min(0).long()] for t in (first, second))
+        there = getattr(first, rows)[at] >= 0
+        assert torch.equal(there, getattr(second, rows)[at] >= 0) and torch.equal(a[there], b[there])
+    for token, rows in zip(labels[at].tolist(), no_synonyms.pull[at].tolist()):
+        assert {row for row in rows if row >= 0} <= set(senses.rows(token))
+
+
+def test_published_rule_pushes_a_token_off_its_own_senses(made):
+    _, labels, senses = made
+    published = built(made, "published")
+    with_relations, _ = sample_positions(labels, RELATED, set(senses.tokens.tolist()), settings())
+    pushing = published.push[with_relations]
+    own = [set(senses.rows(token)) for token in labels[with_relations].tolist()]
+    assert all(rows[0] >= 0 for rows in pushing.tolist())
+    assert sum(bool(mine & set(rows)) for mine, rows in zip(own, pushing.tolist())) > len(own) / 2
+    assert torch.equal(published.pull, built(made, "lexicon").pull)
+
+
+def test_an_objective_without_sense_term_gets_the_same_empty_file(tmp_path):
+    save_targets(tmp_path / "t.safetensors", no_targets())
+    assert all(part.numel() == 0 for part in load_targets(tmp_path / "t.safetensors"))
