@@ -13,7 +13,7 @@ from dskd.controls import controlled
 from dskd.corpus import load_corpus
 from dskd.params import Params
 from dskd.report import read_items
-from dskd.senses import load_senses
+from dskd.senses import SenseDictionary, load_senses
 from dskd.states import States, take_positions
 from dskd.targets import SenseTargets, span_table, trimmed_lexicon
 
