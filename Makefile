@@ -1,4 +1,5 @@
 # make repro   build .venv and run the pipeline with the values of params.yaml
+# make study   the same with profiles/study.yaml in build/study, where it resumes; its results go to reports/study
 # make test    build .venv and run every check
 # make bench   append speeds to tests/benchmarks/results.csv
 # make lock    write requirements.txt anew from pyproject.toml
@@ -8,11 +9,21 @@ READY = .venv/.ready
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export DVC_NO_ANALYTICS := true
 
-.PHONY: repro test bench lock
+.PHONY: repro study test bench lock
 .DELETE_ON_ERROR:
 
 repro: $(READY)
 	dvc repro
+
+# A clone of what is committed, so that the default run stays as it is; they share DVC's cache.
+study: $(READY)
+	test -d build/study || git clone --quiet . build/study
+	cd build/study && dvc cache dir --local $(CURDIR)/.dvc/cache && python -m dskd profile study && dvc repro
+	mkdir -p reports/study
+	cp -R build/study/reports/metrics.json build/study/reports/index.html build/study/reports/provenance.json \
+		build/study/reports/scores build/study/params.yaml reports/study/
+	cp build/study/dvc.lock reports/study/lock.yaml
+	python -m dskd readme
 
 test: $(READY)
 	ruff check .

@@ -1,0 +1,117 @@
+"""The seven choice benchmarks for a teacher and its students: this project's way beside the plain harness.
+
+Needs the artifacts of `distill` and `benchmarks`. `make bench` appends what it measures to results.csv.
+"""
+
+import time
+from pathlib import Path
+
+import torch
+from lm_eval import evaluator
+from lm_eval.models.huggingface import HFLM
+
+from dskd import artifacts, decoder, stages
+from dskd.harness import CLOZE, SharedTrunk, load_tasks, run_tasks
+from dskd.scoring import Models
+
+STUDENTS = 4
+
+
+def names() -> list[str]:
+    """Up to four students that are there; the benchmark needs all four."""
+    return sorted(path.name for path in Path(artifacts.STUDENTS).glob("*") if path.is_dir())[:STUDENTS]
+
+
+def available() -> bool:
+    tests = (Path(artifacts.BENCHMARKS) / f"{name}.test.jsonl" for name in CLOZE)
+    return len(names()) == STUDENTS and all(path.exists() for path in tests)
+
+
+def models(dtype: str) -> Models:
+    """The teacher and four students above one trunk."""
+    params = stages.begin()
+    teacher, tokenizer = decoder.load_decoder(artifacts.TEACHER, dtype)
+    tops = {"teacher": decoder.teacher_top(teacher, params.student)}
+    for name in names():
+        tops[name] = decoder.load_student_top(Path(artifacts.STUDENTS) / name, teacher, params.student)
+    head, lower = teacher.get_output_embeddings().weight, decoder.trunk(teacher, params.student)
+    return Models(lower, tops, head, tokenizer, teacher.config.max_position_embeddings)
+
+
+def folders() -> dict[str, Path]:
+    return {"teacher": Path(artifacts.TEACHER), **{name: Path(artifacts.STUDENTS) / name for name in names()}}
+
+
+def plain(folder: Path, dtype: str, items: int) -> dict:
+    """What the harness says of one model, by itself: one sequence a choice, batches of 16."""
+    tasks = load_tasks([f"{name}_cloze" for name in CLOZE])
+    model = HFLM(pretrained=str(folder), dtype=dtype, device="cpu", batch_size=16)
+    return evaluator.evaluate(model, tasks, limit=items, bootstrap_iters=0, log_samples=True)["samples"]
+
+
+def seconds_side_by_side(items: int) -> tuple[float, float]:
+    """Seconds of the plain harness, one model after another, and of ours, on the same items in bfloat16."""
+    start = time.perf_counter()
+    for folder in folders().values():
+        plain(folder, "bfloat16", items)
+    middle = time.perf_counter()
+    run_tasks(models("bfloat16"), "cloze", list(CLOZE), items)
+    return middle - start, time.perf_counter() - middle
+
+
+def minutes(items: int = 500) -> tuple[float, list[dict]]:
+    """Minutes of ours at full size, and its rows."""
+    start = time.perf_counter()
+    rows, _ = run_tasks(models("bfloat16"), "cloze", list(CLOZE), items)
+    return (time.perf_counter() - start) / 60, rows
+
+
+def largest_difference(items: int = 4) -> float:
+    """The largest difference of a log-likelihood between ours and the plain harness, in float32, teacher and one
+    student."""
+    whole = models("float32")
+    chosen = ["teacher", names()[0]]
+    shared = SharedTrunk(whole._replace(tops={name: whole.tops[name] for name in chosen}))
+    tasks, largest = load_tasks([f"{name}_cloze" for name in CLOZE]), 0.0
+    for shared.name in chosen:
+        ours = evaluator.evaluate(shared, tasks, limit=items, bootstrap_iters=0, log_samples=True)["samples"]
+        theirs = plain(folders()[shared.name], "float32", items)
+        for task in ours:
+            pairs = zip(_values(ours[task]), _values(theirs[task]), strict=True)
+            largest = max(largest, *(abs(a - b) for a, b in pairs))
+    return largest
+
+
+def _values(samples: list[dict]) -> list[float]:
+    ordered = sorted(samples, key=lambda sample: sample["doc_id"])
+    return [value for sample in ordered for value, _ in sample["filtered_resps"]]
+
+
+def bench_cloze(items: int = 500, beside: int = 16) -> list[dict]:
+    """Rows for results.csv: time at full size, speed beside the plain harness, equality of the scores."""
+    shape = f"teacher and {STUDENTS} students, 7 benchmarks"
+    reference, ours = seconds_side_by_side(beside)
+    difference = largest_difference()
+    full, rows = minutes(items)
+    for name in CLOZE:
+        right = [row for row in rows if row["model"] == "teacher" and row["benchmark"] == name]
+        accuracies = (sum(row[key] for row in right) / len(right) for key in ("acc", "acc_norm"))
+        print("teacher, {}: acc {:.3f}, acc_norm {:.3f}, {} items".format(name, *accuracies, len(right)))
+    threads = torch.get_num_threads()
+    return [
+        {
+            "figure": "cloze against the plain harness", "shape": f"{shape} x {beside} items, bfloat16",
+            "value": round(ours, 1), "unit": "s", "reference_value": round(reference, 1),
+            "ratio": round(reference / ours, 3), "target": 1.0, "met": reference > ours, "threads": threads,
+        },
+        {
+            "figure": "cloze, largest difference of a log-likelihood", "shape": "2 models, 7 x 4 items, float32",
+            "value": f"{difference:.1e}", "unit": "nats", "reference_value": "", "ratio": "", "target": 1e-3,
+            "met": difference <= 1e-3, "threads": threads,
+        },
+        {
+            "figure": "cloze at full size", "shape": f"{shape} x {items} items, bfloat16",
+            "value": round(full, 2), "unit": "min", "reference_value": "", "ratio": "", "target": 15,
+            "met": full <= 15, "threads": threads,
+        },
+    ]  # fmt: skip
