@@ -43,7 +43,7 @@ class SharedTrunk(TemplateLM):
         return self.tokenizer.eos_token_id
 
     def tok_encode(self, string: str, add_special_tokens: bool | None = None, **kwargs) -> list[int]:
-        return self.tokenizer.encode(string, add_special_tokens=bool(add_special_tokens))
+        return self.tokenizer.encode(string, add_special_tokens=add_special_tokens is not False)
 
     def _loglikelihood_tokens(self, requests, **kwargs) -> list[tuple[float, bool]]:
         key = tuple(text for text, _, _ in requests)
@@ -64,7 +64,7 @@ class SharedTrunk(TemplateLM):
             self._answers[key] = {name: [""] * len(requests) for name in self.models.tops}
             for tokens in sorted({tokens for _, tokens in key}):
                 which = [i for i, (_, number) in enumerate(key) if number == tokens]
-                prompts = [self.tok_encode(key[i][0]) for i in which]
+                prompts = [self.tok_encode(key[i][0], add_special_tokens=False) for i in which]  # they bring theirs
                 self.lengths |= {key[i][0]: len(prompt) + tokens for i, prompt in zip(which, prompts)}
                 prompts = [prompt[max(0, len(prompt) + tokens - self.models.context) :] for prompt in prompts]
                 found = greedy(self.models, prompts, tokens, self.eot_token_id)
