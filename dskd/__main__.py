@@ -15,6 +15,7 @@ STAGES = {
     "senses": "cluster the states of each token into its senses",
     "targets": "choose the senses that pull and push each position (--objective)",
     "distill": "train one student (--objective, --seed)",
+    "benchmarks": "bring the benchmarks to one form, from a mirror folder (DSKD_MIRROR) or the hub",
     "evaluate": "score teacher, untrained cut and students",
     "report": "write metrics, tables and pictures",
 }

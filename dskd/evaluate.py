@@ -1,11 +1,9 @@
-"""Scores on held-out text and on choice tasks. Models that share the trunk are scored together."""
-
-from collections.abc import Mapping, Sequence
+"""Scores on held-out text."""
 
 import torch
 from torch import Tensor
 from tqdm import tqdm
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedModel
 
 from dskd.decoder import run_part
 from dskd.losses import fused
@@ -67,48 +65,3 @@ def _logit_scores(student: Tensor, teacher: Tensor, labels: Tensor) -> Tensor:
     kl = (log_p.exp() * (log_p - log_q)).sum(dim=1)
     agreement = student.argmax(dim=1) == teacher.argmax(dim=1)
     return torch.stack([ce, kl, agreement.to(ce.dtype)], dim=1)
-
-
-@torch.inference_mode()
-def choice_scores(
-    contexts: Sequence[str],
-    choices: Sequence[Sequence[str]],
-    tokenizer: PreTrainedTokenizerBase,
-    lower: PreTrainedModel,
-    tops: Mapping[str, PreTrainedModel],
-    head: Tensor,
-    batch_size: int = 32,
-) -> dict[str, Tensor]:
-    """Log-likelihood of every choice's text given its context, for several models with one trunk.
-
-    Args:
-        choices: the same number for every context, each to be appended as it is.
-        tops: model name -> its layers above the split.
-
-    Returns:
-        model name -> (items, choices) float64, in nats, summed over the choice's tokens.
-    """
-    prompts = tokenizer(list(contexts)).input_ids
-    endings = [tokenizer(list(texts), add_special_tokens=False).input_ids for texts in choices]
-    sequences = [(prompt, end) for prompt, ends in zip(prompts, endings) for end in ends]
-    order = sorted(range(len(sequences)), key=lambda i: sum(map(len, sequences[i])))  # little padding in a batch
-    scores = {name: torch.zeros(len(sequences), dtype=torch.float64) for name in tops}
-    head = head.float()
-    batches = [order[i : i + batch_size] for i in range(0, len(order), batch_size)]
-    for batch in tqdm(batches, desc="choices", unit="batch", mininterval=1):
-        ids = [torch.tensor(sequences[i][0] + sequences[i][1]) for i in batch]
-        # Padding stands on the right, where a causal model's earlier positions cannot see it.
-        shared = run_part(lower, ids=torch.nn.utils.rnn.pad_sequence(ids, batch_first=True))
-        which = [(row, position) for row, i in enumerate(batch) for position in _ending(*sequences[i])]
-        rows, positions = torch.tensor(which).T
-        labels = torch.cat([torch.tensor(sequences[i][1]) for i in batch])
-        for name, top in tops.items():
-            states = run_part(top, states=shared)[rows, positions].float()
-            log_p = torch.cat([(chunk @ head.T).log_softmax(dim=1) for chunk in states.split(_CHUNK)])
-            scores[name].index_add_(0, torch.tensor(batch)[rows], log_p[torch.arange(len(labels)), labels].double())
-    return {name: values.view(len(contexts), -1) for name, values in scores.items()}
-
-
-def _ending(prompt: list[int], end: list[int]) -> range:
-    """Positions whose next token belongs to the ending."""
-    return range(len(prompt) - 1, len(prompt) + len(end) - 1)

@@ -12,7 +12,7 @@ from dskd.artifacts import UserError, require
 from dskd.controls import controlled
 from dskd.corpus import load_corpus
 from dskd.params import Params
-from dskd.report import read_items
+from dskd.scores import read_items, read_rows
 from dskd.senses import SenseDictionary, load_senses
 from dskd.states import States, take_positions
 from dskd.targets import SenseTargets, span_table, trimmed_lexicon
@@ -120,7 +120,7 @@ def continuation(params: Params, student: str, prompt: str, tokens: int = 24) ->
 def show_items(models: list[str], per_task: int = 4) -> pd.DataFrame:
     """The first items of each task with what the models chose; a star marks a right choice."""
     items, _ = read_items()
-    rows = pd.DataFrame(artifacts.read_jsonl(Path(artifacts.SCORES) / "lexical.jsonl"))
+    rows = pd.DataFrame(read_rows("lexical"))
     chosen = rows.set_index(["model", "id"])["chosen"]
     table = []
     for task in dict.fromkeys(item.task for item in items):
@@ -131,6 +131,12 @@ def show_items(models: list[str], per_task: int = 4) -> pd.DataFrame:
                 row[model] = item.choices[choice].strip() + (" *" if choice == item.answer else "")
             table.append(row)
     return pd.DataFrame(table)
+
+
+def show_prompt(benchmark: str) -> str:
+    """The first chat prompt of a benchmark, as the teacher's template writes it."""
+    path = Path(artifacts.BENCHMARKS) / f"{benchmark}.chat.jsonl"
+    return artifacts.read_jsonl(path)[0]["prompt"] if path.exists() else f"{benchmark} is not available"
 
 
 def sense_groups(params: Params, words: int = 5) -> dict[str, list[tuple[str, Tensor]]]:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from dskd import artifacts
 from dskd.senses import SenseDictionary
+from dskd.tables import TITLES
 
 # Okabe and Ito's colours, which people with colour-blindness tell apart; markers differ as well.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
@@ -25,6 +26,14 @@ STYLE = {
     "font.size": 10,
     "legend.frameon": False,
 }
+TABLE_NAMES = {"heldout": "held-out", "lexical": "held-out words", "cloze_probability": "cloze, p(answer)"}
+_SHOWN = (
+    ("heldout", "kl"),
+    ("lexical", "synonym"),
+    ("lexical", "antonym"),
+    ("cloze", "all"),
+    ("cloze_probability", "all"),
+)
 _UNITS = {
     "ce": "CE (nats/token)",
     "kl": "KL at T (nats/token)",
@@ -56,8 +65,8 @@ def curves(students: Sequence[str]) -> Figure:
     return figure
 
 
-def intervals(metrics: dict, keys: Sequence[str], titles: Mapping[str, str], chance: float | None = None) -> Figure:
-    """Means with 95 % intervals, one panel a metric, one line a model."""
+def intervals(metrics: dict, table: str, keys: Sequence[str]) -> Figure:
+    """Means with 95 % intervals, one panel a measure of a table, one line a model."""
     models = list(metrics["models"])
     with plt.rc_context(STYLE):
         figure, axes = plt.subplots(
@@ -65,14 +74,39 @@ def intervals(metrics: dict, keys: Sequence[str], titles: Mapping[str, str], cha
         )
         for axis, key in zip(np.atleast_1d(axes), keys):
             for row, name in enumerate(models):
-                value = metrics["models"][name][key]
+                value = metrics["models"][name][table][key]
                 colour = COLOURS[row % len(COLOURS)]
                 axis.plot([value["low"], value["high"]], [row, row], color=colour, linewidth=2)
                 axis.plot(value["mean"], row, MARKERS[row % len(MARKERS)], color=colour)
-            if chance is not None:
-                axis.axvline(chance, color="grey", linestyle=":", linewidth=1)
-            axis.set(title=titles[key], yticks=range(len(models)), yticklabels=models)
+            axis.set(title=TITLES[key], yticks=range(len(models)), yticklabels=models)
         np.atleast_1d(axes)[0].invert_yaxis()
+    plt.close(figure)
+    return figure
+
+
+def differences(metrics: dict, measures: Sequence[tuple[str, str]] = _SHOWN) -> Figure:
+    """Differences between objectives with 95 % intervals, one panel a measure, one line a pair; a filled mark where
+    p < .05 after Holm's correction, and a grey band for what the design could not have seen."""
+    pairs = metrics["differences"]
+    shown = [(table, key) for table, key in measures if all(key in of.get(table, {}) for of in pairs.values())]
+    with plt.rc_context(STYLE):
+        figure, axes = plt.subplots(
+            1, len(shown), figsize=(1.5 + 2.9 * len(shown), 0.9 + 0.3 * len(pairs)), sharey=True, squeeze=False,
+            layout="constrained",
+        )  # fmt: skip
+        for axis, (table, key) in zip(axes[0], shown):
+            for row, of_pair in enumerate(pairs.values()):
+                value = of_pair[table][key]
+                effect = value["smallest_effect"]
+                axis.fill_betweenx([row - 0.4, row + 0.4], -effect, effect, color="grey", alpha=0.15, linewidth=0)
+                axis.plot([value["low"], value["high"]], [row, row], color=COLOURS[0], linewidth=2)
+                filled = COLOURS[0] if value["p_holm"] < 0.05 else "white"
+                axis.plot(value["mean"], row, "o", color=COLOURS[0], markerfacecolor=filled, markersize=5)
+            axis.axvline(0, color="black", linewidth=0.8)
+            title = f"{TABLE_NAMES.get(table, table)}: {TITLES[key]}"
+            axis.set(title=title, yticks=range(len(pairs)), yticklabels=list(pairs))
+            axis.title.set_fontsize(9)
+        axes[0][0].invert_yaxis()
     plt.close(figure)
     return figure
 

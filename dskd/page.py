@@ -14,7 +14,7 @@ h6 hr i img li ol p pre s small span strong sub summary sup table tbody td tfoot
 
 _CSS = """
 :root { color-scheme: light; }
-body { max-width: 900px; margin: 0 auto; padding: 1rem; color: #1b1b1b; background: #fff;
+body { max-width: 1100px; margin: 0 auto; padding: 1rem; color: #1b1b1b; background: #fff;
   font: 16px/1.55 system-ui, -apple-system, "Segoe UI", Roboto, "Liberation Sans", sans-serif;
   overflow-wrap: break-word; }
 h1, h2, h3, h4 { line-height: 1.25; margin: 1.6em 0 .5em; }
@@ -27,9 +27,9 @@ p code, li code, td code { background: #f2f3f5; padding: .1em .3em; border-radiu
 div.cell { margin: .8rem 0; }
 div.input_area, .text_cell_render pre { background: #f6f7f9; border-left: 3px solid #c9d1db; padding: .6rem .8rem; }
 div.output_area { margin: .5rem 0; padding: 0 .1rem; overflow-x: auto; }
-table { border-collapse: collapse; font-size: .92em; margin: .6rem 0; }
+table { border-collapse: collapse; font-size: .86em; margin: .6rem 0; }
 .text_cell_render table { display: block; overflow-x: auto; max-width: 100%; }
-th, td { padding: .3rem .7rem; border-bottom: 1px solid #dfe3e8; text-align: left; vertical-align: top; }
+th, td { padding: .3rem .55rem; border-bottom: 1px solid #dfe3e8; text-align: left; vertical-align: top; }
 th { background: #f6f7f9; }
 blockquote { margin: 1em 0; padding-left: 1em; border-left: 3px solid #dfe3e8; color: #4a4f57; }
 @media (max-width: 640px) { img { max-width: none; } } /* scrolls; shrunk, a picture of three panels is illegible */

@@ -129,9 +129,17 @@ class Distill(Group):
     log_steps: Count = Field(description="steps a point of the curves")
 
 
+class Benchmarks(Group):
+    seed: int = Field(description="draws the examples of each chat prompt")
+    shots: Annotated[int, Field(ge=0)] = Field(description="examples in a chat prompt; SQuAD has one, or none for 0")
+    chat_items: Count = Field(description="chat prompts of each benchmark, and so items scored by the paper's protocol")
+
+
 class Evaluate(Group):
     seed: int = Field(description="draws the items and the bootstrap")
     items: Count = Field(description="items of each lexical task; fewer where WordNet gives fewer, which is reported")
+    cloze_items: Count = Field(description="items of each benchmark by cloze; fewer where it has fewer")
+    wic_train: Count = Field(description="pairs that the threshold of WiC is tuned on")
     bootstrap: Count = Field(description="resamples of the intervals")
 
 
@@ -150,6 +158,7 @@ class Params(Group):
     targets: Targets
     objectives: dict[str, Objective]
     distill: Distill
+    benchmarks: Benchmarks
     evaluate: Evaluate
     report: Report
 

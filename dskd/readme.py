@@ -6,22 +6,94 @@ import pandas as pd
 
 from dskd import artifacts
 from dskd.artifacts import UserError, require
-from dskd.report import differences_table, models_table
+from dskd.tables import TITLES, differences_table, models_table
 
 
 def results_block(metrics: dict) -> str:
-    """The results section, from `reports/metrics.json`."""
-    items = ", ".join(f"{number} {task}" for task, number in metrics["items"].items())
-    return f"""{_markdown(models_table(metrics).assign(command=lambda table: "`" + table["command"] + "`"))}
+    """The results of the default run, from `reports/metrics.json`."""
+    commands = [{"model": name, "command": f"`{model['command']}`"} for name, model in metrics["models"].items()]
+    heldout = models_table(metrics, "heldout").merge(pd.DataFrame(commands))
+    items = ", ".join(f"{number} {TITLES[task]}" for task, number in metrics["lexical_items"].items())
+    frequent = ", ".join(f"{rules['most_frequent']:.3f}" for rules in metrics["baselines"].values())
+    return f"""{_markdown(heldout, models_table(metrics, "lexical"))}
 
-Paired differences on the same blocks and items:
+Paired differences on the same blocks and items (a star: p < .05 after Holm's correction in its table):
 
-{_markdown(differences_table(metrics))}
+{_markdown(*(differences_table(metrics, table) for table in ("heldout", "lexical")))}
 
-Held-out: {metrics["heldout_tokens"]:,} tokens. Choice items: {items}; four choices each, so chance is .250 (always the
-most frequent word: {", ".join(f"{rules['most_frequent']:.3f}" for rules in metrics["baselines"].values())}).
-Seeds: {", ".join(map(str, metrics["seeds"]))}. Brackets are 95 % bootstrap intervals over blocks and items;
-where that of a difference holds 0, this run has not seen one."""
+Held-out: {metrics["heldout_tokens"]:,} tokens. Items: {items}.
+Synonym, antonym and definition have four choices each, so chance is .250 (always the most frequent word:
+{frequent}); the others have two. Brackets are 95 % bootstrap intervals over blocks and items; where that of a
+difference holds 0, this run has not seen one."""
+
+
+def study_block(metrics: dict) -> str:
+    """The study, from `reports/study/metrics.json`: means, benchmarks by both protocols, and differences."""
+    cloze, chat = (
+        next((value[protocol]["items"] for value in metrics["benchmarks"].values() if protocol in value), 0)
+        for protocol in ("cloze", "chat")
+    )
+    seeds = len({name.rsplit("-", 1)[1] for name in metrics["seeds"]})
+    lexical = (models_table(metrics, table) for table in ("heldout", "lexical", "similarity"))
+    tokens = f"{metrics['train_tokens']:,} training tokens"
+    return f"""Held-out text and lexical measures, {seeds} seed(s) an objective, {tokens} each:
+
+{_markdown(*lexical)}
+
+Benchmarks by cloze, {cloze} items each: how often the likeliest choice is right (`acc`), then the likeliest a
+character (`acc_norm`):
+
+{_markdown(models_table(metrics, "cloze"), models_table(metrics, "cloze_norm"))}
+
+Benchmarks by the paper's protocol, {chat} items each: the letter as one greedy token after five examples; SQuAD in
+at most ten tokens after one example:
+
+{_markdown(models_table(metrics, "chat"))}
+
+Differences, with 95 % intervals over items and seeds. A star: p < .05 after Holm's correction for all differences of
+the table that a column is from; *p(answer)* is the answer's share in the choices' probabilities:
+
+{_markdown(_selected_differences(metrics))}
+
+The smallest true difference that this design finds in 80 % of its repetitions, median over the pairs:
+{_smallest(metrics)}."""
+
+
+_SELECTED = (  # the differences that are shown, where a run has them
+    ("heldout", "kl"),
+    ("heldout", "ce"),
+    ("lexical", "synonym"),
+    ("lexical", "antonym"),
+    ("lexical", "definition"),
+    ("lexical", "antonym_probe"),
+    ("cloze", "all"),
+    ("cloze_probability", "all"),
+)
+
+
+def _selected(metrics: dict) -> list[tuple[str, str]]:
+    pairs = metrics["differences"].values()
+    return [(table, key) for table, key in _SELECTED if all(key in of_pair.get(table, {}) for of_pair in pairs)]
+
+
+def _selected_differences(metrics: dict) -> pd.DataFrame:
+    columns = []
+    for table, key in _selected(metrics):
+        shown = differences_table(metrics, table).set_index("difference")[TITLES[key]]
+        columns.append(shown.rename(_name(table, key)))
+    return pd.concat(columns, axis=1).reset_index()
+
+
+def _smallest(metrics: dict) -> str:
+    found = []
+    for table, key in _selected(metrics):
+        effects = sorted(of_pair[table][key]["smallest_effect"] for of_pair in metrics["differences"].values())
+        found.append(f"{_name(table, key)} {effects[len(effects) // 2]:.3f}")
+    return ", ".join(found)
+
+
+def _name(table: str, key: str) -> str:
+    return {"cloze": "cloze, all items", "cloze_probability": "cloze, p(answer)"}.get(table, TITLES[key])
 
 
 def cost_block(provenance: dict) -> str:
@@ -48,20 +120,23 @@ def _clock(seconds: float) -> str:
     return f"{int(seconds) // 60}:{int(seconds) % 60:02d}"
 
 
-def _markdown(table: pd.DataFrame) -> str:
-    return table.to_markdown(index=False, disable_numparse=True)
+def _markdown(*tables: pd.DataFrame) -> str:
+    return "\n\n".join(table.to_markdown(index=False, disable_numparse=True) for table in tables if len(table))
 
 
 def update_readme(root: Path) -> bool:
     """Generate the marked parts of `root/README.md` anew; True if that changed it.
 
     Raises:
-        UserError: a mark is missing, or the run has left no metrics.
+        UserError: a mark is missing, or the run or the study has left no metrics.
     """
     path = root / "README.md"
+    if not (root / artifacts.STUDY).exists():
+        raise UserError(f"{root / artifacts.STUDY} is missing: make it with `make study`")
     old = text = path.read_text(encoding="utf-8")
     blocks = {
         "results": results_block(artifacts.read_json(require(root / artifacts.METRICS, "report"))),
+        "study": study_block(artifacts.read_json(root / artifacts.STUDY)),
         "cost": cost_block(artifacts.read_json(require(root / artifacts.PROVENANCE, "report"))),
     }
     for name, block in blocks.items():

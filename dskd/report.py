@@ -1,186 +1,144 @@
-"""From scores to metrics and tables: means with intervals, and paired differences between objectives."""
+"""From scores to metrics: means with intervals, and every difference between two objectives with its test."""
 
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
-from torch import Tensor
 
 from dskd import artifacts
 from dskd.artifacts import UserError, require
-from dskd.corpus import SOURCES
 from dskd.params import Params
-from dskd.stats import estimate
-from dskd.tasks.lexical import Item, baseline_accuracy
+from dskd.scores import Columns, baselines, read_columns
+from dskd.stats import compare, estimate, holm
+from dskd.tasks.pairs import spearman, spearman_difference
 
-TASKS = ("synonym", "antonym", "definition")
-HELDOUT = ("ce", "kl", "agreement")
-TITLES = {
-    "ce": "CE (nats/token)",
-    "bits_per_byte": "bits/byte",
-    "kl": "KL to teacher (nats/token)",
-    "agreement": "top token agrees",
-    "synonym": "synonym",
-    "antonym": "antonym",
-    "definition": "definition",
-}
+BASELINE = "kd"  # what an objective must beat; where it was not trained, the first objective
+POOLED = ("cloze", "cloze_norm", "cloze_probability")  # tables with a column for all benchmarks' items together
 
-
-def heldout_rows(scores: dict[str, dict[str, list[float]]], sources: Tensor) -> list[dict]:
-    """One row a model and block: model, block, source, ce, kl, agreement."""
-    return [
-        {"model": model, "block": block, "source": SOURCES[int(sources[block])], **dict(zip(HELDOUT, values))}
-        for model, columns in scores.items()
-        for block, values in enumerate(zip(*(columns[key] for key in HELDOUT)))
-    ]
-
-
-def item_rows(items: Sequence[Item], frequency: Mapping[str, int]) -> list[dict]:
-    """One row an item, all that it consists of, and how often each choice occurs in WordNet's texts."""
-    return [
-        {**item._asdict(), "frequencies": [frequency.get(choice.strip(), 0) for choice in item.choices]}
-        for item in items
-    ]
-
-
-def read_items() -> tuple[list[Item], dict[str, int]]:
-    """The items of the run as they were kept, and the frequency of each word among their choices."""
-    rows = artifacts.read_jsonl(require(artifacts.SCORES, "evaluate") / "items.jsonl")
-    frequency = {c.strip(): f for row in rows for c, f in zip(row["choices"], row.pop("frequencies"))}
-    return [Item(**row) for row in rows], frequency
-
-
-def baselines() -> dict[str, dict[str, float]]:
-    """Task -> rule -> accuracy of guessing by frequency or length alone."""
-    items, frequency = read_items()
-    return {task: baseline_accuracy([i for i in items if i.task == task], frequency) for task in TASKS}
-
-
-def choice_rows(scores: dict[str, Tensor], items: Sequence[Item]) -> list[dict]:
-    """One row a model and item: model, task, id, answer, chosen, correct (0 or 1), log_likelihoods."""
-    return [
-        {
-            "model": model,
-            "task": item.task,
-            "id": item.id,
-            "answer": item.answer,
-            "chosen": int(values.argmax()),
-            "correct": int(int(values.argmax()) == item.answer),
-            "log_likelihoods": [round(float(value), 4) for value in values],
-        }
-        for model, matrix in scores.items()
-        for item, values in zip(items, matrix)
-    ]
-
-
-def read_scores() -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The rows of `heldout_rows` and of `choice_rows` as they were kept."""
-    folder = require(artifacts.SCORES, "evaluate")
-    return tuple(pd.DataFrame(artifacts.read_jsonl(folder / f"{name}.jsonl")) for name in ("heldout", "lexical"))
+_RANKED = 2000  # resamples of a rank correlation, which are slow
 
 
 def summarise(params: Params, students: list[str]) -> dict:
-    """All metrics of a run: for every model means with 95 % intervals, for every pair of objectives paired
-    differences on the same blocks and items, averaged over seeds first.
+    """All metrics of a run.
+
+    For teacher, cut and every objective (its seeds averaged item by item) means with 95 % intervals over items;
+    for every pair of objectives the paired difference with its interval over items and seeds, its p value, the
+    same after Holm's correction within its table, and the smallest effect that the design could have seen.
 
     Raises:
         UserError: the scores are missing, or are of other students.
     """
-    heldout, lexical = read_scores()
-    found = [name for name in heldout["model"].unique() if name not in ("teacher", "cut")]
+    columns = read_columns()
+    human = columns.pop("human", {}).get("similarity", {})
+    found = [name for name in columns if name not in ("teacher", "cut")]
     if found != students:
         raise UserError(f"{artifacts.SCORES} holds {found}, the parameters want {students}: run `dvc repro evaluate`")
-    summary = artifacts.read_json(require(Path(artifacts.CORPUS) / "corpus.json", "corpus"))
-    # Separators have no bytes but cost nats: they count, as the end of a text does in a code.
-    tokens = params.corpus.block_length * int((heldout["model"] == "teacher").sum())
-    per_byte = tokens / summary["heldout_bytes"] / np.log(2)
-    columns = _columns(heldout, lexical)
-    settings = params.evaluate
-
-    def interval(values: np.ndarray) -> dict:
-        return estimate(values, settings.bootstrap, settings.seed)
-
-    models = {}
-    for name in ("teacher", "cut", *students):
-        models[name] = {key: interval(values) for key, values in columns[name].items()}
-        bits = {part: value * per_byte for part, value in models[name]["ce"].items()}
-        models[name] |= {"bits_per_byte": bits, "command": _command(name)}
     seeds, objectives = params.distill.seeds, params.distill.objectives
-
-    def over_seeds(objective: str, key: str) -> np.ndarray:
-        return np.mean([columns[f"{objective}-{seed}"][key] for seed in seeds], axis=0)
-
-    differences = {
-        f"{second} - {first}": {
-            key: interval(over_seeds(second, key) - over_seeds(first, key)) for key in (*HELDOUT, *TASKS)
-        }
-        for i, first in enumerate(objectives)
-        for second in objectives[i + 1 :]
-    }
-    items = {task: len(columns["teacher"][task]) for task in TASKS}
+    pool(columns)
+    groups = {"teacher": ["teacher"], "cut": ["cut"]}
+    groups |= {objective: [f"{objective}-{seed}" for seed in seeds] for objective in objectives}
+    stacked = {name: stack([columns[model] for model in models]) for name, models in groups.items()}
+    summary = artifacts.read_json(require(Path(artifacts.CORPUS) / "corpus.json", "corpus"))
+    benchmarks = artifacts.read_json(require(artifacts.BENCHMARKS, "benchmarks") / "summary.json")
+    for protocol in ("cloze", "chat"):
+        for name, counts in artifacts.read_json(f"{artifacts.SCORES}/{protocol}.json").items():
+            benchmarks[name][protocol] = counts
+    # Separators have no bytes but cost nats: they count, as the end of a text does in a code.
+    tokens = params.corpus.block_length * len(columns["teacher"]["heldout"]["ce"])
+    per_byte = tokens / summary["heldout_bytes"] / np.log(2)
+    models = {}
+    for name, tables in stacked.items():
+        models[name] = means(tables, human, params)
+        ce = models[name]["heldout"]["ce"]
+        models[name]["heldout"]["bits_per_byte"] = {part: value * per_byte for part, value in ce.items()}
+        models[name]["command"] = _command(name, seeds)
+    trained = sum(row["tokens"] for name, row in summary["by_split_and_source"].items() if "train" in name)
     return {
         "models": models,
-        "differences": differences,
-        "train_tokens": sum(row["tokens"] for name, row in summary["by_split_and_source"].items() if "train" in name),
+        "seeds": {model: _plain_means(columns[model], human) for model in students},
+        "differences": differences({name: stacked[name] for name in objectives}, human, params),
+        "benchmarks": benchmarks,
+        "lexical_items": {name: int(values.shape[1]) for name, values in stacked["teacher"]["lexical"].items()},
+        "train_tokens": round(trained * min(params.distill.epochs, 1)),
         "heldout_tokens": tokens,
-        "items": items,
         "baselines": baselines(),
-        "seeds": seeds,
+        "facts": artifacts.read_json(f"{artifacts.SCORES}/pairs.json"),
     }
 
 
-def _columns(heldout: pd.DataFrame, lexical: pd.DataFrame) -> dict[str, dict[str, np.ndarray]]:
-    """model -> metric -> score of every block or item, in one order for all models."""
-    columns = {
-        name: {key: rows.sort_values("block")[key].to_numpy() for key in HELDOUT}
-        for name, rows in heldout.groupby("model", sort=False)
+def pool(columns: dict[str, Columns]) -> None:
+    """Add to the tables of `POOLED` the column "all": the items of all benchmarks, one after another by name."""
+    for tables in columns.values():
+        for name in POOLED:
+            if name in tables:
+                tables[name]["all"] = np.concatenate([tables[name][benchmark] for benchmark in sorted(tables[name])])
+
+
+def stack(runs: list[Columns]) -> Columns:
+    """The scores of an objective's seeds as arrays (seeds, items)."""
+    return {
+        table: {measure: np.stack([run[table][measure] for run in runs]) for measure in measures}
+        for table, measures in runs[0].items()
     }
-    for (name, task), rows in lexical.groupby(["model", "task"], sort=False):
-        columns[name][task] = rows.sort_values("id")["correct"].to_numpy(dtype=np.float64)
-    return columns
 
 
-def _command(name: str) -> str:
-    return {"teacher": "dvc repro sources", "cut": "dvc repro evaluate"}.get(name, f"dvc repro distill@{name}")
+def means(tables: Columns, human: dict[str, np.ndarray], params: Params) -> dict:
+    """table -> measure -> mean, low, high. In the table "similarity" that is Spearman's rho with human judgements."""
+    settings, found = params.evaluate, {}
+    for table, measures in tables.items():
+        for measure, values in measures.items():
+            if table == "similarity":
+                nothing = np.zeros(values.shape[1])  # whose correlation is 0
+                resamples = min(settings.bootstrap, _RANKED)
+                value = spearman_difference(nothing, values, human[measure], resamples, settings.seed)
+                del value["p"]  # a test of no interest
+            else:
+                value = estimate(values.mean(axis=0), settings.bootstrap, settings.seed)
+            found.setdefault(table, {})[measure] = value
+    return found
 
 
-def models_table(metrics: dict) -> pd.DataFrame:
-    """One row a model, "mean [low, high]" for every metric that there is, and the command that makes it."""
-    return pd.DataFrame(
-        [
-            {"model": name, **{t: _cell(model[key]) for key, t in TITLES.items()}, "command": model["command"]}
-            for name, model in metrics["models"].items()
-        ]
-    )
+def differences(objectives: dict[str, Columns], human: dict[str, np.ndarray], params: Params) -> dict:
+    """ "second - first" -> table -> measure -> what `stats.compare` says, and `p_holm`: corrected for all p values
+    of that table, over pairs and measures."""
+    settings, found = (params.evaluate.bootstrap, params.evaluate.seed), {}
+    for first, second in pairs(list(objectives)):
+        of_pair = found[f"{second} - {first}"] = {}
+        for table, measures in objectives[first].items():
+            for measure, a in measures.items():
+                b = objectives[second][table][measure]
+                if table == "similarity":
+                    value = spearman_difference(a, b, human[measure], min(settings[0], _RANKED), settings[1])
+                else:
+                    value = compare(a, b, *settings)
+                of_pair.setdefault(table, {})[measure] = value
+    for table in {table for of_pair in found.values() for table in of_pair}:
+        cells = [cell for of_pair in found.values() for cell in of_pair[table].values()]
+        for cell, p in zip(cells, holm([cell["p"] for cell in cells])):
+            cell["p_holm"] = float(p)
+    return found
 
 
-def differences_table(metrics: dict) -> pd.DataFrame:
-    """One row a pair of objectives, with paired 95 % intervals."""
-    return pd.DataFrame(
-        [
-            {"difference": name, **{TITLES[key]: _cell(value, signed=True) for key, value in values.items()}}
-            for name, values in metrics["differences"].items()
-        ]
-    )
+def pairs(objectives: list[str]) -> list[tuple[str, str]]:
+    """Which objectives are compared: each with the baseline, and dskd with each."""
+    base = BASELINE if BASELINE in objectives else objectives[0]
+    others = [name for name in objectives if name != base]
+    own = [(name, "dskd") for name in others if name != "dskd"] if "dskd" in others else []
+    return [(base, name) for name in others] + own
 
 
-def _cell(value: dict[str, float], signed: bool = False) -> str:
-    mean, low, high = (f"{round(value[key], 3) + 0.0:{'+' if signed else ''}.3f}" for key in ("mean", "low", "high"))
-    return f"{mean} [{low}, {high}]"
+def _plain_means(tables: Columns, human: dict[str, np.ndarray]) -> dict:
+    """table -> measure -> mean of one student: what the spread over seeds is seen from."""
+    return {
+        table: {
+            measure: spearman(values, human[measure]) if table == "similarity" else float(values.mean())
+            for measure, values in measures.items()
+        }
+        for table, measures in tables.items()
+    }
 
 
-def setting(params: Params, metrics: dict) -> str:
-    """One paragraph of Markdown: what was trained, on what, and with which weights."""
-    student, distill = params.student, params.distill
-    cuts = {"first": "the teacher's first layers", "lower_last": "the teacher's lower layers with its last ones on top"}
-    weights = "; ".join(
-        f"`{name}`: " + ", ".join(f"{key} {value:g}" for key, value in params.objectives[name].model_dump().items())
-        for name in distill.objectives
-    )
-    return (
-        f"The student has {student.layers} layers ({cuts[student.cut]}), of which the last {student.trained} train, on "
-        f"{metrics['train_tokens']:,} tokens, {distill.epochs} epoch(s), learning rate {distill.learning_rate:g}, "
-        f"temperature {distill.temperature:g}. Weights of the loss terms: {weights}. "
-        f"Scored on {metrics['heldout_tokens']:,} held-out tokens and {sum(metrics['items'].values())} choice items."
-    )
+def _command(name: str, seeds: list[int]) -> str:
+    if name in ("teacher", "cut"):
+        return {"teacher": "dvc repro sources", "cut": "dvc repro evaluate"}[name]
+    numbers = str(seeds[0]) if len(seeds) == 1 else "{" + ",".join(map(str, seeds)) + "}"
+    return f"dvc repro distill@{name}-{numbers}"

@@ -13,19 +13,23 @@ import pandas as pd
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from dskd import artifacts, card, decoder, determinism, report
+from dskd import artifacts, card, decoder, determinism, report, scores, suite
 from dskd.artifacts import UserError, require
 from dskd.corpus import build_corpus, load_corpus, save_corpus
 from dskd.distill import train
-from dskd.evaluate import choice_scores, heldout_scores
+from dskd.evaluate import heldout_scores
+from dskd.harness import CHAT
 from dskd.harvest import harvest as harvest_states
 from dskd.lexicon import table as lexicon_table
 from dskd.lexicon import wordnet
 from dskd.params import Objective, Params, load_params
+from dskd.scoring import Models
 from dskd.senses import SenseDictionary, build_senses, load_senses, save_senses
 from dskd.sources import fetch
 from dskd.states import States, open_states
 from dskd.targets import SenseTargets, build_targets, load_targets, no_targets, save_targets
+from dskd.tasks.benchmarks import MIRROR, gather, read_benchmark
+from dskd.tasks.chat import chat_rows
 from dskd.tasks.lexical import build_items, read_vocabulary
 
 
@@ -149,42 +153,86 @@ def distill(params: Params, objective: str, seed: int) -> dict:
         work, curves = partial / ".work", Path(artifacts.CURVES) / name
         train(top, head, states, labels("train"), sense_targets, weights, params.distill, seed, work, curves)
         top.layers.to(teacher.dtype)
-        scores = _heldout_scores(params, top, head)
-        means = {key: fmean(values) for key, values in scores.items()}
+        heldout = _heldout_scores(params, top, head)
+        means = {key: fmean(values) for key, values in heldout.items()}
         text = card.model_card(name, objective, seed, teacher.config.num_hidden_layers, params, means, hashes)
         decoder.export_student(teacher, top, params.student, tokenizer, partial, text)
-        artifacts.write_json(partial / "heldout.json", scores)
+        artifacts.write_json(partial / "heldout.json", heldout)
         artifacts.remove(work)
     return means
 
 
-def evaluate(params: Params) -> dict:
+def benchmarks(params: Params) -> dict:
+    """Bring the benchmarks to one form, and write the chat prompts of the paper's protocol.
+
+    Returns the summary of `tasks.benchmarks.gather`: what there is, and how the rest is got.
+    """
+    settings, tokenizer = params.benchmarks, teacher_tokenizer()
+    mirror = os.environ.get(MIRROR)
+    with artifacts.output(artifacts.BENCHMARKS) as partial:
+        partial.mkdir()
+        summary = gather(partial, Path(mirror).expanduser() if mirror else None)
+        for name in CHAT:
+            if summary[name]["available"]:
+                rows = read_benchmark(partial, name, "test")
+                pool = rows if name == "squad_v2" else read_benchmark(partial, name, "train")
+                chosen = rows[: settings.chat_items]
+                prompts = chat_rows(name, chosen, pool, tokenizer, settings.seed, settings.shots)
+                artifacts.write_jsonl(partial / f"{name}.chat.jsonl", prompts)
+        artifacts.write_json(partial / "summary.json", summary)
+    return summary
+
+
+def evaluate(params: Params) -> dict[str, scores.Columns]:
     """Score the teacher, the untrained cut and every student; keep each block's and item's score.
 
-    Returns the metrics, as `report.summarise` makes them.
+    A run that was stopped goes on with the parts that are missing. Returns the scores as arrays.
     """
+    models, heldout = load_models(params), {}
+    summary = artifacts.read_json(require(artifacts.BENCHMARKS, "benchmarks") / "summary.json")
+    available = [name for name, value in summary.items() if value["available"]]
+    inputs = [Path(artifacts.BENCHMARKS), *(Path(artifacts.STUDENTS) / name for name in student_names(params))]
+    made_from = artifacts.fingerprint(params.runtime, params.student, params.lexicon, params.evaluate, *inputs)
+    with artifacts.output(artifacts.SCORES, made_from) as partial:
+        if not (partial / "heldout.jsonl").exists():
+            for name, top in (("teacher", None), ("cut", models.tops["cut"])):
+                heldout[name] = _heldout_scores(params, top, models.head)
+            for name in student_names(params):
+                heldout[name] = artifacts.read_json(Path(artifacts.STUDENTS) / name / "heldout.json")
+            blocks, _ = load_corpus(Path(artifacts.CORPUS))
+            artifacts.write_jsonl(partial / "heldout.jsonl", scores.heldout_rows(heldout, blocks["heldout_source"]))
+        if not (partial / "lexical.jsonl").exists():
+            vocabulary = read_vocabulary(_wordnet())
+            items = build_items(params.lexicon, params.evaluate.seed, params.evaluate.items, vocabulary)
+            artifacts.write_jsonl(partial / "items.jsonl", scores.item_rows(items, vocabulary.frequency))
+            artifacts.write_jsonl(partial / "lexical.jsonl", suite.lexical_rows(models, items))
+        for part, score in (
+            (
+                "pairs",
+                lambda: suite.pair_rows(models, Path(artifacts.BENCHMARKS), available, params.evaluate.wic_train),
+            ),
+            ("cloze", lambda: suite.benchmark_rows(models, "cloze", available, params.evaluate.cloze_items)),
+            ("chat", lambda: suite.benchmark_rows(models, "chat", available, params.benchmarks.chat_items)),
+        ):
+            if not (partial / f"{part}.json").exists():
+                rows, facts = score()
+                artifacts.write_jsonl(partial / f"{part}.jsonl", rows)
+                artifacts.write_json(partial / f"{part}.json", facts)  # last: it marks the part as done
+    return scores.read_columns()
+
+
+def load_models(params: Params) -> Models:
+    """Teacher, untrained cut and every student of the run, ready to be scored together."""
     teacher, tokenizer = load_teacher(params)
-    head = teacher.get_output_embeddings().weight
-    tops = {"teacher": decoder.teacher_top(teacher, params.student)}
     cut = decoder.student_top(teacher, params.student)
     cut.layers.to(teacher.dtype)
-    tops["cut"] = cut
-    heldout = {name: _heldout_scores(params, top, head) for name, top in (("teacher", None), ("cut", cut))}
+    tops = {"teacher": decoder.teacher_top(teacher, params.student), "cut": cut}
     for name in student_names(params):
         folder = require(Path(artifacts.STUDENTS) / name, f"distill@{name}")
         tops[name] = decoder.load_student_top(folder, teacher, params.student)
-        heldout[name] = artifacts.read_json(folder / "heldout.json")
-    vocabulary = read_vocabulary(_wordnet())
-    items = build_items(params.lexicon, params.evaluate.seed, params.evaluate.items, vocabulary)
+    head = teacher.get_output_embeddings().weight
     lower = decoder.trunk(teacher, params.student)
-    choices = choice_scores([i.context for i in items], [i.choices for i in items], tokenizer, lower, tops, head)
-    blocks, _ = load_corpus(Path(artifacts.CORPUS))
-    with artifacts.output(artifacts.SCORES) as partial:
-        partial.mkdir()
-        artifacts.write_jsonl(partial / "heldout.jsonl", report.heldout_rows(heldout, blocks["heldout_source"]))
-        artifacts.write_jsonl(partial / "items.jsonl", report.item_rows(items, vocabulary.frequency))
-        artifacts.write_jsonl(partial / "lexical.jsonl", report.choice_rows(choices, items))
-    return report.summarise(params, student_names(params))
+    return Models(lower, tops, head, tokenizer, teacher.config.max_position_embeddings)
 
 
 def make_report(params: Params) -> dict:
@@ -232,8 +280,8 @@ def teacher_tokenizer() -> PreTrainedTokenizerBase:
 def _heldout_scores(params: Params, top: PreTrainedModel | None, head: Tensor) -> dict[str, list[float]]:
     """The scores of each held-out block, "ce", "kl" and "agreement", as they are kept; no top: the teacher itself."""
     states, targets = cached_states("heldout"), labels("heldout")
-    scores = heldout_scores(top, head, states, targets, params.harvest.batch_size)
-    return {key: values.tolist() for key, values in scores.items()}
+    found = heldout_scores(top, head, states, targets, params.harvest.batch_size)
+    return {key: values.tolist() for key, values in found.items()}
 
 
 def _wordnet():

@@ -42,6 +42,13 @@ def test_the_committed_parameters_are_valid():
     assert set(params.distill.objectives) <= set(params.objectives)
 
 
+def test_the_study_trains_every_objective_with_three_seeds_or_more(project):
+    apply_profile("study", project)
+    params = load_params(project / "params.yaml")
+    assert sorted(params.distill.objectives) == sorted(params.objectives)
+    assert len(set(params.distill.seeds)) == len(params.distill.seeds) >= 3
+
+
 def test_reading_gives_the_values_that_the_file_says(project):
     path = change(project, "distill.learning_rate", "2.5e-4")
     params = load_params(path)

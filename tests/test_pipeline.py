@@ -1,4 +1,5 @@
-"""The whole pipeline with the real teacher, lexicon and text, at the size of the smoke profile."""
+"""The whole pipeline with the real teacher, lexicon and text, at the size of the smoke profile; without a mirror of
+the benchmarks and without the hub, so that of these it has SimLex alone, which the package index has."""
 
 import json
 import os
@@ -13,9 +14,10 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 ENV = {
-    **os.environ,
+    **{name: value for name, value in os.environ.items() if name != "DSKD_MIRROR"},
     "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
     "DVC_NO_ANALYTICS": "true",
+    "HF_HUB_OFFLINE": "1",
 }
 
 
@@ -56,7 +58,9 @@ def stages_to_run(folder: Path) -> list[str]:
 
 
 def test_every_stage_leaves_its_results(project):
-    for name in ("sources", "lexicon", "corpus", "harvest", "senses", "targets", "distill-kd-0", "distill-dskd-0"):
+    stages = """sources lexicon corpus harvest senses targets-kd targets-dskd distill-kd-0 distill-dskd-0 benchmarks
+    evaluate report"""
+    for name in stages.split():
         assert (project / f"reports/notebooks/{name}.html").stat().st_size > 1000
         notebook = json.loads((project / f"reports/notebooks/{name}.ipynb").read_text())
         assert not any(
@@ -64,7 +68,7 @@ def test_every_stage_leaves_its_results(project):
         )
     assert "<img" in (project / "reports/index.html").read_text()
     provenance = json.loads((project / "reports/provenance.json").read_text())
-    assert set(provenance["stages"]) >= {"harvest", "distill-dskd-0", "report"}
+    assert set(provenance["stages"]) >= set(stages.split())
 
 
 def test_a_second_run_does_nothing(project):
@@ -72,13 +76,30 @@ def test_a_second_run_does_nothing(project):
 
 
 def test_metrics_tell_teacher_cut_and_students_apart(project):
-    models = json.loads((project / "reports/metrics.json").read_text())["models"]
-    assert list(models) == ["teacher", "cut", "kd-0", "dskd-0"]
-    assert models["teacher"]["kl"]["mean"] == pytest.approx(0, abs=1e-6)
-    assert models["teacher"]["agreement"]["mean"] == 1
-    assert models["teacher"]["ce"]["mean"] < models["kd-0"]["ce"]["mean"] < models["cut"]["ce"]["mean"]
-    assert models["dskd-0"]["kl"]["mean"] < models["cut"]["kl"]["mean"]
-    assert models["kd-0"]["kl"] != models["dskd-0"]["kl"]
+    metrics = json.loads((project / "reports/metrics.json").read_text())
+    assert list(metrics["models"]) == ["teacher", "cut", "kd", "dskd"]
+    teacher, cut, kd, dskd = (model["heldout"] for model in metrics["models"].values())
+    assert teacher["kl"]["mean"] == pytest.approx(0, abs=1e-6)
+    assert teacher["agreement"]["mean"] == 1
+    assert teacher["ce"]["mean"] < kd["ce"]["mean"] < cut["ce"]["mean"]
+    assert dskd["kl"]["mean"] < cut["kl"]["mean"]
+    assert kd["kl"] != dskd["kl"]
+    # One seed: its mean is the objective's.
+    assert {name: tables["heldout"]["kl"] for name, tables in metrics["seeds"].items()} == pytest.approx(
+        {"kd-0": kd["kl"]["mean"], "dskd-0": dskd["kl"]["mean"]}
+    )
+    (of_pair,) = metrics["differences"].values()
+    assert of_pair["heldout"]["kl"]["mean"] == pytest.approx(dskd["kl"]["mean"] - kd["kl"]["mean"])
+
+
+def test_benchmarks_that_cannot_be_had_are_named_with_the_way_to_get_them(project):
+    metrics = json.loads((project / "reports/metrics.json").read_text())
+    available = [name for name, value in metrics["benchmarks"].items() if value["available"]]
+    assert available == ["simlex"] and metrics["benchmarks"]["arc_easy"]["available"] is False
+    assert -1 < metrics["models"]["teacher"]["similarity"]["simlex"]["mean"] < 1
+    assert "cloze" not in metrics["models"]["teacher"] and "chat" not in metrics["models"]["teacher"]
+    page = (project / "reports/index.html").read_text()
+    assert "not available" in page and "DSKD_MIRROR" in page
 
 
 def test_heldout_words_are_in_no_training_relation_but_in_the_items(project):
@@ -93,7 +114,7 @@ def test_heldout_words_are_in_no_training_relation_but_in_the_items(project):
 
 
 def test_dvc_shows_metrics_and_plots(project):
-    assert "models.kd-0.kl.mean" in run(project, "dvc", "metrics", "show")
+    assert "models.kd.heldout.kl.mean" in run(project, "dvc", "metrics", "show")
     out = run(project, "dvc", "plots", "show", "--out", "plots")
     assert "WARNING" not in out and "failed" not in out
     assert "reports_curves_dskd-0_plots_metrics_sense_tsv" in (project / "plots/index.html").read_text()
@@ -131,10 +152,10 @@ def test_missing_input_names_the_command_that_makes_it(project, tmp_path):
 
 
 def test_a_change_of_lambda_reruns_its_student_and_what_follows(project):
-    before = json.loads((project / "reports/metrics.json").read_text())["models"]
+    before = json.loads((project / "reports/metrics.json").read_text())
     out = run(project, "dvc", "exp", "run", "-S", "objectives.dskd.sense=0.5")
     assert re.findall(r"Running stage '([^']+)'", out) == ["distill@dskd-0", "evaluate", "report"]
-    after = json.loads((project / "reports/metrics.json").read_text())["models"]
-    assert after["kd-0"] == before["kd-0"]
-    assert after["dskd-0"]["kl"] != before["dskd-0"]["kl"]
+    after = json.loads((project / "reports/metrics.json").read_text())
+    assert after["seeds"]["kd-0"] == before["seeds"]["kd-0"] and after["models"]["kd"] == before["models"]["kd"]
+    assert after["models"]["dskd"]["heldout"]["kl"] != before["models"]["dskd"]["heldout"]["kl"]
     assert re.search(r"objectives\.dskd\.sense +0\.1 +0\.5", run(project, "dvc", "params", "diff"))

@@ -1,0 +1,372 @@
+import io
+import json
+from contextlib import chdir
+
+import pytest
+from tiny_run import QUESTIONS, make_items, run_params, students, write_run
+
+from dskd import artifacts, figures
+from dskd.artifacts import UserError
+from dskd.differences import disagreements, show_disagreements
+from dskd.explore import show_items, show_prompt
+from dskd.readme import results_block, study_block, update_readme
+from dskd.report import summarise
+from dskd.scores import choice_rows, item_rows
+from dskd.tables import benchmarks_table, differences_table, models_table, setting
+from dskd.tables import tests_table as table_of_tests
+
+THREE = ("kd", "kd_hidden", "dskd")
+PARAMS = run_params(THREE, bootstrap=1000)  # with 200 no p is below .05 after a correction for nine tests
+
+
+def made(folder, params, **options):
+    """The metrics of an invented run, as they come back from their file."""
+    with chdir(folder):
+        write_run(params, **options)
+        return json.loads(json.dumps(summarise(params, students(params))))
+
+
+@pytest.fixture(scope="module")
+def metrics(tmp_path_factory):
+    return made(tmp_path_factory.mktemp("run"), PARAMS)
+
+
+@pytest.fixture(scope="module")
+def bare(tmp_path_factory):
+    """The metrics of a run that could get no benchmarks."""
+    return made(tmp_path_factory.mktemp("bare"), PARAMS, benchmarks=False)
+
+
+def cell(mean, low, high, p=0.5, p_holm=0.5, **more):
+    return {"mean": mean, "low": low, "high": high, "p": p, "p_holm": p_holm, **more}
+
+
+def plain(text):
+    """With ordinary spaces, after checking that a line can break at none of them."""
+    assert " " not in text
+    return text.replace("\u00a0", " ")
+
+
+# Cells
+
+
+@pytest.mark.parametrize(
+    "values, shown, signed",
+    [
+        ((0.5, 0.25, 0.75), ".500 [.250, .750]", "+.500 [+.250, +.750]"),
+        ((-0.5, -1.25, 10.0), "-.500 [-1.250, 10.000]", "-.500 [-1.250, +10.000]"),
+        ((-0.0004, -0.0006, 0.0), ".000 [-.001, .000]", "+.000 [-.001, +.000]"),
+        ((0.9996, 0.9994, 1), "1.000 [.999, 1.000]", "+1.000 [+.999, +1.000]"),
+    ],
+)
+def test_a_cell_has_three_digits_and_no_zero_before_the_point(values, shown, signed):
+    found = models_table({"models": {"kd": {"lexical": {"synonym": cell(*values)}}}}, "lexical")
+    assert plain(found.loc[0, "synonym"]) == shown
+    found = differences_table({"differences": {"dskd - kd": {"lexical": {"synonym": cell(*values)}}}}, "lexical")
+    assert plain(found.loc[0, "synonym"]) == signed
+
+
+@pytest.mark.parametrize("p, p_holm, star", [(0.04, 0.049, " *"), (0.04, 0.05, ""), (0.01, 0.2, "")])
+def test_a_star_stands_where_p_is_below_a_twentieth_after_correction(p, p_holm, star):
+    of_pair = {"heldout": {"ce": cell(0.1, 0.05, 0.15, p, p_holm)}}
+    found = differences_table({"differences": {"dskd - kd": of_pair}}, "heldout")
+    assert plain(found.loc[0, "CE (nats/token)"]) == f"+.100 [+.050, +.150]{star}"
+
+
+def test_measures_come_in_one_order_with_their_titles_and_models_without_them_in_no_row():
+    squad = {"squad_v2_em": cell(0.1, 0, 1), "squad_v2": cell(0.2, 0, 1), "piqa": cell(0.3, 0, 1)}
+    found = models_table({"models": {"teacher": {"chat": squad}, "cut": {"heldout": {}}}}, "chat")
+    assert list(found) == ["model", "PIQA", "SQuAD v2 F1", "SQuAD v2 EM"]
+    assert list(found["model"]) == ["teacher"]
+    assert models_table({"models": {"teacher": {}}}, "chat").empty
+
+
+def test_the_table_of_tests_has_a_row_a_pair_and_measure():
+    full = cell(-0.1, -0.2, 0.05, 0.01, 0.03, p_items=0.02, smallest_effect=0.08)
+    rho = {"simlex": cell(0.1, 0, 0.2)}
+    pairs = {"differences": {"dskd - kd": {"heldout": {"kl": full, "ce": full}, "similarity": rho}}}
+    found = table_of_tests(pairs, "heldout")
+    assert list(found["measure"]) == ["CE (nats/token)", "KL to teacher (nats/token)"]
+    assert dict(found.loc[0].iloc[2:]) == {
+        "mean": "-0.1000",
+        "95 % interval": "[-0.2000, +0.0500]",
+        "p": "0.0100",
+        "p (Holm)": "0.0300",
+        "p, these seeds": "0.0200",
+        "smallest effect seen": "0.0800",
+    }
+    found = table_of_tests(pairs, "similarity")
+    assert list(found.loc[0][["p, these seeds", "smallest effect seen"]]) == ["", ""]
+    assert table_of_tests(pairs, "chat").empty
+
+
+def test_of_an_invented_run_the_two_effects_alone_are_starred(metrics):
+    found = differences_table(metrics, "heldout").set_index("difference")
+    stars = found.apply(lambda column: column.str.endswith("*"))
+    assert list(stars.index) == ["kd_hidden - kd", "dskd - kd", "dskd - kd_hidden"]
+    assert stars.loc["dskd - kd", ["CE (nats/token)", "KL to teacher (nats/token)"]].all()
+    assert stars.loc["dskd - kd_hidden", ["CE (nats/token)", "KL to teacher (nats/token)"]].all()
+    assert stars.sum().sum() == 4
+    for table in ("lexical", "similarity", "cloze", "chat"):
+        assert "*" not in differences_table(metrics, table).to_string()
+
+
+# Benchmarks and setting
+
+
+def benchmark(rows=100, faults=(0, 0), **protocols):
+    counts = {"rows": {"test": rows, "train": 5}, "faults": dict(zip(("label_outside", "empty_choice"), faults))}
+    return {"available": True, **counts, **protocols}
+
+
+def test_a_benchmark_says_what_was_scored_cut_and_left_out():
+    cloze, chat = {"items": 40, "asked": 50, "too_long": 1}, {"items": 30, "asked": 30, "too_long": 2}
+    found = benchmarks_table(
+        {
+            "benchmarks": {
+                "piqa": benchmark(40, (3, 1), cloze=cloze, chat=chat),
+                "wic": benchmark(638, cloze=cloze | {"items": 50, "too_long": 0}),
+                "simlex": benchmark(999),
+                "mmlu": {"available": False, "how": "DSKD_MIRROR is not set"},
+            }
+        }
+    )
+    assert found.to_dict("split")["data"] == [
+        ["PIQA", "40 cloze, 30 chat", 3, 4, "50 were asked for; 40 is all"],
+        ["WiC", "50 cloze, 638 by states", 0, 0, ""],
+        ["SimLex-999", "999 by states", "", 0, ""],
+        ["MMLU", "not available", "", "", "DSKD_MIRROR is not set"],
+    ]
+
+
+def test_every_benchmark_is_listed_whether_or_not_it_could_be_had(metrics, bare):
+    for found in (benchmarks_table(metrics), benchmarks_table(bare)):
+        assert len(found) == len(metrics["benchmarks"]) == 10
+        missing = found.loc[found["items scored"] == "not available", "note"]
+        assert len(missing) and missing.str.contains("DSKD_MIRROR").all()
+
+
+def test_the_setting_names_the_weights_of_each_objective_and_its_targets_where_it_has_them(metrics):
+    text = setting(PARAMS, metrics)
+    assert "5,000 tokens, 0.5 epoch(s)" in text and "seeds 0, 1" in text
+    weights = PARAMS.objectives["dskd"]
+    assert f"`dskd`: ce {weights.ce:g}, kl {weights.kl:g}, sense {weights.sense:g}, margin" in text
+    assert f"`kd`: ce {PARAMS.objectives['kd'].ce:g}, kl {PARAMS.objectives['kd'].kl:g};" in text
+
+
+# Where objectives part
+
+RIGHT = {"kd": "11000000000", "dskd": "11101111110"}  # of eleven items, the last of another benchmark
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+def write_cloze(models, items):
+    """`items`: (benchmark, id) -> (answer, {model: (chosen, probability)})."""
+    rows = []
+    for (name, number), (answer, given) in items.items():
+        for model in models:
+            chosen, probability = given[model]
+            asked = {"model": model, "protocol": "cloze", "benchmark": name, "id": number, "answer": answer}
+            rows.append({**asked, "chosen": chosen, "acc": float(chosen == answer), "probability": probability})
+    artifacts.write_jsonl(f"{artifacts.SCORES}/cloze.jsonl", rows)
+
+
+def test_the_first_seeds_items_are_counted_by_who_has_them_right(folder):
+    items = {}
+    for i in range(11):
+        kd, dskd = (int(RIGHT[name][i]) for name in ("kd", "dskd"))
+        given = {"kd-3": (kd, 0.5), "dskd-3": (dskd, 0.5), "kd-1": (1, 0.5), "dskd-1": (0, 0.5)}
+        items["wic" if i == 10 else "piqa", f"{i:02}"] = (1, given)
+    write_cloze(["kd-3", "kd-1", "dskd-3", "dskd-1"], items)
+    found = disagreements(run_params(seeds=[3, 1]))
+    assert found.to_dict("split")["data"] == [["kd", "dskd", 2, 0, 7, 2, 2 / 2**7]]
+    assert list(found)[2:6] == ["both right", "only the first", "only the second", "neither"]
+    assert disagreements(run_params(["dskd", "kd"], [1])).loc[0, "only the first"] == 11
+    assert disagreements(run_params(["kd"], [3])).empty
+
+
+SHOWN = {  # kd's two seeds, then dskd's
+    ("piqa", "a"): (1, [(0, 0.2), (0, 0.3), (1, 0.9), (1, 0.8)]),
+    ("piqa", "b"): (0, [(0, 0.6), (0, 0.6), (0, 0.55), (1, 0.45)]),
+    ("piqa", "c"): (0, [(0, 0.9), (1, 0.1), (1, 0.0), (0, 0.1)]),  # as many seeds right: does not part them
+    ("wic", "d"): (1, [(1, 0.9), (1, 0.9), (0, 0.1), (0, 0.2)]),
+}
+
+
+@pytest.fixture
+def parted(folder):
+    models = ["kd-0", "kd-1", "dskd-0", "dskd-1"]
+    items = {key: (answer, dict(zip(models, given), teacher=(answer, 0.5))) for key, (answer, given) in SHOWN.items()}
+    write_cloze(["teacher", *models], items)
+    piqa = [
+        {"id": name, "question": f" How to {name}?\n", "choices": [f" {name} left", f"{name} right "], "answer": answer}
+        for (of, name), (answer, _) in SHOWN.items()
+        if of == "piqa"
+    ]
+    artifacts.write_jsonl(f"{artifacts.BENCHMARKS}/piqa.test.jsonl", piqa)
+    wic = {"id": "d", "word": "bank", "sentence1": "By the bank.", "sentence2": "In a bank.", "answer": 1}
+    artifacts.write_jsonl(f"{artifacts.BENCHMARKS}/wic.test.jsonl", [wic])
+
+
+def test_items_that_part_two_objectives_are_shown_the_farthest_first(parted):
+    found = show_disagreements(run_params(), "kd", "dskd")
+    assert found.to_dict("split")["data"] == [
+        ["WiC", "bank: By the bank. / In a bank.", "yes", "yes *", "yes *", "no", "-0.750"],
+        ["PIQA", "How to a?", "a right", "a right *", "a left", "a right *", "+0.600"],
+        ["PIQA", "How to b?", "b left", "b left *", "b left *", "b left * | b right", "-0.100"],
+    ]
+    assert list(found) == ["benchmark", "item", "answer", "teacher", "kd", "dskd", "p(answer), dskd - kd"]
+
+
+def test_no_more_items_are_shown_than_asked_for_and_of_these_seeds_only(parted):
+    assert list(show_disagreements(run_params(), "kd", "dskd", items=2)["benchmark"]) == ["WiC", "PIQA"]
+    assert list(show_disagreements(run_params(seeds=[1]), "dskd", "kd")["answer"]) == [
+        "yes",
+        "a right",
+        "b left",
+        "c left",
+    ]
+    assert show_disagreements(run_params(), "kd", "kd").empty
+
+
+def test_where_nothing_was_scored_by_cloze_nothing_parts(folder):
+    artifacts.write_jsonl(f"{artifacts.SCORES}/cloze.jsonl", [])
+    assert disagreements(run_params()).empty
+    assert show_disagreements(run_params(), "kd", "dskd").empty
+
+
+# Items and prompts
+
+
+def test_items_are_shown_with_what_each_model_chose_and_a_star_where_it_is_right(folder):
+    items = make_items()
+    likelihoods = {"kd": [[0, -1, -2, -3]] * len(items), "dskd": [[-3, -2, -1, 0]] * len(items)}
+    artifacts.write_jsonl(f"{artifacts.SCORES}/items.jsonl", item_rows(items, {}))
+    artifacts.write_jsonl(f"{artifacts.SCORES}/lexical.jsonl", choice_rows(likelihoods, items))
+    found = show_items(["dskd", "kd"], per_task=4)
+    assert found.head(4).to_dict("split")["data"] == [
+        ["synonym 0 is", "one", "eleven", "one *"],
+        ["synonym 1 is", "two", "eleven", "one"],
+        ["synonym 2 is", "three", "eleven", "one"],
+        ["synonym 3 is", "eleven", "eleven *", "one"],
+    ]
+    assert list(found["item"].str.split().str[0]) == ["synonym"] * 4 + ["antonym"] * 4 + ["definition"] * 4
+
+
+def test_a_prompt_is_shown_where_there_is_one(folder):
+    assert show_prompt("arc_challenge") == "arc_challenge is not available"
+    prompts = [{"prompt": "Which?"}, {"prompt": "Why?"}]
+    artifacts.write_jsonl(f"{artifacts.BENCHMARKS}/arc_challenge.chat.jsonl", prompts)
+    assert show_prompt("arc_challenge") == "Which?"
+
+
+# Pictures
+
+
+def drawn(figure):
+    """The panels of a figure, after it was drawn."""
+    figure.savefig(io.BytesIO())
+    return figure.axes
+
+
+@pytest.mark.parametrize("keys", [["kl"], ["ce", "kl", "agreement"]])
+def test_intervals_have_a_panel_a_measure_and_a_line_and_mark_a_model(metrics, keys):
+    panels = drawn(figures.intervals(metrics, "heldout", keys))
+    assert len(panels) == len(keys)
+    for panel, key in zip(panels, keys):
+        lines = panel.get_lines()
+        assert len(lines) == 2 * 5
+        for model, (line, mark) in zip(metrics["models"].values(), zip(lines[::2], lines[1::2])):
+            value = model["heldout"][key]
+            assert list(line.get_xdata()) == [value["low"], value["high"]] and mark.get_xdata()[0] == value["mean"]
+    assert [label.get_text() for label in panels[0].get_yticklabels()] == list(metrics["models"])
+
+
+def test_differences_have_a_panel_a_measure_and_a_line_mark_and_band_a_pair(metrics):
+    panels = drawn(figures.differences(metrics))
+    assert [panel.get_title() for panel in panels] == [
+        "held-out: KL to teacher (nats/token)",
+        "held-out words: synonym",
+        "held-out words: antonym",
+        "cloze: all items",
+        "cloze, p(answer): all items",
+    ]
+    for panel in panels:
+        assert len(panel.get_lines()) == 2 * 3 + 1 and len(panel.collections) == 3
+
+
+def test_a_mark_is_filled_where_p_is_below_a_twentieth_after_correction():
+    cells = [cell(0.1, 0, 0.2, 0.01, p_holm, smallest_effect=0.1) for p_holm in (0.049, 0.05)]
+    pairs = {"differences": {f"{i} - kd": {"heldout": {"kl": value}} for i, value in enumerate(cells)}}
+    (panel,) = drawn(figures.differences(pairs))
+    assert [mark.get_markerfacecolor() != "white" for mark in panel.get_lines()[1:-1:2]] == [True, False]
+
+
+def test_differences_show_the_measures_that_there_are(bare):
+    assert len(drawn(figures.differences(bare))) == 3
+    assert len(drawn(figures.differences(bare, [("heldout", "ce"), ("chat", "piqa")]))) == 1
+
+
+# README.md
+
+
+def test_the_results_block_has_means_differences_and_commands(metrics):
+    block = results_block(metrics)
+    rows = [line for line in block.splitlines() if line.startswith("|")]
+    assert len(rows) == 2 * (2 + 5) + 2 * (2 + 3)  # heads and rules, models, pairs
+    assert sum("`dvc repro distill@kd_hidden-{0,1}`" in row for row in rows) == 1
+    assert "10,240 tokens. Items: 24 synonym, 24 antonym, 24 definition, 30 WiC by states" in block
+    assert ".250, 0.250" in block
+    assert max(len(line) for line in block.splitlines() if not line.startswith(("|", "Held-out"))) <= 120
+
+
+def test_the_study_block_has_every_table_and_the_smallest_effect_seen(metrics):
+    block = study_block(metrics)
+    assert "2 seed(s) an objective, 5,000 training tokens each" in block and f"{QUESTIONS} items each" in block
+    for title in ("SimLex-999 (rho)", "SQuAD v2 F1", "cloze, all items", "cloze, p(answer)"):
+        assert title in block
+    effects = [of_pair["heldout"]["kl"]["smallest_effect"] for of_pair in metrics["differences"].values()]
+    assert f"KL to teacher (nats/token) {sorted(effects)[1]:.3f}" in block
+    assert "nan" not in block
+
+
+def test_the_blocks_of_a_run_without_benchmarks_show_what_it_has(bare):
+    assert "24 definition, 30" not in results_block(bare) and "24 definition." in results_block(bare)
+    block = study_block(bare)
+    assert "cloze, all items" not in block and "SimLex-999 (rho)" in block and "nan" not in block
+
+
+def write_readme(root, metrics):
+    parts = [f"<!-- {n}: python -m dskd readme -->\nstale\n<!-- end of {n} -->\n" for n in ("results", "study", "cost")]
+    (root / "README.md").write_text("# Before\n" + "between\n".join(parts) + "after\n")
+    artifacts.write_json(root / artifacts.METRICS, metrics)
+    artifacts.write_json(root / artifacts.STUDY, metrics)
+    cost = {"stages": {"senses": {"seconds": 61.5, "peak_memory_mb": 900}}, "versions": {"torch": "2"}}
+    machine = {"processor": "one", "cores": 2, "memory_gb": 8.0}
+    artifacts.write_json(root / artifacts.PROVENANCE, {**cost, "machine": machine, "artifacts_mb": {"senses": 1200}})
+
+
+def test_the_readme_is_made_anew_between_its_marks_and_a_second_time_is_the_same(metrics, tmp_path):
+    write_readme(tmp_path, metrics)
+    assert update_readme(tmp_path) is True
+    text = (tmp_path / "README.md").read_text()
+    assert results_block(metrics) in text and study_block(metrics) in text
+    assert "| senses  | 1:01         | 900 " in text and "1,200 MB in all" in text
+    assert "stale" not in text and text.count("between") == 2
+    assert text.startswith("# Before\n") and text.endswith("after\n")
+    assert update_readme(tmp_path) is False
+
+
+def test_a_readme_without_marks_and_a_missing_study_are_errors_that_say_so(metrics, tmp_path):
+    write_readme(tmp_path, metrics)
+    whole = (tmp_path / "README.md").read_text()
+    (tmp_path / "README.md").write_text(whole.replace("<!-- end of study -->", ""))
+    with pytest.raises(UserError, match="end of study"):
+        update_readme(tmp_path)
+    (tmp_path / artifacts.STUDY).unlink()
+    with pytest.raises(UserError, match="make study"):
+        update_readme(tmp_path)
