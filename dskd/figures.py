@@ -58,9 +58,10 @@ def curves(students: Sequence[str]) -> Figure:
         for axis, term in zip(axes[0], terms):
             for i, (name, table) in enumerate(tables.items()):
                 if term in table:
-                    axis.plot(table["step"], table[term], color=COLOURS[i % len(COLOURS)], label=name, linewidth=1.4)
+                    line = {"color": COLOURS[i % len(COLOURS)], "linestyle": ("-", "--", ":")[i // len(COLOURS) % 3]}
+                    axis.plot(table["step"], table[term], label=name, linewidth=1.4, **line)
             axis.set(xlabel="step", ylabel=_UNITS[term])
-        axes[0][0].legend()
+        axes[0][0].legend(fontsize=8)
     plt.close(figure)
     return figure
 
