@@ -9,7 +9,18 @@ from pathlib import Path
 
 from dskd.artifacts import PROVENANCE, read_json, size_mb, write_json
 
-PACKAGES = ["torch", "transformers", "accelerate", "numpy", "pandas", "nltk", "scikit-learn", "matplotlib"]
+PACKAGES = [
+    "torch",
+    "transformers",
+    "accelerate",
+    "numpy",
+    "scipy",
+    "pandas",
+    "nltk",
+    "scikit-learn",
+    "matplotlib",
+    "lm-eval",
+]
 PACKAGES += ["papermill", "nbconvert", "dvc", "safetensors", "tokenizers"]
 
 
