@@ -19,10 +19,11 @@ repro: $(READY)
 study: $(READY)
 	test -d build/study || git clone --quiet . build/study
 	cd build/study && dvc cache dir --local $(CURDIR)/.dvc/cache && python -m dskd profile study && dvc repro
-	mkdir -p reports/study
-	cp -R build/study/reports/metrics.json build/study/reports/index.html build/study/reports/provenance.json \
-		build/study/reports/scores build/study/params.yaml reports/study/
+	rm -rf reports/study && mkdir -p reports/study
+	cd build/study && cp -R reports/metrics.json reports/index.html reports/provenance.json reports/scores params.yaml \
+		$(CURDIR)/reports/study/
 	cp build/study/dvc.lock reports/study/lock.yaml
+	gzip -9nf reports/study/scores/*.jsonl
 	python -m dskd readme
 
 test: $(READY)

@@ -14,7 +14,7 @@ h6 hr i img li ol p pre s small span strong sub summary sup table tbody td tfoot
 
 _CSS = """
 :root { color-scheme: light; }
-body { max-width: 1100px; margin: 0 auto; padding: 1rem; color: #1b1b1b; background: #fff;
+body { max-width: 1240px; margin: 0 auto; padding: 1rem; color: #1b1b1b; background: #fff;
   font: 16px/1.55 system-ui, -apple-system, "Segoe UI", Roboto, "Liberation Sans", sans-serif;
   overflow-wrap: break-word; }
 h1, h2, h3, h4 { line-height: 1.25; margin: 1.6em 0 .5em; }

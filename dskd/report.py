@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+from scipy import special
 
 from dskd import artifacts
 from dskd.artifacts import UserError, require
@@ -107,7 +108,7 @@ def differences(objectives: dict[str, Columns], human: dict[str, np.ndarray], pa
             for measure, a in measures.items():
                 b = objectives[second][table][measure]
                 if table == "similarity":
-                    value = spearman_difference(a, b, human[measure], min(settings[0], _RANKED), settings[1])
+                    value = rank_difference(a, b, human[measure], min(settings[0], _RANKED), settings[1])
                 else:
                     value = compare(a, b, *settings)
                 of_pair.setdefault(table, {})[measure] = value
@@ -116,6 +117,24 @@ def differences(objectives: dict[str, Columns], human: dict[str, np.ndarray], pa
         for cell, p in zip(cells, holm([cell["p"] for cell in cells])):
             cell["p_holm"] = float(p)
     return found
+
+
+def rank_difference(a: np.ndarray, b: np.ndarray, human: np.ndarray, resamples: int, seed: int) -> dict[str, float]:
+    """Mean difference of two objectives' correlations with `human`, rho(b) - rho(a), with interval and p value.
+
+    Args:
+        a, b: (seeds, items). `pairs.spearman_difference` knows of other items only; with several seeds the half
+            width of Student's t over their differences is added to it in quadrature, and p is that of the normal
+            distribution with such an interval.
+    """
+    value = spearman_difference(a, b, human, resamples, seed)
+    if len(a) == 1:
+        return value
+    of_seeds = [spearman(y, human) - spearman(x, human) for x, y in zip(a, b)]
+    half_seeds = special.stdtrit(len(a) - 1, 0.975) * np.std(of_seeds, ddof=1) / np.sqrt(len(a))
+    half = float(np.hypot((value["high"] - value["low"]) / 2, half_seeds))
+    p = 2 * special.ndtr(-abs(value["mean"]) / half * special.ndtri(0.975)) if half else value["p"]
+    return {"mean": value["mean"], "low": value["mean"] - half, "high": value["mean"] + half, "p": float(p)}
 
 
 def pairs(objectives: list[str]) -> list[tuple[str, str]]:

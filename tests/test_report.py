@@ -8,7 +8,7 @@ from tiny_run import BLOCKS, EFFECT, ITEMS, QUESTIONS, run_params, students, wri
 
 from dskd import artifacts
 from dskd.artifacts import UserError
-from dskd.report import differences, means, pairs, pool, stack, summarise
+from dskd.report import differences, means, pairs, pool, rank_difference, stack, summarise
 from dskd.scores import read_columns
 from dskd.stats import compare, estimate, holm
 from dskd.tasks.pairs import spearman_difference
@@ -109,7 +109,7 @@ def test_a_difference_is_the_second_less_the_first_over_seeds_and_items(three):
         simlex = dict(of_pair["similarity"]["simlex"])
         del simlex["p_holm"]
         rho = [objective["similarity"]["simlex"] for objective in (first, second)]
-        assert simlex == spearman_difference(*rho, human["simlex"], 200, PARAMS.evaluate.seed)
+        assert simlex == rank_difference(*rho, human["simlex"], 200, PARAMS.evaluate.seed)
     assert found["dskd - kd"]["heldout"]["ce"]["mean"] == pytest.approx(-1, abs=0.1)
 
 
@@ -229,3 +229,17 @@ def test_what_a_report_is_made_of_is_named_where_it_is_missing(tmp_path, monkeyp
     artifacts.remove(path)
     with pytest.raises(UserError, match=f"`dvc repro {stage}`"):
         summarise(PARAMS, students(PARAMS))
+
+
+def test_a_rank_correlation_that_hangs_on_the_seed_is_not_called_different():
+    draw = np.random.default_rng(0)
+    human = draw.normal(size=60)
+    noise = draw.normal(size=(2, 3, 60))
+    a, b = human + noise[0], human + noise[1] * np.array([[0.2], [1.0], [1.8]])  # far better, equal, far worse
+    found = rank_difference(a, b, human, 400, 0)
+    rhos = [np.mean([spearmanr(row, human).statistic for row in x]) for x in (a, b)]
+    assert found["mean"] == pytest.approx(rhos[1] - rhos[0]) and found["p"] > 0.05
+    assert found["low"] < 0 < found["high"]
+    one = rank_difference(a[:1], b[:1], human, 400, 0)
+    assert one == spearman_difference(a[:1], b[:1], human, 400, 0)
+    assert rank_difference(a, a, human, 400, 0)["p"] == 1
