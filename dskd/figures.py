@@ -11,7 +11,7 @@ from torch import Tensor
 
 from dskd import artifacts
 from dskd.senses import SenseDictionary
-from dskd.tables import TITLES
+from dskd.tables import TITLES, shown_differences
 
 # Okabe and Ito's colours, which people with colour-blindness tell apart; markers differ as well.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
@@ -89,7 +89,7 @@ def differences(metrics: dict, measures: Sequence[tuple[str, str]] = _SHOWN) -> 
     """Differences between objectives with 95 % intervals, one panel a measure, one line a pair; a filled mark where
     p < .05 after Holm's correction, and a grey band for what the design could not have seen."""
     pairs = metrics["differences"]
-    shown = [(table, key) for table, key in measures if all(key in of.get(table, {}) for of in pairs.values())]
+    shown = shown_differences(metrics, measures)
     with plt.rc_context(STYLE):
         figure, axes = plt.subplots(
             1, len(shown), figsize=(1.5 + 2.9 * len(shown), 0.9 + 0.3 * len(pairs)), sharey=True, squeeze=False,

@@ -6,7 +6,7 @@ import pandas as pd
 
 from dskd import artifacts
 from dskd.artifacts import UserError, require
-from dskd.tables import TITLES, differences_table, models_table
+from dskd.tables import TITLES, differences_table, models_table, shown_differences
 
 
 def results_block(metrics: dict) -> str:
@@ -71,14 +71,9 @@ _SELECTED = (  # the differences that are shown, where a run has them
 )
 
 
-def _selected(metrics: dict) -> list[tuple[str, str]]:
-    pairs = metrics["differences"].values()
-    return [(table, key) for table, key in _SELECTED if all(key in of_pair.get(table, {}) for of_pair in pairs)]
-
-
 def _selected_differences(metrics: dict) -> pd.DataFrame:
     columns = []
-    for table, key in _selected(metrics):
+    for table, key in shown_differences(metrics, _SELECTED):
         shown = differences_table(metrics, table).set_index("difference")[TITLES[key]]
         columns.append(shown.rename(_name(table, key)))
     return pd.concat(columns, axis=1).reset_index()
@@ -86,7 +81,7 @@ def _selected_differences(metrics: dict) -> pd.DataFrame:
 
 def _smallest(metrics: dict) -> str:
     found = []
-    for table, key in _selected(metrics):
+    for table, key in shown_differences(metrics, _SELECTED):
         effects = sorted(of_pair[table][key]["smallest_effect"] for of_pair in metrics["differences"].values())
         found.append(f"{_name(table, key)} {effects[len(effects) // 2]:.3f}")
     return ", ".join(found)

@@ -188,7 +188,7 @@ def evaluate(params: Params) -> dict[str, scores.Columns]:
 
     A run that was stopped goes on with the parts that are missing. Returns the scores as arrays.
     """
-    models, heldout = load_models(params), {}
+    models, heldout = load_models(params, student_names(params)), {}
     summary = artifacts.read_json(require(artifacts.BENCHMARKS, "benchmarks") / "summary.json")
     available = [name for name, value in summary.items() if value["available"]]
     inputs = [Path(artifacts.BENCHMARKS), *(Path(artifacts.STUDENTS) / name for name in student_names(params))]
@@ -221,13 +221,13 @@ def evaluate(params: Params) -> dict[str, scores.Columns]:
     return scores.read_columns()
 
 
-def load_models(params: Params) -> Models:
-    """Teacher, untrained cut and every student of the run, ready to be scored together."""
+def load_models(params: Params, students: list[str]) -> Models:
+    """Teacher, untrained cut and the students of these names, ready to be scored together."""
     teacher, tokenizer = load_teacher(params)
     cut = decoder.student_top(teacher, params.student)
     cut.layers.to(teacher.dtype)
     tops = {"teacher": decoder.teacher_top(teacher, params.student), "cut": cut}
-    for name in student_names(params):
+    for name in students:
         folder = require(Path(artifacts.STUDENTS) / name, f"distill@{name}")
         tops[name] = decoder.load_student_top(folder, teacher, params.student)
     head = teacher.get_output_embeddings().weight

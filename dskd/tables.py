@@ -1,6 +1,7 @@
 """Metrics as tables for people."""
 
 import re
+from collections.abc import Sequence
 
 import pandas as pd
 
@@ -47,7 +48,7 @@ def models_table(metrics: dict, table: str) -> pd.DataFrame:
     """One row a model or objective (its seeds averaged): "mean [low, high]" for every measure of a table."""
     return pd.DataFrame(
         [
-            {"model": name, **{_title(key): _cell(value) for key, value in _ordered(model[table]).items()}}
+            {"model": name, **{TITLES[key]: _cell(value) for key, value in _ordered(model[table]).items()}}
             for name, model in metrics["models"].items()
             if table in model
         ]
@@ -59,7 +60,7 @@ def differences_table(metrics: dict, table: str) -> pd.DataFrame:
     correction is below .05."""
     return pd.DataFrame(
         [
-            {"difference": name, **{_title(k): _difference(v) for k, v in _ordered(of_pair[table]).items()}}
+            {"difference": name, **{TITLES[k]: _difference(v) for k, v in _ordered(of_pair[table]).items()}}
             for name, of_pair in metrics["differences"].items()
             if table in of_pair
         ]
@@ -74,7 +75,7 @@ def tests_table(metrics: dict, table: str) -> pd.DataFrame:
             rows.append(
                 {
                     "difference": name,
-                    "measure": _title(key),
+                    "measure": TITLES[key],
                     "mean": f"{value['mean'] + 0.0:+.4f}",
                     "95 % interval": f"[{value['low'] + 0.0:+.4f}, {value['high'] + 0.0:+.4f}]",
                     "p": f"{value['p']:.4f}",
@@ -138,8 +139,10 @@ def _weights(objective: dict) -> str:
     return ", ".join(shown)
 
 
-def _title(key: str) -> str:
-    return TITLES.get(key, key)
+def shown_differences(metrics: dict, measures: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Those of the measures (table, key) that every pair of objectives has."""
+    pairs = metrics["differences"].values()
+    return [(table, key) for table, key in measures if all(key in of_pair.get(table, {}) for of_pair in pairs)]
 
 
 def _ordered(measures: dict) -> dict:

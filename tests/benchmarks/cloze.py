@@ -10,7 +10,7 @@ import torch
 from lm_eval import evaluator
 from lm_eval.models.huggingface import HFLM
 
-from dskd import artifacts, decoder, stages
+from dskd import artifacts, stages
 from dskd.harness import CLOZE, SharedTrunk, load_tasks, run_tasks
 from dskd.scoring import Models
 
@@ -30,12 +30,9 @@ def available() -> bool:
 def models(dtype: str) -> Models:
     """The teacher and four students above one trunk."""
     params = stages.begin()
-    teacher, tokenizer = decoder.load_decoder(artifacts.TEACHER, dtype)
-    tops = {"teacher": decoder.teacher_top(teacher, params.student)}
-    for name in names():
-        tops[name] = decoder.load_student_top(Path(artifacts.STUDENTS) / name, teacher, params.student)
-    head, lower = teacher.get_output_embeddings().weight, decoder.trunk(teacher, params.student)
-    return Models(lower, tops, head, tokenizer, teacher.config.max_position_embeddings)
+    runtime = params.runtime.model_copy(update={"dtype": dtype})
+    found = stages.load_models(params.model_copy(update={"runtime": runtime}), names())
+    return found._replace(tops={name: top for name, top in found.tops.items() if name != "cut"})
 
 
 def folders() -> dict[str, Path]:
