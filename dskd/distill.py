@@ -1,7 +1,10 @@
 """Distil the student's trained layers from cached states: nothing below the split is ever run."""
 
 import math
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from accelerate import Accelerator
@@ -19,6 +22,16 @@ from dskd.losses import hidden_loss, output_loss, sense_loss
 from dskd.params import Distill, Objective
 from dskd.states import States, take_blocks
 from dskd.targets import SenseTargets
+
+
+class Batch(NamedTuple):
+    """What a step needs of its b blocks, in memory and in the format to compute in."""
+
+    split_states: Tensor  # (b, L, d)
+    hidden_states: Tensor  # (b, L, d), the teacher's
+    labels: Tensor  # (b, L) int64
+    pull: Tensor | None  # (b, L, kappa) int32 rows of the targets' vectors
+    push: Tensor | None
 
 
 def train(
@@ -49,7 +62,7 @@ def train(
         seed: orders the blocks.
         curves: folder for DVCLive's tables of loss terms by step.
     """
-    mixed = "bf16" if states.hidden_states[0].dtype == torch.bfloat16 else "no"
+    mixed = "bf16" if head.dtype == torch.bfloat16 else "no"
     accelerator = Accelerator(mixed_precision=mixed)
     weights = dict(top.layers.named_parameters())
     optimizer = torch.optim.AdamW(
@@ -67,12 +80,13 @@ def train(
             log(live, point)
         bar.update(done * settings.batch_size * states.length)
         bar.unpause()
-        for step in range(done, len(order)):
+        for step, batch in enumerate(prefetched(order[done:], states, labels, targets, head.dtype), start=done):
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate(step, len(order), settings)
             with accelerator.autocast():
-                hidden_states = run_part(model, states=take_blocks(states.split_states, order[step]))
-            loss, terms = step_loss(hidden_states, head, states, labels, targets, objective, settings, order[step])
+                hidden_states = run_part(model, states=batch.split_states)
+            vectors = None if targets is None else targets.vectors
+            loss, terms = step_loss(hidden_states, head, batch, vectors, objective, settings)
             accelerator.backward(loss)
             clip_grad_norm_(weights.values(), settings.clip_norm)
             optimizer.step()
@@ -91,32 +105,56 @@ def train(
         top.__dict__.pop(name, None)  # accelerate's wrapper
 
 
+def load_batch(
+    states: States, labels: Tensor, targets: SenseTargets | None, dtype: torch.dtype, blocks: Tensor
+) -> Batch:
+    """Read the blocks with these numbers, (b,)."""
+    split_states, hidden_states = (
+        take_blocks(shards, blocks).to(dtype) for shards in (states.split_states, states.hidden_states)
+    )
+    pull, push = (None, None) if targets is None else (targets.pull[blocks], targets.push[blocks])
+    return Batch(split_states, hidden_states, labels[blocks], pull, push)
+
+
+def prefetched(
+    order: list[Tensor], states: States, labels: Tensor, targets: SenseTargets | None, dtype: torch.dtype
+) -> Iterator[Batch]:
+    """The batches of these steps; while one is used, a thread reads the next, so that no step waits for the disk."""
+    with ThreadPoolExecutor(max_workers=1) as reader:
+        coming = None
+        for blocks in order:
+            ready, coming = coming, reader.submit(load_batch, states, labels, targets, dtype, blocks)
+            if ready is not None:
+                yield ready.result()
+        if coming is not None:
+            yield coming.result()
+
+
 def step_loss(
     hidden_states: Tensor,
     head: Tensor,
-    states: States,
-    labels: Tensor,
-    targets: SenseTargets | None,
+    batch: Batch,
+    vectors: Tensor | None,
     objective: Objective,
     settings: Distill,
-    blocks: Tensor,
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """The loss of a batch and its terms, each a mean a position and unweighted.
 
     Args:
         hidden_states: (b, L, d) of the student.
-        blocks: (b,) numbers of the blocks.
+        vectors: (R, d) senses that `batch.pull` and `batch.push` name.
     """
     student = hidden_states.flatten(0, 1).to(head.dtype)
-    teacher = take_blocks(states.hidden_states, blocks).flatten(0, 1)
+    teacher = batch.hidden_states.flatten(0, 1)
     loss, ce, kl = output_loss(
         student,
         teacher,
         head,
-        labels[blocks].flatten(),
+        batch.labels.flatten(),
         ce_weight=objective.ce,
         kl_weight=objective.kl,
         temperature=settings.temperature,
+        beta=settings.beta,
         compiled=True,
     )
     terms = {"ce": ce}
@@ -126,11 +164,9 @@ def step_loss(
         terms["hidden"] = hidden_loss(student, teacher, len(student))
         loss = loss + objective.hidden * terms["hidden"]
     if objective.sense:
-        pull, push = targets.pull[blocks].flatten(0, 1), targets.push[blocks].flatten(0, 1)
+        pull, push = batch.pull.flatten(0, 1), batch.push.flatten(0, 1)
         chosen = (pull >= 0).any(dim=1).nonzero().squeeze(1)
-        terms["sense"] = sense_loss(
-            student[chosen], targets.vectors, pull[chosen], push[chosen], objective.margin, len(chosen)
-        )
+        terms["sense"] = sense_loss(student[chosen], vectors, pull[chosen], push[chosen], objective.margin, len(chosen))
         loss = loss + objective.sense * terms["sense"]
     return loss, {name: value.detach() for name, value in terms.items()}
 

@@ -38,7 +38,7 @@ def heldout_scores(
         of_teacher = teacher.flatten(0, 1).float().split(_CHUNK)
         of_student = of_teacher
         if top is not None:
-            student = run_part(top, states=take_blocks(states.split_states, blocks))
+            student = run_part(top, states=take_blocks(states.split_states, blocks).to(top.dtype))
             of_student = student.flatten(0, 1).float().split(_CHUNK)
         chunks = zip(of_student, of_teacher, targets)
         terms = torch.cat([_token_scores(*chunk, head, buffers) for chunk in chunks])

@@ -1,7 +1,5 @@
 """Run the teacher once over every block and keep its states (docs/method.md, section 3.1)."""
 
-import sys
-import time
 from pathlib import Path
 
 import torch
@@ -22,6 +20,7 @@ def harvest(
     settings: Harvest,
     destination: Path,
     fingerprint: str,
+    dtype: torch.dtype,
 ) -> None:
     """Write the shards of every split in `blocks` to the folder `destination`.
 
@@ -31,12 +30,13 @@ def harvest(
     Args:
         blocks: split name -> (n, L + 1) token ids; the states are those of the first L positions.
         fingerprint: names all that the states depend on; a partial result of another one is dropped.
+        dtype: of the states that are kept. They are rounded before anything is computed from them, so that what is
+            kept fits together: the upper layers give these last states for these split states, the head these tokens.
 
     Raises:
         UserError: the student is deeper than the teacher, or the disk is full.
     """
     check_cut(student, teacher.config.num_hidden_layers)
-    warn_if_slow(teacher.dtype)
     lower, upper = trunk(teacher, student), teacher_top(teacher, student)
     head = teacher.get_output_embeddings().weight
     total = sum(ids[:, 1:].numel() for ids in blocks.values())
@@ -48,18 +48,18 @@ def harvest(
             for index, shard in enumerate(ids[:, :-1].split(settings.shard_blocks)):
                 path = shard_path(partial, split, index)
                 if not path.exists():
-                    _harvest_shard(path, lower, upper, head, shard, settings.batch_size, bar)
+                    _harvest_shard(path, lower, upper, head, shard, settings.batch_size, dtype, bar)
                 else:
                     bar.update(shard.numel())
 
 
 @torch.inference_mode()
-def _harvest_shard(path, lower, upper, head, ids, batch_size, bar):
+def _harvest_shard(path, lower, upper, head, ids, batch_size, dtype, bar):
     parts = []
     for batch in ids.split(batch_size):
-        split_states = run_part(lower, ids=batch)
-        hidden_states = run_part(upper, states=split_states)
-        parts.append((hidden_states, split_states, predict(hidden_states, head)))
+        split_states = run_part(lower, ids=batch).to(dtype)
+        hidden_states = run_part(upper, states=split_states.to(head.dtype)).to(dtype)
+        parts.append((hidden_states, split_states, predict(hidden_states.to(head.dtype), head)))
         bar.update(batch.numel())
     save_shard(path, *(torch.cat(column) for column in zip(*parts)))
 
@@ -69,24 +69,3 @@ def predict(hidden_states: Tensor, head: Tensor, chunk: int = 256) -> Tensor:
     flat = hidden_states.flatten(0, -2)
     best = torch.cat([(piece @ head.T).argmax(dim=1) for piece in flat.split(chunk)])
     return best.to(torch.int32).view(hidden_states.shape[:-1])
-
-
-def warn_if_slow(dtype: torch.dtype) -> None:
-    """Tell the user where the processor multiplies bfloat16 more slowly than float32. Nothing is changed."""
-    if dtype != torch.bfloat16 or torch.cuda.is_available():
-        return
-    seconds = {}
-    for kind in (torch.float32, torch.bfloat16):
-        a, b = torch.ones(256, 1024, dtype=kind), torch.ones(1024, 2048, dtype=kind)
-        a @ b
-        start = time.perf_counter()
-        for _ in range(4):
-            a @ b
-        seconds[kind] = time.perf_counter() - start
-    slower = seconds[torch.bfloat16] / seconds[torch.float32]
-    if slower > 1.2:
-        print(
-            f"note: this processor multiplies bfloat16 {slower:.1f} times more slowly than float32; "
-            "`runtime.dtype: float32` in params.yaml runs faster and takes twice the disk",
-            file=sys.stderr,
-        )

@@ -23,7 +23,7 @@ def kmeans(x: Tensor, sizes: Tensor, keys: Tensor, k: int, seed: int, iterations
         centroids (B, k, d) and assignment (B, n) int64, -1 at padding. A cluster may be empty where a
         set has fewer than k distinct rows.
     """
-    valid = torch.arange(x.shape[1]) < sizes[:, None]
+    valid = torch.arange(x.shape[1], device=x.device) < sizes[:, None]
     x = x * valid[..., None]
     centroids = plus_plus(x, valid, sizes, keys, k, seed)
     assignment = None
@@ -46,12 +46,12 @@ def squared_distances(x: Tensor, y: Tensor) -> Tensor:
 def plus_plus(x: Tensor, valid: Tensor, sizes: Tensor, keys: Tensor, k: int, seed: int) -> Tensor:
     """Greedy k-means++ centres (Arthur and Vassilvitskii 2007; the best of 2 + ln k draws a step, as in
     scikit-learn): (B, k, d)."""
-    batch = torch.arange(len(x))
+    batch = torch.arange(len(x), device=x.device)
     trials = 2 + int(np.log(k))
 
     def draw(step: int) -> Tensor:  # (B, trials) in [0, 1)
-        numbers = uniform(seed, keys.numpy()[:, None], step, np.arange(trials)[None, :])
-        return torch.from_numpy(numbers).to(x.dtype)
+        numbers = uniform(seed, keys.cpu().numpy()[:, None], step, np.arange(trials)[None, :])
+        return torch.from_numpy(numbers).to(x)
 
     first = (draw(0)[:, 0] * sizes).long().clamp_max(sizes - 1)
     centres = [x[batch, first]]

@@ -25,7 +25,8 @@ class Group(BaseModel):
 class Runtime(Group):
     threads: Count = Field(description="CPU threads; results are bit-identical only for an equal number")
     dtype: Literal["bfloat16", "float32"] = Field(
-        description="number format of the frozen teacher and of cached states"
+        description="number format of the frozen weights, cached states and students; the arithmetic is in float32 "
+        "where the processor has no fast bfloat16"
     )
 
 
@@ -125,6 +126,9 @@ class Distill(Group):
     warmup_share: Share = Field(description="share of steps with a rising rate; then it falls as a cosine")
     clip_norm: Annotated[float, Field(gt=0)] = Field(description="largest norm of the gradient")
     temperature: Annotated[float, Field(gt=0)] = Field(description="of the KL term (T)")
+    beta: Share = Field(
+        description="divergence of the KL term: 0 is KL(teacher || student), 1 the reverse, between a generalised JSD"
+    )
     checkpoint_steps: Count = Field(description="a run that was stopped loses at most so many steps")
     log_steps: Count = Field(description="steps a point of the curves")
 

@@ -8,6 +8,7 @@ from importlib import metadata
 from pathlib import Path
 
 from dskd.artifacts import PROVENANCE, read_json, size_mb, write_json
+from dskd.determinism import fast_bfloat16
 
 PACKAGES = [
     "torch",
@@ -50,7 +51,7 @@ def artifacts_mb(root: Path) -> dict[str, int]:
 
 
 def machine() -> dict[str, str | int | float]:
-    """Processor model, cores that this process may use, memory (GB) and system."""
+    """Processor model, cores that this process may use, whether it is fast at bfloat16, memory (GB) and system."""
     model = platform.processor() or platform.machine()
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
@@ -59,7 +60,13 @@ def machine() -> dict[str, str | int | float]:
         pass  # not Linux, or a processor that names itself elsewhere
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9
-    return {"processor": model, "cores": cores, "memory_gb": round(memory, 1), "system": platform.platform()}
+    return {
+        "processor": model,
+        "cores": cores,
+        "fast_bfloat16": fast_bfloat16(),  # without it bfloat16 is computed in float32
+        "memory_gb": round(memory, 1),
+        "system": platform.platform(),
+    }
 
 
 def versions() -> dict[str, str]:

@@ -1,5 +1,6 @@
 """The sense dictionary: at most k centroids of the teacher's states for every token (docs/method.md, section 3)."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,6 +17,7 @@ from dskd.params import Senses
 from dskd.states import States, take_positions
 
 _ROWS = 8192  # rows of one k-means batch: fixes its memory (19 MB at d = 576)
+_PIECE = 1 << 22  # positions that the reservoir takes in at one time
 _FILE = "senses.safetensors"
 
 
@@ -47,10 +49,10 @@ def build_senses(states: States, labels: Tensor, settings: Senses) -> SenseDicti
     Every choice is seeded by (seed, token, position) alone, so that a token's senses do not depend on
     the others, their order, batches or shards.
     """
-    keys = torch.cat([shard.flatten() for shard in states.predicted])
+    shards = states.predicted
     if settings.key == "observed":
-        keys = labels.flatten().to(keys.dtype)
-    tokens, occurrences, positions, sizes = reservoir(keys, settings.seed, settings.reservoir)
+        shards = list(labels.split([len(shard) for shard in shards]))
+    tokens, occurrences, positions, sizes = reservoir(shards, settings.seed, settings.reservoir)
     starts = torch.cat([sizes.new_zeros(1), sizes.cumsum(0)])
     found: list[tuple[Tensor, Tensor, Tensor] | None] = [None] * len(tokens)
 
@@ -90,26 +92,48 @@ def build_senses(states: States, labels: Tensor, settings: Senses) -> SenseDicti
     return SenseDictionary(tokens, offsets, occurrences, centroids, counts, contexts)
 
 
-def reservoir(keys: Tensor, seed: int, capacity: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def reservoir(shards: list[Tensor], seed: int, capacity: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """A uniform sample without replacement of at most `capacity` positions for each key.
 
-    The positions with the smallest hashes of (seed, position) are taken, which needs no pass in order.
+    The positions with the smallest hashes of (seed, position) are taken, so the sample does not depend on how the
+    positions are cut into shards. Memory holds the sample and some shards, however many there are.
 
     Args:
-        keys: (n,) int32 token of each position.
+        shards: token of each position, in order, in tensors of any integer type and shape.
 
     Returns:
         tokens (T,) int32 ascending, occurrences (T,) int64, positions (P,) int64 by token and then
         ascending, sizes (T,) int64 of the samples.
     """
-    keys = keys.numpy()
-    order = np.lexsort((hash_integers(seed, np.arange(len(keys))), keys))
-    tokens, starts, occurrences = np.unique(keys[order], return_index=True, return_counts=True)
-    rank = np.arange(len(keys)) - np.repeat(starts, occurrences)
-    kept = order[rank < capacity]
-    kept = kept[np.lexsort((kept, keys[kept]))]
-    sizes = np.minimum(occurrences, capacity)
-    return tuple(torch.from_numpy(np.ascontiguousarray(a)) for a in (tokens, occurrences, kept, sizes))
+    keys, positions = np.empty(0, np.int32), np.empty(0, np.int64)
+    occurrences = np.empty(0, np.int64)
+    for piece, start in _pieces(shards):
+        counts = np.bincount(piece, minlength=len(occurrences))
+        counts[: len(occurrences)] += occurrences
+        occurrences = counts
+        keys = np.concatenate([keys, piece])
+        positions = np.concatenate([positions, np.arange(start, start + len(piece))])
+        order = np.lexsort((hash_integers(seed, positions), keys))
+        keys, positions = keys[order], positions[order]
+        _, starts, sizes = np.unique(keys, return_index=True, return_counts=True)
+        kept = np.arange(len(keys)) - np.repeat(starts, sizes) < capacity
+        keys, positions = keys[kept], positions[kept]
+    positions = positions[np.lexsort((positions, keys))]
+    tokens = np.flatnonzero(occurrences)
+    occurrences = occurrences[tokens]
+    columns = tokens.astype(np.int32), occurrences, positions, np.minimum(occurrences, capacity)
+    return tuple(torch.from_numpy(np.ascontiguousarray(column)) for column in columns)
+
+
+def _pieces(shards: list[Tensor]) -> Iterator[tuple[np.ndarray, int]]:
+    """Shards joined to pieces of about `_PIECE` positions, each with the number of its first position."""
+    start, waiting = 0, []
+    for index, shard in enumerate(shards):
+        waiting.append(shard.flatten().numpy().astype(np.int32))
+        if sum(map(len, waiting)) >= _PIECE or index == len(shards) - 1:
+            piece = np.concatenate(waiting)
+            yield piece, start
+            start, waiting = start + len(piece), []
 
 
 def _groups(sizes: Tensor, k: int):

@@ -10,6 +10,7 @@ from pathlib import Path
 from statistics import fmean
 
 import pandas as pd
+import torch
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
@@ -101,7 +102,9 @@ def harvest(params: Params) -> States:
         require(artifacts.CORPUS, "corpus"),
     )
     splits = {split: blocks[split] for split in ("train", "heldout")}
-    harvest_states(teacher, splits, params.student, params.harvest, Path(artifacts.STATES), made_from)
+    harvest_states(
+        teacher, splits, params.student, params.harvest, Path(artifacts.STATES), made_from, kept_dtype(params)
+    )
     return cached_states("train")
 
 
@@ -152,11 +155,11 @@ def distill(params: Params, objective: str, seed: int) -> dict:
     with artifacts.output(Path(artifacts.STUDENTS) / name, made_from) as partial:
         work, curves = partial / ".work", Path(artifacts.CURVES) / name
         train(top, head, states, labels("train"), sense_targets, weights, params.distill, seed, work, curves)
-        top.layers.to(teacher.dtype)
+        top.layers.to(kept_dtype(params)).to(teacher.dtype)  # what is scored is what the folder will hold
         heldout = _heldout_scores(params, top, head)
         means = {key: fmean(values) for key, values in heldout.items()}
         text = card.model_card(name, objective, seed, teacher.config.num_hidden_layers, params, means, hashes)
-        decoder.export_student(teacher, top, params.student, tokenizer, partial, text)
+        decoder.export_student(teacher, top, params.student, tokenizer, partial, text, kept_dtype(params))
         artifacts.write_json(partial / "heldout.json", heldout)
         artifacts.remove(work)
     return means
@@ -271,6 +274,11 @@ def labels(split: str) -> Tensor:
 def load_teacher(params: Params) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """The teacher as the run uses it, frozen, and its tokenizer."""
     return decoder.load_decoder(require(artifacts.TEACHER, "sources"), params.runtime.dtype)
+
+
+def kept_dtype(params: Params) -> torch.dtype:
+    """The number format of states and students on disk."""
+    return getattr(torch, params.runtime.dtype)
 
 
 def teacher_tokenizer() -> PreTrainedTokenizerBase:

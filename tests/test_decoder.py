@@ -6,6 +6,7 @@ import pytest
 import torch
 from tiny import FIRST, LAYERS, LOWER_LAST, VOCABULARY, make_ids, make_teacher, make_tokenizer
 
+from dskd import decoder
 from dskd.artifacts import UserError
 from dskd.decoder import (
     assemble_student,
@@ -101,7 +102,7 @@ def test_an_exported_student_gives_the_logits_of_its_parts(tokenizer, tmp_path, 
     teacher = make_teacher(tied=tied)
     top = trained(teacher, cut)
     logits = part_wise_logits(teacher, top, cut)
-    export_student(teacher, top, cut, tokenizer, tmp_path, "a card")
+    export_student(teacher, top, cut, tokenizer, tmp_path, "a card", torch.float32)
     model, _ = load_decoder(tmp_path, "float32")
     assert torch.equal(model(input_ids=IDS).logits, logits)
     assert torch.equal(part_wise_logits(teacher, load_student_top(tmp_path, teacher, cut), cut), logits)
@@ -110,8 +111,13 @@ def test_an_exported_student_gives_the_logits_of_its_parts(tokenizer, tmp_path, 
     assert not torch.allclose(logits, untrained)
 
 
-def test_an_exported_student_has_the_teacher_s_dtype_and_no_pickle(bf16_teacher, tokenizer, tmp_path):
-    export_student(bf16_teacher, trained(bf16_teacher, LOWER_LAST), LOWER_LAST, tokenizer, tmp_path, "")
+@pytest.mark.parametrize("kind", ["teacher", "bf16_teacher"])
+def test_an_exported_student_has_the_dtype_asked_for_and_no_pickle(kind, tokenizer, tmp_path, request, monkeypatch):
+    monkeypatch.setattr(decoder, "fast_bfloat16", lambda: True)
+    teacher = request.getfixturevalue(kind)
+    before = {name: weight.clone() for name, weight in teacher.named_parameters()}
+    export_student(teacher, trained(teacher, LOWER_LAST), LOWER_LAST, tokenizer, tmp_path, "", torch.bfloat16)
+    assert all(torch.equal(weight, before[name]) for name, weight in teacher.named_parameters())
     config = json.loads((tmp_path / "config.json").read_text())
     assert (config["dtype"], config["num_hidden_layers"]) == ("bfloat16", 4)
     assert not {path.suffix for path in tmp_path.rglob("*")} & {".bin", ".pt", ".pkl", ".py"}
@@ -145,7 +151,8 @@ print(cached.tolist() == plain.tolist() == longer.tolist(), len(new), len(set(ne
 
 
 def test_an_exported_student_generates_where_dskd_is_not_installed(teacher, tokenizer, tmp_path):
-    export_student(teacher, trained(teacher, LOWER_LAST), LOWER_LAST, tokenizer, tmp_path / "student", "")
+    top = trained(teacher, LOWER_LAST)
+    export_student(teacher, top, LOWER_LAST, tokenizer, tmp_path / "student", "", torch.float32)
     done = subprocess.run(
         [sys.executable, "-I", "-c", WITHOUT_DSKD], cwd=tmp_path, capture_output=True, text=True, timeout=300
     )
@@ -169,12 +176,17 @@ def test_a_tokenizer_with_more_ids_than_the_model_is_an_error_that_names_both(te
         load_decoder(tmp_path, "float32")
 
 
-def test_a_loaded_decoder_is_frozen_and_evaluates(teacher, tokenizer, tmp_path):
+@pytest.mark.parametrize("fast", [True, False])
+def test_a_loaded_decoder_is_frozen_and_evaluates(teacher, tokenizer, tmp_path, monkeypatch, fast):
+    monkeypatch.setattr(decoder, "fast_bfloat16", lambda: fast)
     teacher.save_pretrained(tmp_path)
     tokenizer.save_pretrained(tmp_path)
     model, loaded = load_decoder(tmp_path, "bfloat16")
     assert not model.training and not any(weight.requires_grad for weight in model.parameters())
-    assert {weight.dtype for weight in model.parameters()} == {torch.bfloat16}
+    # Without a fast product the weights are the rounded ones, held in float32.
+    assert {weight.dtype for weight in model.parameters()} == {torch.bfloat16 if fast else torch.float32}
+    for name, weight in teacher.named_parameters():
+        assert torch.equal(model.get_parameter(name).float(), weight.bfloat16().float())
     assert loaded("the lazy dog").input_ids == tokenizer("the lazy dog").input_ids
 
 
@@ -187,6 +199,6 @@ def test_a_folder_without_model_or_tokenizer_is_an_error_that_names_it(teacher, 
 
 
 def test_a_student_of_another_depth_than_the_parameters_say_is_an_error(teacher, tokenizer, tmp_path):
-    export_student(teacher, student_top(teacher, LOWER_LAST), LOWER_LAST, tokenizer, tmp_path, "")
+    export_student(teacher, student_top(teacher, LOWER_LAST), LOWER_LAST, tokenizer, tmp_path, "", torch.float32)
     with pytest.raises(UserError, match=r"has 4 layers, student\.layers = 5"):
         load_student_top(tmp_path, teacher, Student(cut="first", layers=5, trained=2))

@@ -3,10 +3,10 @@ import torch
 from accelerate.state import AcceleratorState
 from tiny import LOWER_LAST, VOCABULARY, distill_settings, make_ids, make_states
 
-from dskd import distill, evaluate, losses
+from dskd import decoder, distill, evaluate, losses
 from dskd.artifacts import sha256_tree
 from dskd.decoder import export_student, load_student_top, run_part, student_top
-from dskd.distill import batches, learning_rate, step_loss, train
+from dskd.distill import batches, learning_rate, load_batch, prefetched, step_loss, train
 from dskd.evaluate import heldout_scores
 from dskd.losses import hidden_loss, output_loss, sense_loss
 from dskd.params import Objective, Senses, Targets
@@ -59,6 +59,30 @@ def test_part_of_an_epoch_is_its_first_steps(epochs, steps):
     assert len(part) == steps and all(torch.equal(a, b) for a, b in zip(part, whole))
 
 
+def test_batches_are_read_ahead_each_once_and_in_order(data, monkeypatch):
+    states, labels, targets = data
+    asked = []
+    monkeypatch.setattr(distill, "load_batch", lambda *arguments: asked.append(arguments) or load_batch(*arguments))
+    order = [torch.tensor([7, 2]), torch.tensor([21]), torch.tensor([0, 5])]
+    found = prefetched(order, states, labels, targets, torch.float64)
+    first = next(found)
+    rest = list(found)
+    assert len(asked) == 3
+    for blocks, batch in zip(order, [first, *rest], strict=True):
+        assert batch.split_states.dtype == batch.hidden_states.dtype == torch.float64
+        torch.testing.assert_close(batch.split_states.float(), torch.cat(states.split_states)[blocks])
+        torch.testing.assert_close(batch.hidden_states.float(), torch.cat(states.hidden_states)[blocks])
+        assert torch.equal(batch.labels, labels[blocks]) and torch.equal(batch.pull, targets.pull[blocks])
+    assert list(prefetched([], states, labels, targets, torch.float32)) == []
+
+
+def test_a_failure_of_the_reading_thread_stops_the_training(data):
+    states, labels, targets = data
+    order = [torch.tensor([0]), torch.tensor([BLOCKS + 9])]  # no such block
+    with pytest.raises(IndexError):
+        list(prefetched(order, states, labels, targets, torch.float32))
+
+
 def run(teacher, data, folder, objective="kd", seed=0, **changes):
     """Train in `folder`; the trained part."""
     states, labels, targets = data
@@ -95,8 +119,9 @@ def curves(folder):
 def whole_loss(teacher, data, top, objective):
     states, labels, targets = data
     hidden_states = run_part(top, states=torch.cat(states.split_states))
-    arguments = (states, labels, targets, OBJECTIVES[objective], distill_settings(), torch.arange(BLOCKS))
-    return step_loss(hidden_states, teacher.get_output_embeddings().weight, *arguments)
+    batch = load_batch(states, labels, targets, hidden_states.dtype, torch.arange(BLOCKS))
+    head = teacher.get_output_embeddings().weight
+    return step_loss(hidden_states, head, batch, targets.vectors, OBJECTIVES[objective], distill_settings())
 
 
 @pytest.mark.parametrize("objective", OBJECTIVES)
@@ -119,7 +144,8 @@ def test_the_loss_of_a_step_is_the_weighted_sum_of_its_terms(teacher, data):
     top = student_top(teacher, LOWER_LAST)
     hidden_states = run_part(top, states=torch.cat(states.split_states)[blocks])
     objective = Objective(ce=0.5, kl=0.7, hidden=1.3, sense=0.2, margin=2.0, targets="lexicon")
-    loss, terms = step_loss(hidden_states, head, states, labels, targets, objective, distill_settings(), blocks)
+    batch = load_batch(states, labels, targets, torch.float32, blocks)
+    loss, terms = step_loss(hidden_states, head, batch, targets.vectors, objective, distill_settings())
     student, teacher_states = hidden_states.flatten(0, 1), torch.cat(states.hidden_states)[blocks].flatten(0, 1)
     weights = {"ce_weight": 0.5, "kl_weight": 0.7, "temperature": 2.0}
     output, ce, kl = output_loss(student, teacher_states, head, labels[blocks].flatten(), **weights)
@@ -199,14 +225,15 @@ def test_training_in_bfloat16_lowers_the_loss_and_repeats_bitwise(bf16_teacher, 
 
 
 @pytest.mark.parametrize("kind", ["teacher", "bf16_teacher"])
-def test_a_trained_student_scores_as_the_folder_it_is_exported_to(kind, tokenizer, tmp_path, request):
+def test_a_trained_student_scores_as_the_folder_it_is_exported_to(kind, tokenizer, tmp_path, request, monkeypatch):
+    monkeypatch.setattr(decoder, "fast_bfloat16", lambda: True)  # what is loaded is in the teacher's dtype
     teacher = request.getfixturevalue(kind)
     states, labels, _ = data = make_data(teacher)
     top = run(teacher, data, tmp_path)
     top.layers.to(teacher.dtype)  # as the stage does before it scores
     head = teacher.get_output_embeddings().weight
     scores = heldout_scores(top, head, states, labels, 4)
-    export_student(teacher, top, LOWER_LAST, tokenizer, tmp_path / "student", "")
+    export_student(teacher, top, LOWER_LAST, tokenizer, tmp_path / "student", "", teacher.dtype)
     loaded = heldout_scores(load_student_top(tmp_path / "student", teacher, LOWER_LAST), head, states, labels, 4)
     for name in scores:
         assert torch.equal(scores[name], loaded[name]), name

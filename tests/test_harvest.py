@@ -8,8 +8,8 @@ from tiny import FIRST, LOWER_LAST, make_ids
 from dskd import harvest as harvest_module
 from dskd import states as states_module
 from dskd.artifacts import UserError, sha256_tree
-from dskd.decoder import split_depth
-from dskd.harvest import harvest, predict, warn_if_slow
+from dskd.decoder import run_part, split_depth, teacher_top
+from dskd.harvest import harvest, predict
 from dskd.params import Harvest, Student
 from dskd.states import open_states, take_blocks, take_positions
 
@@ -18,8 +18,8 @@ LENGTH = 6
 BLOCKS = {"train": make_ids(8, LENGTH), "heldout": make_ids(2, LENGTH, seed=1)}  # shards of 3, 3, 2 and 2 blocks
 
 
-def run(teacher, folder, student=LOWER_LAST, made_from="x"):
-    harvest(teacher, BLOCKS, student, SETTINGS, folder, made_from)
+def run(teacher, folder, student=LOWER_LAST, made_from="x", dtype=None):
+    harvest(teacher, BLOCKS, student, SETTINGS, folder, made_from, dtype or teacher.dtype)
 
 
 @pytest.fixture(scope="module")
@@ -52,6 +52,18 @@ def test_states_keep_the_teacher_s_dtype(bf16_teacher, tmp_path):
     run(bf16_teacher, tmp_path / "states")
     states = open_states(tmp_path / "states", "heldout")
     assert [shards[0].dtype for shards in states] == [torch.bfloat16, torch.bfloat16, torch.int32]
+
+
+@torch.no_grad()
+def test_states_kept_in_fewer_bits_than_they_are_computed_in_fit_together(teacher, tmp_path):
+    run(teacher, tmp_path / "states", dtype=torch.bfloat16)
+    states = open_states(tmp_path / "states", "train")
+    hidden_states, split_states = (torch.cat(shards) for shards in states[:2])
+    assert split_states.dtype == hidden_states.dtype == torch.bfloat16
+    again = run_part(teacher_top(teacher, LOWER_LAST), states=split_states.float())
+    assert torch.equal(again.bfloat16(), hidden_states)
+    logits = teacher.get_output_embeddings()(hidden_states.float())
+    assert torch.equal(logits.argmax(dim=2).int(), torch.cat(states.predicted))
 
 
 def test_predictions_do_not_depend_on_the_chunk(teacher):
@@ -157,13 +169,3 @@ def test_a_truncated_shard_is_an_error_that_names_it(copy, left):
     path.write_bytes(path.read_bytes()[:left])
     with pytest.raises(UserError, match=r"train-00002\.safetensors is damaged.*dvc repro harvest"):
         open_states(copy, "train")
-
-
-@pytest.mark.parametrize(("bf16_seconds", "says"), [(3.0, "3.0 times more slowly"), (1.1, "")])
-def test_a_processor_that_is_slow_at_bfloat16_is_pointed_out(monkeypatch, capsys, bf16_seconds, says):
-    clock = iter([0.0, 1.0, 10.0, 10.0 + bf16_seconds])
-    monkeypatch.setattr(harvest_module.time, "perf_counter", lambda: next(clock))
-    warn_if_slow(torch.bfloat16)
-    err = capsys.readouterr().err
-    assert says in err and bool(err) == bool(says)
-    warn_if_slow(torch.float32)  # asks no clock

@@ -6,14 +6,26 @@ from torch.nn import functional as F
 from dskd.losses import IGNORE, hidden_loss, output_loss, sense_loss
 
 
-def naive_output_loss(student, teacher, head, labels, ce_weight, kl_weight, temperature):
-    """docs/method.md, section 4 in float64 with all logits at once: loss, CE, KL."""
+def naive_output_loss(student, teacher, head, labels, ce_weight, kl_weight, temperature, beta=0.0):
+    """docs/method.md, section 4 in float64 with all logits at once: loss, CE, divergence."""
     kept = labels != IGNORE
     student, teacher = student[kept].double() @ head.double().T, teacher[kept].double() @ head.double().T
     ce = F.cross_entropy(student, labels[kept])
     log_q, log_p = ((logits / temperature).log_softmax(dim=1) for logits in (student, teacher))
-    kl = F.kl_div(log_q, log_p, reduction="batchmean", log_target=True)
+    kl = naive_divergence(log_p, log_q, beta)
     return ce_weight * ce + kl_weight * temperature**2 * kl, ce, kl
+
+
+def naive_divergence(log_p, log_q, beta):
+    """Mean over rows, by torch's own KL (log_target: KL(target || input)) to the mixture of Agarwal et al. 2024."""
+
+    def kl(target, q):
+        return F.kl_div(q, target, reduction="batchmean", log_target=True)
+
+    if beta in (0, 1):
+        return kl(log_p, log_q) if beta == 0 else kl(log_q, log_p)
+    mixture = (beta * log_p.exp() + (1 - beta) * log_q.exp()).log()
+    return beta * kl(log_p, mixture) + (1 - beta) * kl(log_q, mixture)
 
 
 def example(n=13, d=7, vocabulary=37, dtype=torch.float64, ignored=(0, 4, 12), seed=0):
@@ -53,6 +65,27 @@ def test_output_loss_has_the_value_and_gradient_of_the_naive_form(chunk, weights
     found, true = value_and_gradient(3 * loss, student), value_and_gradient(3 * true_loss, student)
     torch.testing.assert_close(found, true, rtol=1e-11, atol=1e-13)
     assert (found[1][labels == IGNORE] == 0).all()
+
+
+@pytest.mark.parametrize("beta", [0.0, 0.1, 0.5, 0.9, 1.0])
+@pytest.mark.parametrize("compiled", [False, True])
+def test_every_divergence_has_the_value_and_gradient_of_the_naive_form(beta, compiled):
+    student, teacher, head, labels = example()
+    weights = {"ce_weight": 0.5, "kl_weight": 0.7, "temperature": 2.0, "beta": beta}
+    loss, _, divergence = output_loss(student, teacher, head, labels, chunk=4, compiled=compiled, **weights)
+    true_loss, _, true = naive_output_loss(student, teacher, head, labels, *weights.values())
+    torch.testing.assert_close(divergence, true.detach(), rtol=1e-11, atol=0)
+    found, right = value_and_gradient(loss, student), value_and_gradient(true_loss, student)
+    torch.testing.assert_close(found, right, rtol=1e-10, atol=1e-13)
+
+
+@pytest.mark.parametrize("beta", [0.0, 0.5, 1.0])
+def test_a_teacher_who_is_certain_gives_no_nan(beta):
+    student, teacher, head, labels = example(dtype=torch.float32)
+    weights = {"ce_weight": 1.0, "kl_weight": 1.0, "temperature": 1.0, "beta": beta}
+    loss, _, _ = output_loss(student, 1000 * teacher, head, labels, **weights)  # probabilities of 0 and 1
+    value, gradient = value_and_gradient(loss, student)
+    assert value.isfinite() and gradient.isfinite().all()
 
 
 def test_output_loss_handles_one_position_one_dimension_and_two_words():

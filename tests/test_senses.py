@@ -3,7 +3,9 @@ import pytest
 import torch
 from tiny import generator, random_states
 
+from dskd import senses as senses_module
 from dskd.artifacts import UserError
+from dskd.determinism import hash_integers
 from dskd.params import Senses
 from dskd.senses import SenseDictionary, build_senses, compose_span, load_senses, reservoir, save_senses
 from dskd.states import States
@@ -33,7 +35,7 @@ def assert_same(one, other):
 
 def test_the_reservoir_takes_at_most_its_capacity_of_each_token_s_own_positions():
     keys = (torch.rand(500, generator=generator(0)).square() * 20).to(torch.int32)
-    tokens, occurrences, positions, sizes = reservoir(keys, 0, 15)
+    tokens, occurrences, positions, sizes = reservoir([keys], 0, 15)
     true_tokens, true_counts = np.unique(keys.numpy(), return_counts=True)
     assert tokens.tolist() == true_tokens.tolist() and occurrences.tolist() == true_counts.tolist()
     assert sizes.tolist() == np.minimum(true_counts, 15).tolist()
@@ -43,11 +45,25 @@ def test_the_reservoir_takes_at_most_its_capacity_of_each_token_s_own_positions(
         assert chosen.tolist() == sorted(set(chosen.tolist()))
 
 
+@pytest.mark.parametrize("piece", [1, 7, 64, 10_000])
+def test_the_reservoir_is_the_same_however_much_it_takes_in_at_one_time(monkeypatch, piece):
+    keys = (torch.rand(1000, generator=generator(3)).square() * 40).to(torch.int32)
+    whole = reservoir([keys], 5, 12)
+    # Sorted by hash, key by key, as the definition says.
+    hashes = hash_integers(5, np.arange(1000))
+    for token, chosen in zip(whole[0].tolist(), whole[2].split(whole[3].tolist())):
+        own = (keys == token).nonzero().squeeze(1).numpy()
+        assert chosen.tolist() == sorted(own[hashes[own].argsort()][:12].tolist())
+    monkeypatch.setattr(senses_module, "_PIECE", piece)
+    for shards in ([keys], list(keys.split(100)), [keys[:3], keys[3:3], keys[3:].view(-1, 997)]):
+        assert all(torch.equal(a, b) for a, b in zip(reservoir(shards, 5, 12), whole, strict=True))
+
+
 def test_the_reservoir_is_uniform_over_seeds():
     keys, draws = torch.zeros(40, dtype=torch.int32), 1000
     taken = torch.zeros(40)
     for seed in range(draws):
-        taken[reservoir(keys, seed, 10)[2]] += 1
+        taken[reservoir([keys], seed, 10)[2]] += 1
     # Binomial(1000, 1/4) a position: standard deviation 13.7; all 40 within 4 of them (chi-square likewise).
     assert (taken - 250).abs().max() < 55
     assert ((taken - 250).square() / 250).sum() < 62  # 39 degrees of freedom times 3/4, far tail
@@ -58,7 +74,7 @@ def test_a_token_s_sample_does_not_depend_on_the_tokens_elsewhere():
     others = torch.where(keys == 2, keys, keys + 7)  # every other position holds another token
     one, two = (
         dict(zip(tokens.tolist(), positions.split(sizes.tolist())))
-        for tokens, _, positions, sizes in (reservoir(k, 0, 20) for k in (keys, others))
+        for tokens, _, positions, sizes in (reservoir([k], 0, 20) for k in (keys, others))
     )
     assert len(one[2]) == 20 and torch.equal(one[2], two[2])
 
@@ -81,7 +97,7 @@ def test_each_sense_is_the_mean_of_its_cluster_and_names_its_nearest_states():
     vectors, keys = flat(states)
     chosen = settings()
     senses = build_senses(states, NO_LABELS, chosen)
-    tokens, occurrences, positions, sizes = reservoir(keys, chosen.seed, chosen.reservoir)
+    tokens, occurrences, positions, sizes = reservoir([keys], chosen.seed, chosen.reservoir)
     assert torch.equal(senses.tokens, tokens) and torch.equal(senses.occurrences, occurrences)
     many = 0
     for token, sample in zip(tokens.tolist(), positions.split(sizes.tolist())):

@@ -86,6 +86,7 @@ def distill_settings(**changes) -> Distill:
         "warmup_share": 0.1,
         "clip_norm": 1.0,
         "temperature": 2.0,
+        "beta": 0.0,
         "checkpoint_steps": 4,
         "log_steps": 2,
     }
