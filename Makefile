@@ -32,7 +32,7 @@ test: $(READY)
 	pytest
 
 bench: $(READY)
-	dvc repro corpus
+	dvc repro targets@dskd
 	python tests/benchmarks/bench.py
 
 $(READY): requirements.txt pyproject.toml

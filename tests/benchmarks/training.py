@@ -1,0 +1,138 @@
+"""Training from cached states beside the published step, and what the sense loss and the reading cost.
+
+Needs the artifacts of `harvest`, `senses` and `targets` for the objective dskd (`dvc repro targets@dskd`).
+"""
+
+import tempfile
+import time
+from pathlib import Path
+
+import torch
+from measure import line, name_of, seconds, side_by_side, speed
+from published import published_step
+
+from dskd import artifacts, decoder, distill, stages
+from dskd.corpus import load_corpus
+from dskd.harvest import harvest
+from dskd.lexicon import table as lexicon_table
+from dskd.losses import sense_loss
+from dskd.senses import load_senses
+from dskd.targets import candidates, load_targets, sample_positions, trimmed_lexicon
+
+OBJECTIVE = "dskd"
+
+
+class Setting:
+    """What both ways of training start from."""
+
+    def __init__(self):
+        self.params = stages.begin()
+        self.teacher, _ = stages.load_teacher(self.params)
+        self.head = self.teacher.get_output_embeddings().weight
+        self.states, self.labels = stages.cached_states("train"), stages.labels("train")
+        self.targets = load_targets(Path(artifacts.TARGETS) / f"{OBJECTIVE}.safetensors")
+        self.weights = self.params.objectives[OBJECTIVE]
+
+    def fresh_top(self):
+        return decoder.student_top(self.teacher, self.params.student)
+
+    def train(self, steps: int) -> None:
+        """As the stage does, so many steps of an epoch, from the start."""
+        share = steps * self.params.distill.batch_size / len(self.labels)
+        settings = self.params.distill.model_copy(update={"epochs": share, "checkpoint_steps": steps + 1})
+        with tempfile.TemporaryDirectory() as folder:
+            work, curves = Path(folder) / "work", Path(folder) / "curves"
+            given = self.head, self.states, self.labels, self.targets, self.weights, settings, 0, work, curves
+            distill.train(self.fresh_top(), *given)
+
+
+def bench_training(steps: int = 4, examples: int = 6) -> list[dict]:
+    s = Setting()
+    tokens = s.states.length
+    s.train(1)  # compiles
+    batch = s.params.distill.batch_size * tokens
+    shape = f"blocks of {tokens} tokens, {s.params.student.trained} trained layers, {name_of(s.head.dtype)}"
+    published, ours = _published(s, examples), seconds(lambda: s.train(steps)) / (steps * batch)
+    teaching = _harvest(s)
+    twice, ours_twice = 2 * published, teaching + 2 * ours
+    return [
+        speed("training against the published step", shape, 1, (published, ours), 4.0),
+        speed("two epochs, harvest counted, against the published step", shape, 1, (twice, ours_twice), 2.5),
+        _input_share(s, steps, shape),
+        _sense_share(s, ours * batch, shape),
+    ]
+
+
+def _published(s: Setting, examples: int) -> float:
+    """Seconds a token of the published step, without the first example."""
+    ids = load_corpus(Path(artifacts.CORPUS))[0]["train"][: examples + 1].long()
+    table = lexicon_table.load_lexicon(Path(artifacts.LEXICON))
+    relations = lexicon_table.synonyms(table), lexicon_table.antonyms(table)
+    vectors, by_token = candidates(trimmed_lexicon(load_senses(artifacts.SENSES), *relations, s.params.targets))
+    student = decoder.assemble_student(s.teacher, s.fresh_top(), s.params.student)
+    layers = student.base_model.layers[decoder.split_depth(s.params.student) :]
+    optimizer = torch.optim.AdamW(layers.parameters(), lr=s.params.distill.learning_rate, weight_decay=1e-3)
+    related = {token for token, c in by_token.items() if len(c.synonyms) or len(c.antonyms)}
+    masks = sample_positions(s.labels[: len(ids)], related, set(by_token), s.params.targets)
+    start = time.perf_counter()
+    for i, example in enumerate(ids):
+        if i == 1:
+            start = time.perf_counter()
+        given = (
+            masks[0][i],
+            masks[1][i],
+            vectors,
+            by_token,
+            s.weights,
+            s.params.distill.temperature,
+            s.params.targets.neighbours,
+        )
+        published_step(s.teacher, student, optimizer, example, *given)
+    return (time.perf_counter() - start) / (examples * s.states.length)
+
+
+def _harvest(s: Setting, blocks: int = 16) -> float:
+    """Seconds a token."""
+    ids = {"train": load_corpus(Path(artifacts.CORPUS))[0]["train"][:blocks]}
+    with tempfile.TemporaryDirectory() as folder:
+        given = s.teacher, ids, s.params.student, s.params.harvest, Path(folder) / "states", "bench"
+        return seconds(lambda: harvest(*given, stages.kept_dtype(s.params))) / (blocks * s.states.length)
+
+
+def _input_share(s: Setting, steps: int, shape: str) -> dict:
+    """The share of its time that training waits for the next batch."""
+    waited, read = [], distill.prefetched
+
+    def timed(*arguments):
+        batches = read(*arguments)
+        while True:
+            start = time.perf_counter()
+            batch = next(batches, None)
+            waited.append(time.perf_counter() - start)
+            if batch is None:
+                return
+            yield batch
+
+    distill.prefetched = timed
+    try:
+        whole = seconds(lambda: s.train(steps))
+    finally:
+        distill.prefetched = read
+    share = sum(waited) / whole
+    return line("share of training spent waiting for states", shape, round(share, 5), "of time", 0.01, share <= 0.01)
+
+
+def _sense_share(s: Setting, step_seconds: float, shape: str) -> dict:
+    """What the sense loss adds to a step, its gradient counted."""
+    blocks = torch.arange(s.params.distill.batch_size)
+    batch = distill.load_batch(s.states, s.labels, s.targets, s.head.dtype, blocks)
+    student = batch.hidden_states.flatten(0, 1).clone().requires_grad_()
+
+    def sense() -> None:
+        pull, push = batch.pull.flatten(0, 1), batch.push.flatten(0, 1)
+        chosen = (pull >= 0).any(dim=1).nonzero().squeeze(1)
+        given = student[chosen], s.targets.vectors, pull[chosen], push[chosen], s.weights.margin, len(chosen)
+        sense_loss(*given).backward()
+
+    share = side_by_side(sense, sense, rounds=20)[0] / step_seconds
+    return line("what the sense loss adds to a training step", shape, round(share, 5), "of time", 0.01, share <= 0.01)
