@@ -15,7 +15,7 @@ from dskd.targets import candidates, sample_positions, trimmed_lexicon
 NEIGHBOURS = 2
 
 
-@pytest.mark.parametrize("block", [7, 21])
+@pytest.mark.parametrize("block", [7, 20])
 def test_a_step_has_the_loss_and_the_gradient_of_the_published_one(teacher, block):
     states, labels, targets = make_data(teacher)
     senses, relations, settings = lexicon_of(states, labels)
