@@ -36,6 +36,7 @@ METRICS = "reports/metrics.json"
 STUDY = "reports/study/metrics.json"
 CURVES = "reports/curves"
 PROVENANCE = "reports/provenance.json"
+SPEEDS = "tests/benchmarks/results.csv"  # of `make bench`
 
 
 def project_root(start: Path | None = None) -> Path:

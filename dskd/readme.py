@@ -1,4 +1,4 @@
-"""The parts of README.md that are generated: results, and what a run costs."""
+"""The parts of README.md that are generated: results, what a run costs, and speeds."""
 
 from pathlib import Path
 
@@ -111,6 +111,31 @@ Measured by `make repro` on {machine["processor"]}, {machine["cores"]} cores, {m
 {provenance["versions"]["torch"]}. Artifacts, {sum(disk.values()):,} MB in all, in MB: {largest}."""
 
 
+def bench_block(measured: pd.DataFrame) -> str:
+    """The last speeds on each machine, from `tests/benchmarks/results.csv` (all columns as text)."""
+    latest = measured.drop_duplicates(["figure", "machine"], keep="last")
+    tables = []
+    for machine, rows in latest.groupby("machine", sort=False):
+        shown = pd.DataFrame(
+            {
+                "figure": rows["figure"],
+                "here": [f"{value} {unit}" for value, unit in zip(rows["value"], rows["unit"])],
+                "beside": rows["reference_value"].where(rows["reference_value"] != "", "-"),
+                "ratio": rows["ratio"].where(rows["ratio"] != "", "-"),
+                "target": rows["target"],
+                "met": rows["met"].map({"True": "yes", "False": "no"}),
+                "shape": rows["shape"],
+            }
+        )
+        tables.append(f"{machine}; {rows['versions'].iloc[-1]}:\n\n{_markdown(shown)}")
+    return "\n\n".join(tables)
+
+
+def read_speeds(root: Path) -> pd.DataFrame:
+    """What `make bench` has measured so far, all columns as text."""
+    return pd.read_csv(root / artifacts.SPEEDS, dtype=str, keep_default_na=False)
+
+
 def _clock(seconds: float) -> str:
     return f"{int(seconds) // 60}:{int(seconds) % 60:02d}"
 
@@ -133,6 +158,7 @@ def update_readme(root: Path) -> bool:
         "results": results_block(artifacts.read_json(require(root / artifacts.METRICS, "report"))),
         "study": study_block(artifacts.read_json(root / artifacts.STUDY)),
         "cost": cost_block(artifacts.read_json(require(root / artifacts.PROVENANCE, "report"))),
+        "speed": bench_block(read_speeds(root)),
     }
     for name, block in blocks.items():
         start, end = f"<!-- {name}: python -m dskd readme -->", f"<!-- end of {name} -->"

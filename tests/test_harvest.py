@@ -66,6 +66,18 @@ def test_states_kept_in_fewer_bits_than_they_are_computed_in_fit_together(teache
     assert torch.equal(logits.argmax(dim=2).int(), torch.cat(states.predicted))
 
 
+@pytest.mark.parametrize("kind", ["teacher", "bf16_teacher"])
+@torch.no_grad()
+def test_the_cache_gives_the_teacher_s_logits_back_exactly(kind, tmp_path, request):
+    teacher = request.getfixturevalue(kind)
+    run(teacher, tmp_path / "states")
+    head = teacher.get_output_embeddings()
+    batches = BLOCKS["train"][:, :-1].long().split(SETTINGS.batch_size)
+    states = torch.cat(open_states(tmp_path / "states", "train").hidden_states)
+    for ids, kept in zip(batches, states.split(SETTINGS.batch_size), strict=True):
+        assert torch.equal(head(kept), teacher(input_ids=ids).logits)
+
+
 def test_predictions_do_not_depend_on_the_chunk(teacher):
     states, head = torch.randn(4, 5, 32), teacher.get_output_embeddings().weight
     true = (states @ head.T).argmax(dim=2)

@@ -15,7 +15,7 @@ from test_pipeline import ENV, ROOT, checkout, run
 
 from dskd import artifacts
 from dskd.normalise import check_source_notebooks
-from dskd.readme import cost_block, results_block, study_block
+from dskd.readme import bench_block, cost_block, read_speeds, results_block, study_block
 
 # Every module, lowest first: each imports only modules before it.
 FLOORS = """
@@ -76,6 +76,10 @@ def test_readme_shows_the_results(path, block):
     if block(artifacts.read_json(ROOT / path)) not in text:
         committed = json.loads(run(ROOT, "git", "show", f"HEAD:{path}"))
         assert block(committed) in text, "run `python -m dskd readme`"
+
+
+def test_readme_shows_the_speeds():
+    assert bench_block(read_speeds(ROOT)) in (ROOT / "README.md").read_text(), "run `python -m dskd readme`"
 
 
 def test_the_default_profile_is_what_is_committed(tmp_path):

@@ -340,8 +340,19 @@ def test_the_blocks_of_a_run_without_benchmarks_show_what_it_has(bare):
     assert "cloze, all items" not in block and "SimLex-999 (rho)" in block and "nan" not in block
 
 
+BLOCKS = ("results", "study", "cost", "speed")
+SPEEDS = """date,commit,machine,threads,versions,figure,shape,value,unit,reference_value,ratio,target,met
+2026-01-01,a,"one, 2 cores, AVX2",2,torch 2,loss,1024 x 49152,50,tokens/s,20,2.5,2.5,True
+2026-01-02,b,"one, 2 cores, AVX2",2,torch 2,loss,1024 x 49152,40,tokens/s,20,2.0,2.5,False
+2026-01-02,b,"one, 2 cores, AVX2",2,torch 2,memory,8192 x 49152,219,MB,,,256,True
+2026-01-02,b,"two, 8 cores, AVX512",2,torch 2,loss,1024 x 49152,90,tokens/s,30,3.0,2.5,True
+"""
+
+
 def write_readme(root, metrics):
-    parts = [f"<!-- {n}: python -m dskd readme -->\nstale\n<!-- end of {n} -->\n" for n in ("results", "study", "cost")]
+    (root / artifacts.SPEEDS).parent.mkdir(parents=True)
+    (root / artifacts.SPEEDS).write_text(SPEEDS)
+    parts = [f"<!-- {n}: python -m dskd readme -->\nstale\n<!-- end of {n} -->\n" for n in BLOCKS]
     (root / "README.md").write_text("# Before\n" + "between\n".join(parts) + "after\n")
     artifacts.write_json(root / artifacts.METRICS, metrics)
     artifacts.write_json(root / artifacts.STUDY, metrics)
@@ -356,7 +367,14 @@ def test_the_readme_is_made_anew_between_its_marks_and_a_second_time_is_the_same
     text = (tmp_path / "README.md").read_text()
     assert results_block(metrics) in text and study_block(metrics) in text
     assert "| senses  | 1:01         | 900 " in text and "1,200 MB in all" in text
-    assert "stale" not in text and text.count("between") == 2
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines() if "tokens/s" in line]
+    assert [row[1:6] for row in rows] == [  # the last of each figure, machine by machine
+        ["40 tokens/s", "20", "2.0", "2.5", "no"],
+        ["90 tokens/s", "30", "3.0", "2.5", "yes"],
+    ]
+    assert text.index("one, 2 cores, AVX2; torch 2:") < text.index("two, 8 cores, AVX512; torch 2:")
+    assert "| memory   | 219 MB" in text
+    assert "stale" not in text and text.count("between") == len(BLOCKS) - 1
     assert text.startswith("# Before\n") and text.endswith("after\n")
     assert update_readme(tmp_path) is False
 
