@@ -1,7 +1,8 @@
 # make repro   build .venv and run the pipeline with the values of params.yaml
 # make study   the same with profiles/study.yaml in build/study, where it resumes; its results go to reports/study
 # make test    build .venv and run every check
-# make bench   append speeds to tests/benchmarks/results.csv
+# make bench   append speeds to tests/benchmarks/results.csv and curves to scaling.csv beside it
+# make verify  run the smoke profile twice under different circumstances and compare every hash
 # make lock    write requirements.txt anew from pyproject.toml
 
 PYTHON ?= python3
@@ -9,7 +10,7 @@ READY = .venv/.ready
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export DVC_NO_ANALYTICS := true
 
-.PHONY: repro study test bench lock
+.PHONY: repro study test bench verify lock
 .DELETE_ON_ERROR:
 
 repro: $(READY)
@@ -34,6 +35,9 @@ test: $(READY)
 bench: $(READY)
 	dvc repro targets@dskd
 	python tests/benchmarks/bench.py
+
+verify: $(READY)
+	python tests/verify.py
 
 $(READY): requirements.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || \

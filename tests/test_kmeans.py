@@ -131,3 +131,18 @@ def test_centres_are_rows_of_the_set_and_never_padding():
         rows = {tuple(row) for row in padded[i, : sizes[i]].tolist()}
         assert {tuple(centre) for centre in centres.tolist()} <= rows
         assert len(centres.unique(dim=0)) == 5
+
+
+@pytest.mark.parametrize("d", [32, 576])
+def test_the_number_of_threads_changes_no_bit(d):
+    threads = torch.get_num_threads()
+    found = []
+    try:
+        for number in (1, 2, 3):
+            torch.set_num_threads(number)
+            x, sizes, keys = ragged(sets=40, n=80, d=d, k=10)
+            found.append(kmeans(x, sizes, keys, 10, seed=0, iterations=30))
+    finally:
+        torch.set_num_threads(threads)
+    for other in found[1:]:
+        assert torch.equal(other[0], found[0][0]) and torch.equal(other[1], found[0][1])

@@ -1,0 +1,83 @@
+"""Run the smoke profile twice, from fresh clones under different circumstances, and compare every hash: `make verify`.
+
+The clones differ in folder name, locale, time zone, hash seed, home and in what else the machine does meanwhile. Each has
+a DVC cache of its own, so that both really run. dvc.lock holds the hash of every parameter, dependency and output,
+executed notebooks and pages included.
+"""
+
+import os
+import subprocess
+import sys
+import tempfile
+from contextlib import contextmanager
+from pathlib import Path
+
+import yaml
+
+ROOT = Path(__file__).resolve().parents[1]
+CIRCUMSTANCES = {
+    "one": {"LC_ALL": "C", "TZ": "UTC", "PYTHONHASHSEED": "1"},
+    "the other": {"LC_ALL": "C.UTF-8", "TZ": "Asia/Tokyo", "PYTHONHASHSEED": "2"},
+}
+
+
+def run_in(folder: Path, circumstances: dict[str, str]) -> dict:
+    """dvc.lock of a run of HEAD in a fresh clone."""
+    subprocess.run(["git", "clone", "--quiet", str(ROOT), str(folder)], check=True)
+    home = folder.parent / f"home of {folder.name}"
+    home.mkdir()
+    env = {
+        "PIP_CONFIG_FILE": str(Path.home() / ".config/pip/pip.conf"),  # where the user's package index may be named
+        **os.environ,
+        **circumstances,
+        "HOME": str(home),
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "DVC_NO_ANALYTICS": "true",
+    }
+    for command in ("python -m dskd profile smoke", "dvc repro --force"):
+        subprocess.run(command.split(), cwd=folder, env=env, check=True)
+    return yaml.safe_load((folder / "dvc.lock").read_text(encoding="utf-8"))
+
+
+@contextmanager
+def load():
+    """Something else that keeps a core busy."""
+    busy = subprocess.Popen([sys.executable, "-c", "while True: pass"])
+    try:
+        yield
+    finally:
+        busy.kill()
+        busy.wait()
+
+
+def differences(one: dict, other: dict) -> list[str]:
+    """What differs between two dvc.lock files: stage and path or parameter."""
+    found = []
+    for stage in sorted(one["stages"].keys() | other["stages"].keys()):
+        both = [lock["stages"].get(stage, {}) for lock in (one, other)]
+        for part in ("cmd", "params"):
+            if both[0].get(part) != both[1].get(part):
+                found.append(f"{stage}: {part}")
+        for part in ("deps", "outs"):
+            hashes = [{entry["path"]: entry.get("md5") for entry in side.get(part, [])} for side in both]
+            paths = sorted(hashes[0].keys() | hashes[1].keys())
+            found += [f"{stage}: {path}" for path in paths if hashes[0].get(path) != hashes[1].get(path)]
+    return found
+
+
+def main() -> int:
+    with tempfile.TemporaryDirectory(dir=os.environ.get("TMPDIR")) as folder:
+        (first, quiet), (second, busy) = CIRCUMSTANCES.items()
+        one = run_in(Path(folder) / first, quiet)
+        with load():
+            other = run_in(Path(folder) / second, busy)
+    found = differences(one, other)
+    outputs = sum(len(stage.get("outs", [])) for stage in one["stages"].values())
+    print(
+        "\n".join(found) if found else f"verified: {outputs} outputs of {len(one['stages'])} stages are the same bytes"
+    )
+    return bool(found)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
