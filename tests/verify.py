@@ -1,7 +1,7 @@
 """Run the smoke profile twice, from fresh clones under different circumstances, and compare every hash: `make verify`.
 
-The clones differ in folder name, locale, time zone, hash seed, home and in what else the machine does meanwhile. Each has
-a DVC cache of its own, so that both really run. dvc.lock holds the hash of every parameter, dependency and output,
+The clones differ in folder name, locale, time zone, hash seed, home and in what else the machine does meanwhile. Each
+has a DVC cache of its own, so that both really run. dvc.lock holds the hash of every parameter, dependency and output,
 executed notebooks and pages included.
 """
 
