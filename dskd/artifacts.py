@@ -9,7 +9,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -20,6 +20,19 @@ from torch import Tensor
 class UserError(Exception):
     """Something the user can mend: one line that names the thing and the way out."""
 
+
+# What damaged bytes lead to in a reader; RecursionError (deep nesting) is a RuntimeError.
+_DAMAGE = (
+    ArithmeticError,
+    AttributeError,
+    EOFError,
+    LookupError,
+    RuntimeError,
+    SafetensorError,
+    StopIteration,
+    TypeError,
+    ValueError,
+)
 
 # The artifacts between stages (paths below the project's root).
 TEACHER = "artifacts/teacher"
@@ -56,18 +69,30 @@ def require(path: str | Path, stage: str) -> Path:
     return path
 
 
-def load_tensors(path: str | Path, stage: str) -> dict[str, Tensor]:
+@contextmanager
+def reading(path: str | Path, stage: str = "") -> Iterator[None]:
+    """What damaged content leads to in the block becomes one line that names `path` and the stage that makes it."""
+    try:
+        yield
+    except _DAMAGE as error:
+        what = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+        again = f"dvc repro {stage}".strip()
+        raise UserError(f"{path} is damaged ({what}): delete it and run `{again}`") from None
+
+
+def load_tensors(path: str | Path, stage: str, names: Iterable[str] = ()) -> dict[str, Tensor]:
     """All tensors of a safetensors file, memory-mapped: nothing is read until it is used.
 
     Raises:
-        UserError: the file is missing or damaged; the message names the stage that makes it.
+        UserError: the file is missing or damaged, or lacks one of `names` or has others; the message names the
+            stage that makes it.
     """
     path = require(path, stage)
-    try:
-        with safe_open(path, framework="pt") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}
-    except SafetensorError as error:
-        raise UserError(f"{path} is damaged ({error}): delete it and run `dvc repro {stage}`") from None
+    with reading(path, stage), safe_open(path, framework="pt") as file:
+        tensors = {name: file.get_tensor(name) for name in file.keys()}
+        if names and tensors.keys() != set(names):
+            raise ValueError(f"it holds {', '.join(tensors)}, not {', '.join(names)}")
+        return tensors
 
 
 @contextmanager
@@ -151,7 +176,9 @@ def write_json(path: str | Path, value: object) -> None:
 
 
 def read_json(path: str | Path) -> dict:
-    return json.loads(Path(path).read_text(encoding="utf-8"))
+    """Raises UserError if the file holds no JSON object."""
+    with reading(path):
+        return _object(Path(path).read_text(encoding="utf-8"))
 
 
 def write_jsonl(path: str | Path, rows: list[dict]) -> None:
@@ -161,7 +188,16 @@ def write_jsonl(path: str | Path, rows: list[dict]) -> None:
 
 
 def read_jsonl(path: str | Path) -> list[dict]:
-    return [json.loads(line) for line in Path(path).read_text(encoding="utf-8").split("\n") if line]
+    """Raises UserError if a line holds no JSON object."""
+    with reading(path):
+        return [_object(line) for line in Path(path).read_text(encoding="utf-8").split("\n") if line]
+
+
+def _object(text: str) -> dict:
+    value = json.loads(text)
+    if not isinstance(value, dict):
+        raise ValueError(f"no JSON object: {text[:60]!r}")
+    return value
 
 
 def fingerprint(*parts: object) -> str:

@@ -13,11 +13,11 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from tqdm import tqdm
 
 from dskd import params, wikitext
-from dskd.artifacts import UserError, output, read_json, require, write_json
+from dskd.artifacts import UserError, load_tensors, output, read_json, require, write_json
 from dskd.determinism import hash_integers, text_key, uniform
 from dskd.lexicon.relations import heldout_words
 from dskd.lexicon.wordnet import Gloss, glosses
@@ -120,9 +120,10 @@ def save_corpus(folder: Path, tensors: dict[str, torch.Tensor], summary: dict) -
 
 
 def load_corpus(folder: Path) -> tuple[dict[str, torch.Tensor], dict]:
-    """The tensors and the summary that `save_corpus` wrote; UserError where there are none."""
+    """The tensors and the summary that `save_corpus` wrote; UserError where there are none, or damaged ones."""
     folder = require(folder, "corpus")
-    return load_file(folder / "blocks.safetensors"), read_json(folder / "corpus.json")
+    names = [*SPLITS, *(f"{split}_source" for split in SPLITS)]
+    return load_tensors(folder / "blocks.safetensors", "corpus", names), read_json(folder / "corpus.json")
 
 
 def separator_token(tokenizer) -> int:

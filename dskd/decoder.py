@@ -8,10 +8,10 @@ Below the split teacher and student are the same frozen layers, so what enters t
 """
 
 import copy
-import json
 from pathlib import Path
 
 import torch
+from gguf import GGUFReader
 from torch import Tensor, nn
 from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig, PreTrainedModel, PreTrainedTokenizerBase
 
@@ -29,16 +29,35 @@ def import_gguf(source: Path, destination: Path) -> None:
     """
     where = {"pretrained_model_name_or_path": str(source.parent), "gguf_file": source.name}
     try:
+        _check_gguf(source)
         tokenizer = AutoTokenizer.from_pretrained(**where)
         model = AutoModelForCausalLM.from_pretrained(
             **where, dtype=torch.bfloat16, quantization_config=GgufConfig(dequantize=True)
         )
-    except (ValueError, KeyError, OSError, NotImplementedError) as error:
+    except Exception as error:  # transformers, gguf and numpy raise whatever damaged bytes lead to
         raise UserError(f"{source.name} is no GGUF decoder that transformers can read: {_one_line(error)}") from None
     model.config._name_or_path = ""  # free text of the converter
     with artifacts.output(destination) as partial:
         model.save_pretrained(partial)
         tokenizer.save_pretrained(partial)
+
+
+class _WholeGGUF(GGUFReader):
+    """gguf's own reader goes on past the end of a file, for as many values as a damaged header promises."""
+
+    def _get(self, offset, dtype, count=1, override_order=None):
+        found = super()._get(offset, dtype, count, override_order)
+        if len(found) != count:
+            raise ValueError("the file ends too early")
+        return found
+
+
+def _check_gguf(source: Path) -> None:
+    """Raise ValueError where the file is cut off or promises more layers than it has tensors."""
+    reader = _WholeGGUF(source)
+    for name, field in reader.fields.items():
+        if name.endswith(".block_count") and int(field.contents()) > len(reader.tensors):
+            raise ValueError(f"{name} is {field.contents()} for {len(reader.tensors)} tensors")
 
 
 def arithmetic_dtype(dtype: torch.dtype) -> torch.dtype:
@@ -196,7 +215,8 @@ def load_student_top(folder: Path, teacher: PreTrainedModel, student: Student) -
     Raises:
         UserError: the folder holds a student of another shape than the parameters say.
     """
-    layers = json.loads((folder / "config.json").read_text())["num_hidden_layers"]
+    with artifacts.reading(folder, "distill"):
+        layers = int(artifacts.read_json(folder / "config.json")["num_hidden_layers"])
     if layers != student.layers:
         raise UserError(f"{folder} has {layers} layers, student.layers = {student.layers}: run `dvc repro distill`")
     model, _ = load_decoder(folder, str(teacher.dtype).removeprefix("torch."))

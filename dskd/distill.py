@@ -215,15 +215,21 @@ def save_checkpoint(
 
 
 def load_checkpoint(work: Path, weights: dict, optimizer: torch.optim.Optimizer) -> tuple[int, list, dict]:
-    """Restore what `save_checkpoint` left: steps done, curves, sums; (0, [], {}) where there is nothing."""
+    """Restore what `save_checkpoint` left: steps done, curves, sums; (0, [], {}) where there is nothing.
+
+    Raises:
+        UserError: the checkpoint is damaged, or of another model.
+    """
     folder = work / "checkpoint"
     if not folder.exists():
         return 0, [], {}
     tensors = artifacts.load_tensors(folder / "tensors.safetensors", "distill")
-    for name, weight in weights.items():
-        weight.data.copy_(tensors[f"weight/{name}"])
-        optimizer.state[weight] = {
-            part: tensors[f"{part}/{name}"].clone() for part in ("step", "exp_avg", "exp_avg_sq")
-        }
-    saved = artifacts.read_json(folder / "history.json")
-    return saved["step"], saved["history"], saved["sums"]
+    with artifacts.reading(folder, "distill"):
+        for name, weight in weights.items():
+            weight.data.copy_(tensors[f"weight/{name}"].view_as(weight))
+            optimizer.state[weight] = {
+                "step": tensors[f"step/{name}"].view(()).clone(),
+                **{part: tensors[f"{part}/{name}"].view_as(weight).clone() for part in ("exp_avg", "exp_avg_sq")},
+            }
+        saved = artifacts.read_json(folder / "history.json")
+        return int(saved["step"]), list(saved["history"]), dict(saved["sums"])

@@ -5,6 +5,7 @@ Nothing that a run depends on has a default here: what it used is what the file 
 """
 
 from pathlib import Path
+from reprlib import Repr
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -12,6 +13,13 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from dskd.artifacts import UserError
+
+# What a parser of YAML raises: its own, Python's of a date or number that is none, RecursionError where it nests deep.
+_UNREADABLE = (ValueError, TypeError, AttributeError, LookupError, RuntimeError, YAMLError)
+_SHORT = Repr()  # of a value in a message: aliases make one of a few lines endless
+_SHORT.maxstring = _SHORT.maxother = 200
+_SHORT.maxlevel = 2
+_SHORT.repr_int = lambda value, _: repr(value) if abs(value) < 10**100 else "a number of hundreds of digits"
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Weight = Annotated[float, Field(ge=0)]
@@ -180,15 +188,19 @@ def load_params(path: str | Path = "params.yaml") -> Params:
     Raises:
         UserError: one line a fault, each with the key, what was found and what it takes.
     """
-    try:
-        values = YAML(typ="safe", pure=True).load(Path(path).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, YAMLError) as error:
-        raise UserError(f"{path} cannot be read: {' '.join(str(error).split())}") from None
+    values = _load(YAML(typ="safe", pure=True), path)
     try:
         return Params.model_validate(values)
     except ValidationError as error:
         faults = [_fault(fault) for fault in error.errors()]
         raise UserError(f"{path}: " + "; ".join(faults)) from None
+
+
+def _load(yaml: YAML, path: str | Path):
+    try:
+        return yaml.load(Path(path).read_text(encoding="utf-8"))
+    except (*_UNREADABLE, OSError) as error:
+        raise UserError(f"{path} cannot be read: {' '.join(str(error).split())}") from None
 
 
 def _fault(fault: dict) -> str:
@@ -199,7 +211,7 @@ def _fault(fault: dict) -> str:
         return f"{key} is missing"
     if fault["type"] == "value_error":
         return f"{key}: {fault['ctx']['error']}"
-    return f"{key} = {fault['input']!r}: {fault['msg'][0].lower()}{fault['msg'][1:]}"
+    return f"{key} = {_SHORT.repr(fault['input'])}: {fault['msg'][0].lower()}{fault['msg'][1:]}"
 
 
 def apply_profile(name: str, root: str | Path = ".") -> Path:
@@ -209,25 +221,24 @@ def apply_profile(name: str, root: str | Path = ".") -> Path:
     """
     root = Path(root)
     profile, target = root / "profiles" / f"{name}.yaml", root / "params.yaml"
-    if not profile.exists():
-        known = ", ".join(sorted(p.stem for p in profile.parent.glob("*.yaml")))
-        raise UserError(f"no profile {name!r}; there are: {known}")
+    known = sorted(p.stem for p in profile.parent.glob("*.yaml"))
+    if name not in known:
+        raise UserError(f"no profile {name!r}; there are: {', '.join(known)}")
     yaml = YAML()
     yaml.width = 4096
     yaml.indent(mapping=2, sequence=4, offset=2)
-    values = yaml.load(target)
-    try:
-        changes = yaml.load(profile) or {}
-    except YAMLError as error:
-        raise UserError(f"{profile} cannot be read: {' '.join(str(error).split())}") from None
-    if not isinstance(changes, dict):
-        raise UserError(f"{profile} is no mapping of parameters")
+    values, changes = _load(yaml, target), _load(yaml, profile) or {}
+    for path, content in ((target, values), (profile, changes)):
+        if not isinstance(content, dict):
+            raise UserError(f"{path} is no mapping of parameters")
     _overlay(values, changes)
     partial = target.with_name(".params.yaml.partial")
-    yaml.dump(values, partial)
     try:
+        yaml.dump(values, partial)
         load_params(partial)
         partial.replace(target)
+    except _UNREADABLE as error:
+        raise UserError(f"{profile} cannot be read: {' '.join(str(error).split())}") from None
     except UserError as error:
         raise UserError(str(error).replace(str(partial), str(profile))) from None
     finally:

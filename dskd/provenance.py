@@ -7,7 +7,7 @@ import sys
 from importlib import metadata
 from pathlib import Path
 
-from dskd.artifacts import PROVENANCE, read_json, size_mb, write_json
+from dskd.artifacts import PROVENANCE, UserError, read_json, size_mb, write_json
 from dskd.determinism import fast_bfloat16
 
 PACKAGES = [
@@ -29,10 +29,10 @@ def record(root: Path, name: str, seconds: float, peak_memory_mb: int) -> None:
     """Merge one stage's time and memory into `reports/provenance.json`, with what it ran on."""
     path = root / PROVENANCE
     try:
-        values = read_json(path)
-    except (OSError, ValueError):  # none yet, or damaged by hand: it can be made again
-        values = {}
-    stages = {**values.get("stages", {}), name: {"seconds": round(seconds, 1), "peak_memory_mb": peak_memory_mb}}
+        earlier = dict(read_json(path).get("stages", {}))
+    except (OSError, TypeError, ValueError, UserError):  # none yet, or damaged by hand: it can be made again
+        earlier = {}
+    stages = {**earlier, name: {"seconds": round(seconds, 1), "peak_memory_mb": peak_memory_mb}}
     write_json(
         path,
         {

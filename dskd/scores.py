@@ -6,7 +6,7 @@ import numpy as np
 from torch import Tensor
 
 from dskd import artifacts
-from dskd.artifacts import require
+from dskd.artifacts import reading, require
 from dskd.corpus import SOURCES
 from dskd.tasks.lexical import Item, baseline_accuracy
 
@@ -51,6 +51,7 @@ def choice_rows(scores: dict[str, list[list[float]]], items: Sequence[Item]) -> 
     ]
 
 
+@reading(artifacts.SCORES, "evaluate")
 def read_items() -> tuple[list[Item], dict[str, int]]:
     """The lexical items of the run as they were kept, and the frequency of each word among their choices."""
     rows = read_rows("items")
@@ -58,6 +59,7 @@ def read_items() -> tuple[list[Item], dict[str, int]]:
     return [Item(**{**row, "choices": tuple(row["choices"])}) for row in rows], frequency
 
 
+@reading(artifacts.SCORES, "evaluate")
 def baselines() -> dict[str, dict[str, float]]:
     """Task -> rule -> accuracy of guessing by frequency or length alone."""
     items, frequency = read_items()
@@ -69,6 +71,7 @@ def read_rows(name: str) -> list[dict]:
     return artifacts.read_jsonl(require(f"{artifacts.SCORES}/{name}.jsonl", "evaluate"))
 
 
+@reading(artifacts.SCORES, "evaluate")
 def read_columns() -> dict[str, Columns]:
     """model -> table -> measure -> scores.
 

@@ -157,7 +157,7 @@ def save_senses(folder: Path, senses: SenseDictionary) -> None:
 
 def load_senses(folder: str | Path) -> SenseDictionary:
     """Raises UserError if the dictionary is missing or damaged."""
-    return SenseDictionary(**load_tensors(Path(folder) / _FILE, "senses"))
+    return SenseDictionary(**load_tensors(Path(folder) / _FILE, "senses", SenseDictionary._fields))
 
 
 def compose_span(senses: SenseDictionary, span: tuple[int, ...]) -> Tensor:

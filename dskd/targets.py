@@ -176,4 +176,4 @@ def save_targets(path: str | Path, targets: SenseTargets) -> None:
 
 def load_targets(path: str | Path) -> SenseTargets:
     """Raises UserError if the targets are missing or damaged."""
-    return SenseTargets(**load_tensors(path, "targets"))
+    return SenseTargets(**load_tensors(path, "targets", SenseTargets._fields))

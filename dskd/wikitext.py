@@ -8,6 +8,7 @@ import bz2
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 from xml.etree import ElementTree
 
 import mwparserfromhell
@@ -76,18 +77,33 @@ _SWEEPS = [
     (re.compile(r"'{2,}"), ""),  # italics and bold that were never closed
     (re.compile(r"__[A-Z]+__"), ""),  # __NOTOC__
     (re.compile(r"</?[a-zA-Z][^<>\n]*>"), ""),  # tags without a partner
-    (re.compile(r"\[https?://\S*\s*([^\]\n]*)\]"), r"\1"),
+    # Every pattern takes time in proportion to a line, also of spaces only: nothing is tried again inside a run.
+    (re.compile(r"\[https?://(?:\S*+\s*+([^\]\n]*+)\]|\S*\])"), r"\1"),
     (re.compile(r"https?://\S+"), ""),
     # What a dropped template or formula leaves: "Huxley (; 26 July 1894)", "Albedo ()", "the river , long".
     (re.compile(r"([(\[])[\s,;:/]+"), r"\1"),
-    (re.compile(r"[\s,;:]+([)\]])"), r"\1"),
+    (re.compile(r"(?<![\s,;:])[\s,;:]++([)\]])"), r"\1"),
     (re.compile(r"\(\)|\[\]"), ""),
-    (re.compile(r" +([,.;:)])(?=\s|$)"), r"\1"),
+    (re.compile(r"(?<! ) ++([,.;:)])(?=\s|$)"), r"\1"),
     (re.compile(r"([,;])(?: ?[,;])+"), r"\1"),
     (re.compile(r" {2,}"), " "),
 ]
 _MARKUP_LINE = re.compile(r"^[|!{}]|\{\{|\}\}|\[\[|\]\]|\{\||\|\}|^(thumb|right|left|center|frame|\d+px)\s*\||px\|")
+_LARGEST_PAGE = 1 << 24  # bytes; MediaWiki takes articles up to 2 MiB
 _HAS_WORD = re.compile(r"\w")
+
+
+class _Stream:
+    """A file that ends with an error where no page ends: a few bytes of bz2 may stand for gigabytes."""
+
+    def __init__(self, file: BinaryIO):
+        self.file, self.left = file, _LARGEST_PAGE
+
+    def read(self, size: int) -> bytes:
+        self.left -= size
+        if self.left < 0:
+            raise EOFError(f"no page ends within {_LARGEST_PAGE >> 20} MiB")
+        return self.file.read(size)
 
 
 def articles(path: Path) -> Iterator[tuple[str, str]]:
@@ -98,7 +114,8 @@ def articles(path: Path) -> Iterator[tuple[str, str]]:
     """
     try:
         with bz2.open(path) as file:
-            for _, element in ElementTree.iterparse(file):
+            stream = _Stream(file)
+            for _, element in ElementTree.iterparse(stream):
                 space, _, name = element.tag.rpartition("}")
                 if name != "page":
                     continue
@@ -107,7 +124,8 @@ def articles(path: Path) -> Iterator[tuple[str, str]]:
                     markup = element.findtext(f"{space}revision/{space}text") or ""
                     yield element.findtext(f"{space}title") or "", markup
                 element.clear()  # keeps memory flat
-    except (OSError, EOFError, ElementTree.ParseError) as error:
+                stream.left = _LARGEST_PAGE
+    except (OSError, EOFError, ValueError, LookupError, ElementTree.ParseError) as error:  # encodings: the last but one
         raise UserError(f"{path} is not a whole bz2 MediaWiki dump ({error}): fetch sources.wikipedia again") from None
 
 

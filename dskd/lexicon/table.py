@@ -104,12 +104,15 @@ def load_lexicon(path: Path) -> pd.DataFrame:
     path = require(path, "lexicon")
     try:
         data = pq.read_table(path)
-    except pa.ArrowInvalid:
-        data = None
-    if data is None or data.schema.names != SCHEMA.names:
-        raise UserError(f"{path} is not a lexicon: make it with `dvc repro lexicon` or `python -m dskd lexicon`")
-    table = data.drop_columns("tail_tokens").to_pandas()
-    table["tail_tokens"] = [tuple(span) for span in data["tail_tokens"].to_pylist()]
+        data.validate(full=True)
+        if data.schema.types != SCHEMA.types or any(column.null_count for column in data.columns):
+            raise ValueError
+        table = data.select(SCHEMA.names[:-1]).to_pandas()
+        table["tail_tokens"] = [tuple(map(int, span)) for span in data["tail_tokens"].to_pylist()]
+    except (pa.ArrowException, OSError, ValueError, TypeError, LookupError):
+        raise UserError(
+            f"{path} is not a lexicon: make it with `dvc repro lexicon` or `python -m dskd lexicon`"
+        ) from None
     return table
 
 

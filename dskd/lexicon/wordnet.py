@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 import nltk
-from nltk.corpus.reader.wordnet import WordNetCorpusReader
+from nltk.corpus.reader.wordnet import WordNetCorpusReader, WordNetError
 
-from dskd.artifacts import UserError, output
+from dskd.artifacts import UserError, output, reading
 from dskd.lexicon.relations import ANTONYM, SYNONYM, Relation
 
 PARTS = {"n": "noun", "v": "verb", "a": "adj", "r": "adv"}  # part of speech -> suffix of its two files
@@ -82,7 +82,7 @@ def open_wordnet(nltk_data: Path) -> WordNetCorpusReader:
     """NLTK's reader of `nltk_data/corpora/wordnet`; the folder goes to the front of `nltk.data.path`.
 
     Raises:
-        UserError: there is no such folder.
+        UserError: there is no such folder, or its files are damaged.
     """
     nltk_data = Path(nltk_data).resolve()
     folder = nltk_data / "corpora" / "wordnet"
@@ -90,18 +90,22 @@ def open_wordnet(nltk_data: Path) -> WordNetCorpusReader:
         raise UserError(f"{folder} is missing: make it with `dvc repro sources` or `python -m dskd sources`")
     # First place: NLTK refuses other folders, and compares the version against the first WordNet it finds.
     nltk.data.path[:] = [str(nltk_data), *(p for p in nltk.data.path if p != str(nltk_data))]
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), reading(folder, "sources"):
         warnings.filterwarnings("ignore", message="The multilingual functions are not available")
-        return WordNetCorpusReader(str(folder), None)
+        try:
+            return WordNetCorpusReader(str(folder), None)
+        except WordNetError as error:
+            raise ValueError(error) from None
 
 
 def read_index(reader: WordNetCorpusReader) -> dict[tuple[str, str], list[int]]:
     """(lower-cased lemma with underscores, pos n/v/a/r) -> offsets of its synsets, commonest sense first."""
     index = {}
-    for pos, suffix in PARTS.items():
-        for line in _lines(reader, f"index.{suffix}"):
-            fields = line.split()
-            index[fields[0], pos] = [int(offset) for offset in fields[-int(fields[2]) :]]
+    with reading("WordNet's index", "sources"):
+        for pos, suffix in PARTS.items():
+            for line in _lines(reader, f"index.{suffix}"):
+                fields = line.split()
+                index[fields[0], pos] = [int(offset) for offset in fields[-int(fields[2]) :]]
     return index
 
 
@@ -115,16 +119,17 @@ def read_synsets(
     """
     index = read_index(reader) if index is None else index
     parsed = {}
-    for pos, suffix in PARTS.items():
-        for line in _lines(reader, f"data.{suffix}"):
-            try:
-                offset, synset = _parse(line)
-            except (ValueError, IndexError):
-                raise UserError(
-                    f"data.{suffix} has a line that is not WordNet's: {line[:60]!r}; fetch it again"
-                ) from None
-            parsed[pos, offset] = synset
-    return {key: synset._replace(name=_name(key, synset, index, parsed)) for key, synset in parsed.items()}
+    with reading("WordNet's data", "sources"):
+        for pos, suffix in PARTS.items():
+            for line in _lines(reader, f"data.{suffix}"):
+                try:
+                    offset, synset = _parse(line)
+                except (ValueError, IndexError):
+                    raise UserError(
+                        f"data.{suffix} has a line that is not WordNet's: {line[:60]!r}; fetch it again"
+                    ) from None
+                parsed[pos, offset] = synset
+        return {key: synset._replace(name=_name(key, synset, index, parsed)) for key, synset in parsed.items()}
 
 
 def pointers(synset: Synset) -> Iterator[Pointer]:
@@ -140,14 +145,15 @@ def relations(reader: WordNetCorpusReader) -> Iterator[Relation]:
     A synonym pair comes once a synset, an antonym pair once from each side; the sense is the synset's name.
     """
     synsets = read_synsets(reader)
-    for synset in synsets.values():
-        for head, tail in combinations(sorted({lemma.lower() for lemma in synset.lemmas}), 2):
-            yield Relation(head, tail, SYNONYM, "wordnet", synset.name)
-        for link in pointers(synset) if "!" in synset.links else ():
-            if link.symbol == "!":
-                head = synset.lemmas[link.source - 1].lower()
-                tail = synsets[link.pos, link.offset].lemmas[link.target - 1].lower()
-                yield Relation(head, tail, ANTONYM, "wordnet", synset.name)
+    with reading("WordNet's data", "sources"):
+        for synset in synsets.values():
+            for head, tail in combinations(sorted({lemma.lower() for lemma in synset.lemmas}), 2):
+                yield Relation(head, tail, SYNONYM, "wordnet", synset.name)
+            for link in pointers(synset) if "!" in synset.links else ():
+                if link.symbol == "!":
+                    head = synset.lemmas[link.source - 1].lower()
+                    tail = synsets[link.pos, link.offset].lemmas[link.target - 1].lower()
+                    yield Relation(head, tail, ANTONYM, "wordnet", synset.name)
 
 
 def glosses(reader: WordNetCorpusReader) -> Iterator[Gloss]:

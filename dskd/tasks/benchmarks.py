@@ -106,7 +106,8 @@ def canonical_rows(benchmark: Benchmark, files: list[Path], faults: Counter) -> 
         try:
             row = benchmark.row(raw)
             fault = _fault(row)
-        except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+            _dump(row).encode()  # half a surrogate pair has no bytes
+        except (KeyError, TypeError, ValueError, AttributeError, IndexError, RecursionError) as error:
             raise UserError(f"{where}: malformed row of {benchmark.name} ({one_line(error)})") from None
         if fault:
             faults[fault] += 1

@@ -5,6 +5,7 @@ A source is one of `hf:OWNER/NAME@REVISION!PATH` (a data set on the Hugging Face
 """
 
 import os
+import shutil
 import zipfile
 from http.client import HTTPException
 from pathlib import Path
@@ -13,7 +14,7 @@ from urllib.parse import urlsplit
 from urllib.request import Request, urlopen
 
 from dskd import sources
-from dskd.artifacts import UserError
+from dskd.artifacts import UserError, is_disk_full
 from dskd.params import Source
 
 _TIMEOUT = 10  # seconds without an answer; the files are small, so whoever waits longer waits in vain
@@ -59,9 +60,11 @@ def fetch(source: str, folder: Path, unreachable: set[str]) -> Path:
             archive.parent.mkdir(exist_ok=True)
             archive.write_bytes(content)
         try:
-            with zipfile.ZipFile(archive) as zipped:
-                target.write_bytes(zipped.read(path))
-        except (KeyError, zipfile.BadZipFile) as error:
+            with zipfile.ZipFile(archive) as zipped, zipped.open(path) as member, open(target, "wb") as file:
+                shutil.copyfileobj(member, file, 1 << 20)
+        except (*sources.DAMAGED_ARCHIVE, OSError) as error:
+            if is_disk_full(error):
+                raise
             raise Unavailable(f"{name} does not hold {path} ({one_line(error)})") from None
     else:
         repository, _, revision = name.partition("@")

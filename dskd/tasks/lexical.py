@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from dskd.artifacts import reading
 from dskd.determinism import hash_integers, text_key
 from dskd.lexicon.relations import heldout_words
 from dskd.lexicon.wordnet import Synset, pointers, read_index, read_synsets
@@ -54,6 +55,7 @@ class Vocabulary(NamedTuple):
     ranked: dict[str, list[str]]  # part of speech -> usable words of it, the rarest first
 
 
+@reading("WordNet", "sources")
 def build_items(lexicon: Lexicon, seed: int, items: int, vocabulary: Vocabulary) -> list[Item]:
     """Up to `items` items of each task, fewer where WordNet gives fewer; at most one a task and held-out word.
 
@@ -84,6 +86,7 @@ def build_items(lexicon: Lexicon, seed: int, items: int, vocabulary: Vocabulary)
     return found
 
 
+@reading("WordNet", "sources")
 def read_vocabulary(reader) -> Vocabulary:
     """All that the tasks need of WordNet; see `Vocabulary`."""
     index = read_index(reader)

@@ -50,7 +50,7 @@ def _parquet(path: Path) -> Iterator[tuple[str, dict]]:
 
     try:
         rows = parquet.read_table(path).to_pylist()
-    except (pyarrow.ArrowException, OSError) as error:
+    except (pyarrow.ArrowException, OSError, ValueError, LookupError, TypeError) as error:
         raise UserError(f"{path} is damaged or no Parquet file ({one_line(error)})") from None
     yield from ((f"{path}, row {i}", row) for i, row in enumerate(rows, 1))
 
@@ -61,6 +61,8 @@ def _jsonl(path: Path) -> Iterator[tuple[str, dict]]:
             row = json.loads(line)
         except json.JSONDecodeError as error:
             raise UserError(f"{where}: no JSON ({error.msg}, character {error.pos + 1})") from None
+        except (ValueError, RecursionError) as error:  # a number too long, nesting too deep
+            raise UserError(f"{where}: no JSON ({one_line(error)})") from None
         if not isinstance(row, dict):
             raise UserError(f"{where}: no JSON object")
         yield where, row
@@ -98,7 +100,7 @@ def _squad(path: Path) -> Iterator[tuple[str, dict]]:
                     yield f"{path}{place}, question {k}", {"article": article, "paragraph": paragraph, "qa": qa}
     except json.JSONDecodeError as error:
         raise UserError(f"{path}:{error.lineno}: no JSON ({error.msg})") from None
-    except (KeyError, TypeError, UnicodeDecodeError) as error:
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
         raise UserError(f"{path}{place}: malformed ({one_line(error)})") from None
 
 
