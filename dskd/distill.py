@@ -69,6 +69,7 @@ def train(
         weights.values(), lr=settings.learning_rate, weight_decay=settings.weight_decay, foreach=True
     )
     model = accelerator.prepare_model(top)
+    vectors = None if targets is None else targets.vectors
     order = schedule(len(labels), seed, settings)
     done, history, sums = load_checkpoint(work, weights, optimizer)
     total = sum(map(len, order)) * states.length
@@ -85,7 +86,6 @@ def train(
                 group["lr"] = learning_rate(step, len(order), settings)
             with accelerator.autocast():
                 hidden_states = run_part(model, states=batch.split_states)
-            vectors = None if targets is None else targets.vectors
             loss, terms = step_loss(hidden_states, head, batch, vectors, objective, settings)
             accelerator.backward(loss)
             clip_grad_norm_(weights.values(), settings.clip_norm)

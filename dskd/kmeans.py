@@ -26,21 +26,35 @@ def kmeans(x: Tensor, sizes: Tensor, keys: Tensor, k: int, seed: int, iterations
     valid = torch.arange(x.shape[1], device=x.device) < sizes[:, None]
     x = x * valid[..., None]
     centroids = plus_plus(x, valid, sizes, keys, k, seed)
-    assignment = None
+    assignment = torch.full(valid.shape, -1, device=x.device)
+    moving = torch.arange(len(x), device=x.device)  # sets that have not come to rest, and their rows
+    rows, norms, counted = x, _norms(x), valid
     for _ in range(iterations):
-        nearest = squared_distances(x, centroids).argmin(dim=2)
-        if assignment is not None and torch.equal(nearest, assignment):
+        centres = centroids[moving]
+        nearest = _distances(rows, norms, centres, _norms(centres)).argmin(dim=2)
+        changed = (nearest != assignment[moving]).any(dim=1)
+        if not changed.any():
             break
-        assignment = nearest
-        centroids = _means(x, valid, assignment, centroids)
+        if not changed.all():  # what is at rest would be computed to the same bits again
+            moving, nearest = moving[changed], nearest[changed]
+            rows, norms, counted = rows[changed], norms[changed], counted[changed]
+        assignment[moving] = nearest
+        centroids[moving] = _means(rows, counted, nearest, centroids[moving])
     assignment = squared_distances(x, centroids).argmin(dim=2)
     return centroids, assignment.masked_fill(~valid, -1)
 
 
 def squared_distances(x: Tensor, y: Tensor) -> Tensor:
     """||x_i - y_j||^2 for batches of rows: (B, n, d), (B, m, d) -> (B, n, m), never negative."""
-    cross = x @ y.transpose(1, 2)
-    return (x.square().sum(2)[:, :, None] + y.square().sum(2)[:, None, :] - 2 * cross).clamp_min_(0)
+    return _distances(x, _norms(x), y, _norms(y))
+
+
+def _distances(x: Tensor, x_norms: Tensor, y: Tensor, y_norms: Tensor) -> Tensor:
+    return (x_norms[:, :, None] + y_norms[:, None, :] - 2 * (x @ y.transpose(1, 2))).clamp_min_(0)
+
+
+def _norms(x: Tensor) -> Tensor:
+    return x.square().sum(dim=2)
 
 
 def plus_plus(x: Tensor, valid: Tensor, sizes: Tensor, keys: Tensor, k: int, seed: int) -> Tensor:
@@ -53,16 +67,18 @@ def plus_plus(x: Tensor, valid: Tensor, sizes: Tensor, keys: Tensor, k: int, see
         numbers = uniform(seed, keys.cpu().numpy()[:, None], step, np.arange(trials)[None, :])
         return torch.from_numpy(numbers).to(x)
 
+    norms = _norms(x)
     first = (draw(0)[:, 0] * sizes).long().clamp_max(sizes - 1)
     centres = [x[batch, first]]
-    closest = squared_distances(centres[0][:, None], x)[:, 0] * valid
+    closest = _distances(centres[0][:, None], norms[batch, first][:, None], x, norms)[:, 0] * valid
     for step in range(1, k):
         cumulative = closest.cumsum(dim=1)
         thresholds = draw(step) * cumulative[:, -1:]
         candidates = torch.searchsorted(cumulative, thresholds, right=True)
         candidates = torch.minimum(candidates, sizes[:, None] - 1)
         rows = x[batch[:, None], candidates]  # (B, trials, d)
-        distances = torch.minimum(squared_distances(rows, x), closest[:, None]) * valid[:, None]
+        distances = _distances(rows, norms[batch[:, None], candidates], x, norms)
+        distances = torch.minimum(distances, closest[:, None]) * valid[:, None]
         best = distances.sum(dim=2).argmin(dim=1)
         closest = distances[batch, best]
         centres.append(rows[batch, best])

@@ -54,42 +54,49 @@ def build_senses(states: States, labels: Tensor, settings: Senses) -> SenseDicti
         shards = list(labels.split([len(shard) for shard in shards]))
     tokens, occurrences, positions, sizes = reservoir(shards, settings.seed, settings.reservoir)
     starts = torch.cat([sizes.new_zeros(1), sizes.cumsum(0)])
-    found: list[tuple[Tensor, Tensor, Tensor] | None] = [None] * len(tokens)
-
-    def contexts_of(chosen: Tensor, distances: Tensor) -> Tensor:
-        """The nearest positions of each sense, (k, C); `distances` (k, n) is infinite outside the cluster."""
-        near = distances.topk(min(settings.contexts, distances.shape[1]), dim=1, largest=False)
-        out = torch.full((len(distances), settings.contexts), -1, dtype=torch.int64)
-        out[:, : near.indices.shape[1]] = torch.where(near.values.isinf(), -1, chosen[near.indices])
-        return out
-
+    found: list[tuple[Tensor, ...]] = []
     with tqdm(total=len(tokens), desc="senses", unit="tok", mininterval=1) as bar:
         for group, width in _groups(sizes, settings.k):
-            chosen = [positions[starts[t] : starts[t + 1]] for t in group.tolist()]
-            rows = take_positions(states.hidden_states, torch.cat(chosen))
+            chosen = torch.cat([positions[starts[t] : starts[t + 1]] for t in group.tolist()])
+            rows = take_positions(states.hidden_states, chosen)
             if width <= settings.k:  # few states: they are the senses
-                for t, own, states_of in zip(group.tolist(), chosen, rows.split(sizes[group].tolist())):
-                    alone = torch.full((len(own), len(own)), torch.inf).fill_diagonal_(0)
-                    found[t] = states_of, torch.ones(len(own), dtype=torch.int32), contexts_of(own, alone)
+                contexts = torch.full((len(chosen), settings.contexts), -1)
+                contexts[:, 0] = chosen
+                numbers, clusters = sizes[group], (rows, torch.ones(len(chosen), dtype=torch.int32), contexts)
             else:
-                x = torch.zeros(len(group), width, rows.shape[1])
-                x[torch.arange(width) < sizes[group, None]] = rows.float()
-                centroids, assignment = kmeans(
-                    x, sizes[group], tokens[group].long(), settings.k, settings.seed, settings.iterations
-                )
-                distances = squared_distances(centroids, x)
-                member = assignment[:, None, :] == torch.arange(settings.k)[:, None]
-                counts = member.sum(dim=2).to(torch.int32)
-                distances.masked_fill_(~member, torch.inf)
-                for i, t in enumerate(group.tolist()):
-                    full = counts[i] > 0
-                    near = contexts_of(chosen[i], distances[i, full, : len(chosen[i])])
-                    found[t] = centroids[i, full].to(rows.dtype), counts[i, full], near
+                member = torch.arange(width) < sizes[group, None]
+                x, places = torch.zeros(len(group), width, rows.shape[1]), torch.full(member.shape, -1)
+                x[member], places[member] = rows.float(), chosen
+                numbers, clusters = _cluster(x, places, sizes[group], tokens[group], settings)
+            found.append((group.repeat_interleave(numbers), *clusters))
             bar.update(len(group))
-    centroids, counts, contexts = (torch.cat(column) for column in zip(*found))
-    numbers = torch.tensor([len(entry[0]) for entry in found])
+    token_of, centroids, counts, contexts = (torch.cat(column) for column in zip(*found))
+    order = token_of.argsort(stable=True)
+    numbers = token_of.bincount(minlength=len(tokens))
     offsets = torch.cat([numbers.new_zeros(1), numbers.cumsum(0)])
-    return SenseDictionary(tokens, offsets, occurrences, centroids, counts, contexts)
+    dtype = states.hidden_states[0].dtype
+    return SenseDictionary(tokens, offsets, occurrences, centroids[order].to(dtype), counts[order], contexts[order])
+
+
+def _cluster(x: Tensor, positions: Tensor, sizes: Tensor, tokens: Tensor, settings: Senses) -> tuple[Tensor, tuple]:
+    """The senses of G tokens with more than k states each.
+
+    Args:
+        x, positions: (G, n, d) float32 and (G, n), the states and where they are from, padded.
+
+    Returns:
+        How many senses each token has, (G,); and centroids, counts and contexts of all senses, token by token.
+    """
+    centroids, assignment = kmeans(x, sizes, tokens.long(), settings.k, settings.seed, settings.iterations)
+    member = assignment[:, None, :] == torch.arange(settings.k)[:, None]  # (G, k, n)
+    counts = member.sum(dim=2).to(torch.int32)
+    distances = squared_distances(centroids, x).masked_fill_(~member, torch.inf)
+    near = distances.topk(min(settings.contexts, x.shape[1]), dim=2, largest=False)
+    contexts = torch.full((*counts.shape, settings.contexts), -1)
+    nearest = positions[:, None].expand(-1, settings.k, -1).gather(2, near.indices)
+    contexts[:, :, : nearest.shape[2]] = nearest.masked_fill(near.values.isinf(), -1)
+    full = counts > 0
+    return full.sum(dim=1), (centroids[full], counts[full], contexts[full])
 
 
 def reservoir(shards: list[Tensor], seed: int, capacity: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
