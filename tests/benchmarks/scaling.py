@@ -23,9 +23,9 @@ COLUMNS = "date commit machine versions curve x seconds memory_mb".split()
 TITLES = {  # curve -> what is measured, what it grows with
     "senses": ("senses", "states"),
     "training": ("training", "tokens"),
-    "vocabulary": ("output loss, 1 024 positions", "words"),
+    "vocabulary": ("output loss", "words (1 024 positions)"),
     "k": ("senses", "senses a token (k)"),
-    "layers": ("training step, 1 024 tokens", "trained layers"),
+    "layers": ("training step", "trained layers (1 024 tokens)"),
 }
 
 
@@ -43,7 +43,9 @@ def measure() -> list[dict]:
         for x, function in points:
             found = {}
             memory = memory_beyond(lambda: found.update(seconds=seconds(function)))  # noqa: B023 (called at once)
-            rows.append({**here(), "curve": curve, "x": x, "seconds": found["seconds"], "memory_mb": round(memory)})
+            rows.append(
+                {**here(), "curve": curve, "x": x, "seconds": round(found["seconds"], 3), "memory_mb": round(memory)}
+            )
             print(f"{curve} {x:,}: {found['seconds']:.2f} s, {memory:.0f} MB", flush=True)
     return rows
 
@@ -115,19 +117,24 @@ def exponent(x: np.ndarray, y: np.ndarray) -> float:
 
 
 def draw(rows: list[dict]) -> None:
-    figure, axes = plt.subplots(1, len(TITLES), figsize=(3 * len(TITLES), 3), layout="constrained")
-    for axis, (curve, (title, label)) in zip(axes, TITLES.items()):
+    figure, axes = plt.subplots(2, len(TITLES), figsize=(2.6 * len(TITLES), 5), sharex="col", layout="constrained")
+    for (upper, lower), (curve, (title, label)) in zip(axes.T, TITLES.items()):
         points = [row for row in rows if row["curve"] == curve]
         x, time, memory = (np.array([float(row[key]) for row in points]) for key in ("x", "seconds", "memory_mb"))
         fit = exponent(x, time)
         print(f"{curve}: time grows as {label} to the power {fit:.2f}")
-        axis.loglog(x, time, "o-", color="#0072b2", label=f"seconds (exponent {fit:.2f})")
-        axis.loglog(x, np.maximum(memory, 1) / 100, "s--", color="#d55e00", label="memory in 100 MB")
-        axis.set(title=title, xlabel=label)
-        axis.xaxis.set_major_formatter(EngFormatter(sep=""))
-        axis.xaxis.set_minor_formatter("")
-        axis.legend(fontsize=7, frameon=False)
-        axis.spines[["top", "right"]].set_visible(False)
+        upper.loglog(x, time, "o-", color="#0072b2")
+        upper.set(title=f"{title}\ntime: exponent {fit:.2f}", ylim=(time.min() / 3, time.max() * 3))
+        upper.yaxis.set_major_formatter("{x:g}")
+        upper.yaxis.set_minor_formatter("")
+        lower.semilogx(x, memory, "s-", color="#d55e00")
+        lower.set(xlabel=label, ylim=(0, 1.2 * memory.max()))
+        lower.set_xticks(x, [EngFormatter(sep="", places=0)(value) for value in x])
+        lower.minorticks_off()
+        for axis in (upper, lower):
+            axis.spines[["top", "right"]].set_visible(False)
+    axes[0, 0].set_ylabel("seconds")
+    axes[1, 0].set_ylabel("memory beyond what was there (MB)")
     figure.savefig(FOLDER / "scaling.svg", metadata={"Date": None})
 
 
