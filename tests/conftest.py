@@ -28,5 +28,11 @@ def tokenizer():
 
 def pytest_collection_modifyitems(items):
     """From single functions to kernels and servers to the whole pipeline: the cheap failures come first."""
-    later = ["test_sources.py", "test_sources_hub.py", "test_notebook.py", "test_project.py", "test_pipeline.py"]
-    items.sort(key=lambda item: later.index(item.path.name) if item.path.name in later else -1)
+    later = ["fuzz", "sources", "sources_hub", "notebook", "sharing", "project", "pipeline"]
+
+    def place(item):
+        name = item.path.stem.removeprefix("test_")
+        name = "fuzz" if name.startswith("fuzz_") else name
+        return later.index(name) if name in later else -1
+
+    items.sort(key=place)
