@@ -42,14 +42,22 @@ def data(teacher):
 
 
 def make_data(teacher):
-    ids = (make_ids(BLOCKS, 0) * 3 ** torch.arange(LENGTH + 1) % VOCABULARY).int()
-    states = make_states(teacher, ids, LOWER_LAST, shard=5)
-    labels = ids[:, 1:].long()
+    ids = make_text()
+    states, labels = make_states(teacher, ids, LOWER_LAST, shard=5), ids[:, 1:].long()
+    return states, labels, build_targets(states, labels, *make_lexicon(states, labels))
+
+
+def make_text():
+    return (make_ids(BLOCKS, 0) * 3 ** torch.arange(LENGTH + 1) % VOCABULARY).int()
+
+
+def make_lexicon(states, labels):
+    """Senses, synonyms, antonyms and the settings of the targets."""
     senses = build_senses(states, labels, Senses(seed=0, key="observed", k=3, reservoir=20, iterations=10, contexts=1))
     related = senses.tokens.tolist()[::3]
     synonyms, antonyms = {t: [(related[0],)] for t in related}, {t: [(related[-1],)] for t in related[:-1]}
     limits = {"neighbours": 2, "max_synonyms": 5, "max_antonyms": 5, "related_share": 0.5, "related_min": 1}
-    return states, labels, build_targets(states, labels, senses, synonyms, antonyms, Targets(seed=0, **limits))
+    return senses, synonyms, antonyms, Targets(seed=0, **limits)
 
 
 @pytest.mark.parametrize("epochs, steps", [(1, 6), (2, 12), (0.5, 3), (1.5, 9), (0.01, 1)])

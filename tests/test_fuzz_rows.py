@@ -13,10 +13,6 @@ from dskd import artifacts, scores
 from dskd.tasks import benchmarks
 from dskd.tasks.pairs import sentence_queries
 
-# NLTK leaves files open where it fails.
-pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-
-
 # --- JSON ------------------------------------------------------------------------------------------------------------
 
 

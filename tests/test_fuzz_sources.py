@@ -16,10 +16,6 @@ from dskd.artifacts import UserError
 from dskd.params import Source, apply_profile, load_params
 from dskd.tasks import hub
 
-# NLTK leaves files open where it fails.
-pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-
-
 # --- sources ---------------------------------------------------------------------------------------------------------
 
 NAMES = [

@@ -19,10 +19,6 @@ from dskd.senses import SenseDictionary, load_senses
 from dskd.states import States, open_states, save_shard
 from dskd.targets import SenseTargets, load_targets
 
-# NLTK leaves files open where it fails.
-pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-
-
 # --- tensors ---------------------------------------------------------------------------------------------------------
 
 OF_SENSES = {

@@ -3,23 +3,20 @@
 import pytest
 import torch
 from published import published_step
-from test_distill import LENGTH, OBJECTIVES, fresh_accelerator, make_data, uncompiled  # noqa: F401 (fixtures)
-from tiny import LOWER_LAST, distill_settings, make_ids
+from test_distill import fresh_accelerator, make_data, make_lexicon, make_text, uncompiled  # noqa: F401 (fixtures)
+from tiny import LOWER_LAST, distill_settings
 
 from dskd.decoder import assemble_student, run_part, split_depth, student_top
 from dskd.distill import load_batch, step_loss
-from dskd.params import Objective, Senses, Targets
-from dskd.senses import build_senses
+from dskd.params import Objective
 from dskd.targets import candidates, sample_positions, trimmed_lexicon
-
-NEIGHBOURS = 2
 
 
 @pytest.mark.parametrize("block", [7, 20])
 def test_a_step_has_the_loss_and_the_gradient_of_the_published_one(teacher, block):
     states, labels, targets = make_data(teacher)
-    senses, relations, settings = lexicon_of(states, labels)
-    vectors, by_token = candidates(trimmed_lexicon(senses, *relations, settings))
+    *lexicon, settings = make_lexicon(states, labels)
+    vectors, by_token = candidates(trimmed_lexicon(*lexicon, settings))
     related = {token for token, c in by_token.items() if len(c.synonyms) or len(c.antonyms)}
     with_relations, own_only = sample_positions(labels, related, set(by_token), settings)
     assert torch.equal((with_relations | own_only), (targets.pull >= 0).any(dim=2)) and own_only[block].any()
@@ -30,9 +27,9 @@ def test_a_step_has_the_loss_and_the_gradient_of_the_published_one(teacher, bloc
     before = [weight.detach().clone() for weight in top.layers.parameters()]
     student = assemble_student(teacher, top, LOWER_LAST)
     layers = student.base_model.layers[split_depth(LOWER_LAST) :]
-    ids = torch.cat([first_tokens()[block], labels[block]]).long()
+    ids = make_text()[block].long()
     masks = with_relations[block], own_only[block]
-    given = ids, *masks, vectors, by_token, objective, 2.0, NEIGHBOURS
+    given = ids, *masks, vectors, by_token, objective, 2.0, settings.neighbours
     theirs = published_step(teacher, student, torch.optim.SGD(layers.parameters(), lr=1.0), *given)
     their_gradient = [old - new for old, new in zip(before, layers.parameters())]
 
@@ -46,17 +43,3 @@ def test_a_step_has_the_loss_and_the_gradient_of_the_published_one(teacher, bloc
     assert float(ours.detach()) == pytest.approx(theirs, rel=1e-5)
     for weight, gradient in zip(top.layers.parameters(), their_gradient, strict=True):
         torch.testing.assert_close(weight.grad, gradient, rtol=1e-3, atol=2e-5)
-
-
-def first_tokens():
-    """What `make_data` begins each block with."""
-    return make_ids(22, 0).int()
-
-
-def lexicon_of(states, labels):
-    """The senses, relations and settings of `make_data`."""
-    senses = build_senses(states, labels, Senses(seed=0, key="observed", k=3, reservoir=20, iterations=10, contexts=1))
-    related = senses.tokens.tolist()[::3]
-    synonyms, antonyms = {t: [(related[0],)] for t in related}, {t: [(related[-1],)] for t in related[:-1]}
-    limits = {"neighbours": NEIGHBOURS, "max_synonyms": 5, "max_antonyms": 5, "related_share": 0.5, "related_min": 1}
-    return senses, (synonyms, antonyms), Targets(seed=0, **limits)

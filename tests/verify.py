@@ -66,7 +66,7 @@ def differences(one: dict, other: dict) -> list[str]:
 
 
 def main() -> int:
-    with tempfile.TemporaryDirectory(dir=os.environ.get("TMPDIR")) as folder:
+    with tempfile.TemporaryDirectory() as folder:
         (first, quiet), (second, busy) = CIRCUMSTANCES.items()
         one = run_in(Path(folder) / first, quiet)
         with load():

@@ -8,7 +8,6 @@ hand (the study has them) the evaluation is timed too.
 """
 
 import sys
-import tempfile
 from pathlib import Path
 
 import cloze
@@ -21,7 +20,6 @@ from torch.nn import functional as F
 
 from dskd import artifacts, stages
 from dskd.corpus import load_corpus
-from dskd.harvest import harvest
 from dskd.losses import output_loss
 
 
@@ -37,13 +35,8 @@ def bench_harvest(blocks: int = 16) -> list[dict]:
         for batch in ids[:, :-1].split(size):
             teacher(batch, use_cache=False)
 
-    def harvested() -> None:
-        with tempfile.TemporaryDirectory() as folder:
-            given = teacher, {"train": ids}, params.student, params.harvest, Path(folder) / "states", "bench"
-            harvest(*given, stages.kept_dtype(params))
-
     shape = f"{blocks} x {ids.shape[1] - 1} tokens, {name_of(teacher.dtype)}"
-    pair = side_by_side(bare, harvested)
+    pair = side_by_side(bare, lambda: training.run_harvest(teacher, params, ids))
     return [speed("harvest against bare forward pass", shape, ids[:, 1:].numel(), pair, 0.95)]
 
 

@@ -10,12 +10,15 @@ from pathlib import Path
 import torch
 from measure import line, name_of, seconds, side_by_side, speed
 from published import published_step
+from torch import Tensor
+from transformers import PreTrainedModel
 
 from dskd import artifacts, decoder, distill, stages
 from dskd.corpus import load_corpus
 from dskd.harvest import harvest
 from dskd.lexicon import table as lexicon_table
 from dskd.losses import sense_loss
+from dskd.params import Params
 from dskd.senses import load_senses
 from dskd.targets import candidates, load_targets, sample_positions, trimmed_lexicon
 
@@ -53,7 +56,8 @@ def bench_training(steps: int = 4, examples: int = 6) -> list[dict]:
     batch = s.params.distill.batch_size * tokens
     shape = f"blocks of {tokens} tokens, {s.params.student.trained} trained layers, {name_of(s.head.dtype)}"
     published, ours = _published(s, examples), seconds(lambda: s.train(steps)) / (steps * batch)
-    teaching = _harvest(s)
+    blocks = load_corpus(Path(artifacts.CORPUS))[0]["train"][:16]
+    teaching = seconds(lambda: run_harvest(s.teacher, s.params, blocks)) / (len(blocks) * tokens)
     twice, ours_twice = 2 * published, teaching + 2 * ours
     return [
         speed("training against the published step", shape, 1, (published, ours), 4.0),
@@ -73,30 +77,20 @@ def _published(s: Setting, examples: int) -> float:
     layers = student.base_model.layers[decoder.split_depth(s.params.student) :]
     optimizer = torch.optim.AdamW(layers.parameters(), lr=s.params.distill.learning_rate, weight_decay=1e-3)
     related = {token for token, c in by_token.items() if len(c.synonyms) or len(c.antonyms)}
-    masks = sample_positions(s.labels[: len(ids)], related, set(by_token), s.params.targets)
-    start = time.perf_counter()
+    with_relations, own_only = sample_positions(s.labels[: len(ids)], related, set(by_token), s.params.targets)
+    given = vectors, by_token, s.weights, s.params.distill.temperature, s.params.targets.neighbours
     for i, example in enumerate(ids):
         if i == 1:
             start = time.perf_counter()
-        given = (
-            masks[0][i],
-            masks[1][i],
-            vectors,
-            by_token,
-            s.weights,
-            s.params.distill.temperature,
-            s.params.targets.neighbours,
-        )
-        published_step(s.teacher, student, optimizer, example, *given)
+        published_step(s.teacher, student, optimizer, example, with_relations[i], own_only[i], *given)
     return (time.perf_counter() - start) / (examples * s.states.length)
 
 
-def _harvest(s: Setting, blocks: int = 16) -> float:
-    """Seconds a token."""
-    ids = {"train": load_corpus(Path(artifacts.CORPUS))[0]["train"][:blocks]}
+def run_harvest(teacher: PreTrainedModel, params: Params, ids: Tensor) -> None:
+    """The stage's work on these blocks; what it writes is thrown away."""
     with tempfile.TemporaryDirectory() as folder:
-        given = s.teacher, ids, s.params.student, s.params.harvest, Path(folder) / "states", "bench"
-        return seconds(lambda: harvest(*given, stages.kept_dtype(s.params))) / (blocks * s.states.length)
+        given = teacher, {"train": ids}, params.student, params.harvest, Path(folder) / "states", "bench"
+        harvest(*given, stages.kept_dtype(params))
 
 
 def _input_share(s: Setting, steps: int, shape: str) -> dict:
