@@ -22,8 +22,7 @@ CIRCUMSTANCES = {
 
 
 def run_in(folder: Path, circumstances: dict[str, str]) -> dict:
-    """dvc.lock of a run of HEAD in a fresh clone."""
-    subprocess.run(["git", "clone", "--quiet", str(ROOT), str(folder)], check=True)
+    """dvc.lock of a run of the clone in `folder`."""
     home = folder.parent / f"home of {folder.name}"
     home.mkdir()
     env = {
@@ -67,10 +66,13 @@ def differences(one: dict, other: dict) -> list[str]:
 
 def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
-        (first, quiet), (second, busy) = CIRCUMSTANCES.items()
-        one = run_in(Path(folder) / first, quiet)
+        clones = [Path(folder) / name for name in CIRCUMSTANCES]
+        for clone in clones:  # both before either runs: HEAD may move meanwhile
+            subprocess.run(["git", "clone", "--quiet", str(ROOT), str(clone)], check=True)
+        quiet, busy = CIRCUMSTANCES.values()
+        one = run_in(clones[0], quiet)
         with load():
-            other = run_in(Path(folder) / second, busy)
+            other = run_in(clones[1], busy)
     found = differences(one, other)
     outputs = sum(len(stage.get("outs", [])) for stage in one["stages"].values())
     print(
