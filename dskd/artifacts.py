@@ -51,6 +51,8 @@ CURVES = "reports/curves"
 PROVENANCE = "reports/provenance.json"
 SPEEDS = "tests/benchmarks/results.csv"  # of `make bench`
 
+SUMS = "SHA256SUMS"  # in a folder of artifacts; `sha256sum --check SHA256SUMS` understands it too
+
 
 def project_root(start: Path | None = None) -> Path:
     """The nearest folder at or above `start` (default: the working folder) with a dvc.yaml."""
@@ -62,10 +64,25 @@ def project_root(start: Path | None = None) -> Path:
 
 
 def require(path: str | Path, stage: str) -> Path:
-    """`path`, if it is there; else an error that names the stage that makes it."""
+    """`path`, if it is there and as it was written; else an error that names the stage that makes it.
+
+    A file is compared with the `SHA256SUMS` of the nearest folder that has one, a folder file by file.
+    """
     path = Path(path)
     if not path.exists():
         raise UserError(f"{path} is missing: make it with `dvc repro {stage}` or `python -m dskd {stage}`")
+    folder = next((place for place in (path, *path.parents) if (place / SUMS).is_file()), None)
+    if folder is not None:
+        with reading(folder / SUMS, stage):
+            lines = (folder / SUMS).read_text(encoding="utf-8").splitlines()
+            sums = {folder / name: digest for digest, name in (line.split("  ", 1) for line in lines)}
+        for file, digest in sums.items():
+            if file.is_relative_to(path) and not (file.is_file() and sha256_file(file) == digest):
+                what = "has changed since it was written" if file.is_file() else "is missing"
+                raise UserError(
+                    f"{file} {what}: delete {folder} and run `dvc repro {stage}`; "
+                    f"if the change is meant, delete {folder / SUMS}"
+                )
     return path
 
 
@@ -75,9 +92,13 @@ def reading(path: str | Path, stage: str = "") -> Iterator[None]:
     try:
         yield
     except _DAMAGE as error:
-        what = " ".join(f"{type(error).__name__}: {error}".split())[:300]
         again = f"dvc repro {stage}".strip()
-        raise UserError(f"{path} is damaged ({what}): delete it and run `{again}`") from None
+        raise UserError(f"{path} is damaged ({one_line(error)[:300]}): delete it and run `{again}`") from None
+
+
+def one_line(error: BaseException) -> str:
+    """The kind of an error and its message, in one line."""
+    return " ".join(f"{type(error).__name__}: {error}".split())
 
 
 def load_tensors(path: str | Path, stage: str, names: Iterable[str] = ()) -> dict[str, Tensor]:
@@ -96,12 +117,13 @@ def load_tensors(path: str | Path, stage: str, names: Iterable[str] = ()) -> dic
 
 
 @contextmanager
-def output(path: str | Path, fingerprint: str | None = None) -> Iterator[Path]:
+def output(path: str | Path, fingerprint: str | None = None, checksums: bool = False) -> Iterator[Path]:
     """Yield a temporary path beside `path`; rename it to `path` if the block succeeds.
 
     The block creates a file or a folder there. With a `fingerprint` (of everything the output
     depends on) the temporary place is a folder that survives a failure: the next call with the
     same fingerprint gets it back as it was left, to go on from; another fingerprint empties it.
+    With `checksums` the folder gets a file `SHA256SUMS`, which `require` compares it with.
 
     Raises:
         UserError: the disk is full; the message names the output and what is free.
@@ -117,6 +139,8 @@ def output(path: str | Path, fingerprint: str | None = None) -> Iterator[Path]:
             partial.mkdir(exist_ok=True)
             mark.write_text(fingerprint)
         yield partial
+        if checksums:
+            (partial / SUMS).write_text(_sums(partial), encoding="utf-8")
     except BaseException as error:
         if fingerprint is None:
             remove(partial)
@@ -153,12 +177,15 @@ def sha256_file(path: str | Path) -> str:
 
 
 def sha256_tree(path: str | Path) -> str:
-    """Hex SHA-256 of a file, or of a folder's `<file hash>  <relative path>` lines in path order."""
+    """Hex SHA-256 of a file, or of what `SHA256SUMS` says or would say of a folder's files."""
     path = Path(path)
-    if path.is_file():
-        return sha256_file(path)
-    names = sorted(p.relative_to(path).as_posix() for p in path.rglob("*") if p.is_file())
-    return hashlib.sha256("".join(f"{sha256_file(path / n)}  {n}\n" for n in names).encode()).hexdigest()
+    return sha256_file(path) if path.is_file() else hashlib.sha256(_sums(path).encode()).hexdigest()
+
+
+def _sums(folder: Path) -> str:
+    """`<SHA-256>  <relative path>`, a line for each file below `folder`, in path order."""
+    names = (p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file() and p != folder / SUMS)
+    return "".join(f"{sha256_file(folder / name)}  {name}\n" for name in sorted(names))
 
 
 def size_mb(path: str | Path) -> float:

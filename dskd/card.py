@@ -1,8 +1,11 @@
 """The student's model card."""
 
 import json
+import re
 
-from dskd.params import Params
+from dskd.params import Params, Sources
+
+_NONCOMMERCIAL = re.compile(r"\bNC\b|non-?commercial", re.IGNORECASE)
 
 _TEMPLATE = """---
 license: other
@@ -56,8 +59,12 @@ With these parameters:
 {params}
 ```
 
-Made by `dvc repro distill@{name}`. The licences of the teacher and of the text are those of `sources` above. A teacher
-that comes as GGUF was dequantised, so it is not bit-equal to the model that it was made from.
+Made by `dvc repro distill@{name}`. A teacher that comes as GGUF was dequantised, so it is not bit-equal to the model
+that it was made from.
+
+## Licences
+
+{licences}
 """
 
 
@@ -85,7 +92,18 @@ def model_card(
         trained=params.student.trained,
         cut=params.student.cut,
         heldout_tokens=params.corpus.heldout_tokens,
+        licences=licences(params.sources),
         hashes=json.dumps(hashes, indent=1),
         params=json.dumps(used, indent=1),
         **scores,
     )
+
+
+def licences(sources: Sources) -> str:
+    """What the student was made from and under which licence, and what that means for who shares it."""
+    table = "".join(f"| {name} | `{source.source}` | {source.licence} |\n" for name, source in sources)
+    closed = [name for name, source in sources if _NONCOMMERCIAL.search(source.licence)]
+    sharing = "Whoever shares this student names these sources and keeps to their licences."
+    if closed:
+        sharing += f" Not for commercial use: the licence of {' and '.join(closed)} forbids it."
+    return f"| part | source | licence |\n| --- | --- | --- |\n{table}\n{sharing}"

@@ -113,7 +113,7 @@ def build_corpus(
 
 def save_corpus(folder: Path, tensors: dict[str, torch.Tensor], summary: dict) -> None:
     """Write `blocks.safetensors` and `corpus.json` into `folder`, which appears whole or not at all."""
-    with output(folder) as partial:
+    with output(folder, checksums=True) as partial:
         partial.mkdir()
         save_file(tensors, partial / "blocks.safetensors")
         write_json(partial / "corpus.json", summary)

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from dskd import artifacts
-from dskd.artifacts import UserError
+from dskd.artifacts import UserError, one_line
 from dskd.determinism import fast_bfloat16
 from dskd.params import Student
 
@@ -35,9 +35,9 @@ def import_gguf(source: Path, destination: Path) -> None:
             **where, dtype=torch.bfloat16, quantization_config=GgufConfig(dequantize=True)
         )
     except Exception as error:  # transformers, gguf and numpy raise whatever damaged bytes lead to
-        raise UserError(f"{source.name} is no GGUF decoder that transformers can read: {_one_line(error)}") from None
+        raise UserError(f"{source.name} is no GGUF decoder that transformers can read: {one_line(error)}") from None
     model.config._name_or_path = ""  # free text of the converter
-    with artifacts.output(destination) as partial:
+    with artifacts.output(destination, checksums=True) as partial:
         model.save_pretrained(partial)
         tokenizer.save_pretrained(partial)
 
@@ -78,7 +78,7 @@ def load_decoder(folder: str | Path, dtype: str) -> tuple[PreTrainedModel, PreTr
     try:
         model = AutoModelForCausalLM.from_pretrained(folder, dtype=getattr(torch, dtype))
     except (OSError, ValueError) as error:
-        raise UserError(f"{folder} is no Hugging Face decoder: {_one_line(error)}") from None
+        raise UserError(f"{folder} is no Hugging Face decoder: {one_line(error)}") from None
     largest = max(tokenizer.get_vocab().values())
     if largest >= model.config.vocab_size:
         raise UserError(
@@ -95,7 +95,7 @@ def load_tokenizer(folder: str | Path) -> PreTrainedTokenizerBase:
     try:
         return AutoTokenizer.from_pretrained(folder)
     except (OSError, ValueError) as error:
-        raise UserError(f"{folder} has no tokenizer that transformers can read: {_one_line(error)}") from None
+        raise UserError(f"{folder} has no tokenizer that transformers can read: {one_line(error)}") from None
 
 
 def check_cut(student: Student, teacher_layers: int) -> None:
@@ -221,7 +221,3 @@ def load_student_top(folder: Path, teacher: PreTrainedModel, student: Student) -
         raise UserError(f"{folder} has {layers} layers, student.layers = {student.layers}: run `dvc repro distill`")
     model, _ = load_decoder(folder, str(teacher.dtype).removeprefix("torch."))
     return part(model, list(range(split_depth(student), student.layers)), norm=True)
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:300]

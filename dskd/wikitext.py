@@ -90,6 +90,7 @@ _SWEEPS = [
 ]
 _MARKUP_LINE = re.compile(r"^[|!{}]|\{\{|\}\}|\[\[|\]\]|\{\||\|\}|^(thumb|right|left|center|frame|\d+px)\s*\||px\|")
 _LARGEST_PAGE = 1 << 24  # bytes; MediaWiki takes articles up to 2 MiB
+_MOST_OPEN = 500  # templates
 _HAS_WORD = re.compile(r"\w")
 
 
@@ -130,7 +131,12 @@ def articles(path: Path) -> Iterator[tuple[str, str]]:
 
 
 def strip_markup(markup: str) -> str:
-    """The running text of an article: paragraphs and headings, one a line, without empty lines."""
+    """The running text of an article: paragraphs and headings, one a line, without empty lines.
+
+    There is none of mark-up with hundreds of templates that never end.
+    """
+    if _open_templates(markup) > _MOST_OPEN:
+        return ""  # the parser tries each to the end: minutes for a few thousand
     code = mwparserfromhell.parse(markup)
     _prune(code)
     text = code.strip_code(normalize=True, collapse=False, keep_template_params=False)
@@ -144,6 +150,14 @@ def strip_markup(markup: str) -> str:
         if _HAS_WORD.search(line):
             lines.append(line)
     return "\n".join(lines)
+
+
+def _open_templates(markup: str) -> int:
+    """How many "{{" have no "}}" after them."""
+    open_now = 0
+    for brackets in re.findall(r"\{\{|\}\}", markup):
+        open_now = open_now + 1 if brackets == "{{" else max(0, open_now - 1)
+    return open_now
 
 
 def _prune(code: Wikicode) -> None:

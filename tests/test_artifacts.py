@@ -1,5 +1,6 @@
 import errno
 import json
+import subprocess
 
 import pytest
 import torch
@@ -224,3 +225,45 @@ def test_the_project_s_root_is_the_nearest_folder_above_with_a_pipeline(tmp_path
     assert project_root(deep) == tmp_path.resolve()
     (tmp_path / "a" / "dvc.yaml").write_text("")
     assert project_root(deep) == (tmp_path / "a").resolve()
+
+
+@pytest.fixture
+def summed(tmp_path):
+    """A folder of artifacts with its checksums."""
+    with artifacts.output(tmp_path / "made", checksums=True) as partial:
+        (partial / "sub").mkdir(parents=True)
+        (partial / "a.bin").write_bytes(b"a" * 100)
+        (partial / "sub" / "b c.txt").write_text("text")
+    return tmp_path / "made"
+
+
+def test_checksums_are_what_sha256sum_understands(summed):
+    command = ["sha256sum", "--check", "--strict", artifacts.SUMS]
+    assert subprocess.check_output(command, cwd=summed, text=True) == "a.bin: OK\nsub/b c.txt: OK\n"
+    assert artifacts.sha256_tree(summed) == artifacts.sha256_file(summed / artifacts.SUMS)
+
+
+@pytest.mark.parametrize("name", ["a.bin", "sub/b c.txt"])
+def test_a_flipped_bit_is_an_error_that_names_file_and_stage(summed, name):
+    file, other = summed / name, summed / ({"a.bin", "sub/b c.txt"} - {name}).pop()
+    content = bytearray(file.read_bytes())
+    content[3] ^= 1
+    file.write_bytes(content)
+    for asked in (summed, file):
+        with pytest.raises(UserError, match=rf"{name} has changed .*delete {summed} and run `dvc repro senses`"):
+            artifacts.require(asked, "senses")
+    assert artifacts.require(other, "senses") == other  # only what is asked for is read
+    (summed / artifacts.SUMS).unlink()
+    assert artifacts.require(summed, "senses") == summed
+
+
+def test_a_file_that_is_gone_is_named(summed):
+    (summed / "a.bin").unlink()
+    with pytest.raises(UserError, match=r"a\.bin is missing"):
+        artifacts.require(summed, "senses")
+
+
+def test_damaged_checksums_are_no_crash(summed):
+    (summed / artifacts.SUMS).write_bytes(b"\xff no sums\n")
+    with pytest.raises(UserError, match="SHA256SUMS is damaged"):
+        artifacts.require(summed, "senses")

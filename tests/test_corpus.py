@@ -96,6 +96,11 @@ def test_markup_leaves_running_text():
     ]
 
 
+def test_hundreds_of_open_templates_are_no_hang():
+    assert strip_markup("Fine. " + "{{lang|a|" * 100_000) == ""
+    assert strip_markup("Fine. " + "{{lang|a|b}}" * 600).startswith("Fine. ")
+
+
 def test_articles_skip_redirects_and_other_namespaces(tmp_path):
     pages = [
         page("A", "a"),

@@ -260,6 +260,7 @@ def test_a_stopped_folder_of_work_is_all_that_a_resumed_run_reads(teacher, data,
     run(teacher, data, tmp_path)
     before = sha256_tree(tmp_path / "work")
     assert sorted(p.name for p in (tmp_path / "work" / "checkpoint").iterdir()) == [
+        "SHA256SUMS",
         "history.json",
         "tensors.safetensors",
     ]

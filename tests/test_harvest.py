@@ -42,6 +42,7 @@ def test_the_shards_hold_what_the_whole_model_gives(teacher, tmp_path, student):
         torch.testing.assert_close(torch.cat(states.split_states), split_states, rtol=1e-5, atol=1e-5)
         assert torch.equal(torch.cat(states.predicted).long(), true.logits.argmax(dim=2))
     assert sorted(path.name for path in (tmp_path / "states").iterdir()) == [
+        "SHA256SUMS",
         "heldout-00000.safetensors",
         *(f"train-0000{i}.safetensors" for i in range(3)),
     ]
@@ -179,5 +180,5 @@ def test_a_missing_shard_is_an_error_that_names_the_way_out(copy):
 def test_a_truncated_shard_is_an_error_that_names_it(copy, left):
     path = copy / "train-00002.safetensors"
     path.write_bytes(path.read_bytes()[:left])
-    with pytest.raises(UserError, match=r"train-00002\.safetensors is damaged.*dvc repro harvest"):
+    with pytest.raises(UserError, match=r"train-00002\.safetensors has changed.*dvc repro harvest"):
         open_states(copy, "train")

@@ -25,7 +25,7 @@ def cache(tmp_path, monkeypatch):
 
 
 def spec(source, sha256=SHA, archive="wheel"):
-    return Source(source=source, archive=archive, sha256=sha256)
+    return Source(source=source, archive=archive, sha256=sha256, licence="none")
 
 
 def fails(source, destination, **options):
@@ -168,6 +168,22 @@ def test_members_that_lead_out_are_refused(tmp_path, index, name, links):
     make_wheel(index, "2.0", {"tiny/d/x": b"x", name: b"/etc/passwd"}, links)
     assert "leads out of its folder" in fails("pypi:tiny==2.0!tiny/d/", tmp_path / "out/d")
     assert not list(tmp_path.rglob("evil"))
+
+
+def test_an_archive_of_another_hash_is_not_opened(tmp_path, index, monkeypatch):
+    known = spec("pypi:tiny==1.0!tiny/a.bin").model_copy(update={"archive_sha256": WRONG})
+    monkeypatch.setattr(sources, "_extract", lambda *_: pytest.fail("it was opened"))
+    with pytest.raises(UserError, match=f"tiny-1.0.*whl has SHA-256 .*, expected {WRONG}"):
+        sources.fetch(known, tmp_path / "out/a")
+
+
+def test_a_compressed_bomb_is_refused_before_it_fills_the_disk(tmp_path):
+    bomb, target = tmp_path / "bomb.zip", tmp_path / "out"
+    with zipfile.ZipFile(bomb, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("d/x", bytes(1 << 28))
+    with pytest.raises(UserError, match=r"bomb\.zip unpacks to over 200 times its size"):
+        sources._extract(spec("pypi:tiny==1!d/x"), bomb, "d/x", target)
+    assert target.stat().st_size < 1 << 26
 
 
 def test_damaged_archive(tmp_path):

@@ -62,7 +62,7 @@ FETCH = """
 import sys
 from dskd import artifacts, params, sources
 try:
-    sources.fetch(params.Source(source=sys.argv[1], sha256=sys.argv[2]), sys.argv[3])
+    sources.fetch(params.Source(source=sys.argv[1], sha256=sys.argv[2], licence="none"), sys.argv[3])
 except artifacts.UserError as error:
     print(error)
     sys.exit(3)

@@ -92,7 +92,8 @@ def save_lexicon(path: Path, table: pd.DataFrame) -> None:
     table = table.sort_values(["head", "tail", "relation", "source"], kind="stable")
     arrays = [pa.array(table[field.name].tolist(), type=field.type) for field in SCHEMA]
     with output(path) as partial:
-        pq.write_table(pa.Table.from_arrays(arrays, schema=SCHEMA), partial, compression="zstd")
+        table = pa.Table.from_arrays(arrays, schema=SCHEMA)
+        pq.write_table(table, partial, compression="zstd", write_page_checksum=True)
 
 
 def load_lexicon(path: Path) -> pd.DataFrame:
@@ -103,7 +104,7 @@ def load_lexicon(path: Path) -> pd.DataFrame:
     """
     path = require(path, "lexicon")
     try:
-        data = pq.read_table(path)
+        data = pq.read_table(path, page_checksum_verification=True)
         data.validate(full=True)
         if data.schema.types != SCHEMA.types or any(column.null_count for column in data.columns):
             raise ValueError

@@ -22,10 +22,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
-from dskd.artifacts import UserError, read_jsonl, remove, require, sha256_file, write_jsonl
+from dskd.artifacts import UserError, one_line, read_jsonl, remove, require, sha256_file, write_jsonl
 from dskd.determinism import hash_integers, text_key
 from dskd.tasks import rows as published
-from dskd.tasks.hub import Unavailable, fetch, one_line, origin
+from dskd.tasks.hub import Unavailable, fetch, origin
 from dskd.tasks.rows import records
 
 SPLITS = ("test", "train")  # scored; and where examples and thresholds come from

@@ -14,10 +14,11 @@ from urllib.parse import urlsplit
 from urllib.request import Request, urlopen
 
 from dskd import sources
-from dskd.artifacts import UserError, is_disk_full
+from dskd.artifacts import UserError, one_line
 from dskd.params import Source
 
 _TIMEOUT = 10  # seconds without an answer; the files are small, so whoever waits longer waits in vain
+_LARGEST_FILE = 1 << 28  # bytes
 # SimLex-999 in gensim, the one file that comes from PyPI.
 _PYPI_SHA256 = {"gensim==4.4.0": "d5e0501971478a511430ee880bd0121e94ac701ba86d90544d83e6d2ba3db05d"}
 
@@ -50,7 +51,7 @@ def fetch(source: str, folder: Path, unreachable: set[str]) -> Path:
         os.environ.setdefault("PIP_RETRIES", "1")
         os.environ.setdefault("PIP_DEFAULT_TIMEOUT", str(_TIMEOUT))
         try:
-            sources.fetch(Source(source=source, sha256=_PYPI_SHA256[name]), target)
+            sources.fetch(Source(source=source, sha256=_PYPI_SHA256[name], licence="see the benchmark"), target)
         except UserError as error:
             raise Unavailable(str(error)) from None
     elif form == "zip":
@@ -59,13 +60,15 @@ def fetch(source: str, folder: Path, unreachable: set[str]) -> Path:
             content = _download(name, unreachable)
             archive.parent.mkdir(exist_ok=True)
             archive.write_bytes(content)
-        try:
-            with zipfile.ZipFile(archive) as zipped, zipped.open(path) as member, open(target, "wb") as file:
-                shutil.copyfileobj(member, file, 1 << 20)
-        except (*sources.DAMAGED_ARCHIVE, OSError) as error:
-            if is_disk_full(error):
-                raise
-            raise Unavailable(f"{name} does not hold {path} ({one_line(error)})") from None
+        with (
+            sources.unpacking(f"{name} does not hold {path}", Unavailable),
+            zipfile.ZipFile(archive) as zipped,
+            zipped.open(path) as member,
+            open(target, "wb") as file,
+        ):
+            if zipped.getinfo(path).file_size > _LARGEST_FILE:
+                raise ValueError("too large")
+            shutil.copyfileobj(member, file, 1 << 20)
     else:
         repository, _, revision = name.partition("@")
         from huggingface_hub import constants
@@ -86,15 +89,13 @@ def _download(url: str, unreachable: set[str]) -> bytes:
         raise Unavailable(f"{host} could not be reached")
     try:
         with urlopen(Request(url, headers={"User-Agent": "dskd"}), timeout=_TIMEOUT) as response:
-            return response.read()
+            content = response.read(_LARGEST_FILE + 1)
     except HTTPError as error:
         error.close()
         raise Unavailable(f"{url} answered {error.code} {error.reason}") from None
     except (OSError, HTTPException, ValueError) as error:  # ValueError: HF_ENDPOINT is no address
         unreachable.add(host)
         raise Unavailable(f"{host} could not be reached ({one_line(error)})") from None
-
-
-def one_line(error: Exception) -> str:
-    """The kind of an error and its message, in one line."""
-    return " ".join(f"{type(error).__name__}: {error}".split())
+    if len(content) > _LARGEST_FILE:
+        raise Unavailable(f"{url} is larger than {_LARGEST_FILE >> 20} MiB, which no benchmark is")
+    return content

@@ -9,8 +9,7 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
-from dskd.artifacts import UserError
-from dskd.tasks.hub import one_line
+from dskd.artifacts import UserError, one_line
 
 _LABELS = ("labels.lst", ".gold.txt")  # names of files that hold the labels of the file before them
 _LETTERS = {letter: i for i, letter in enumerate("ABCD")}

@@ -33,7 +33,7 @@ class Setting:
         self.teacher, _ = stages.load_teacher(self.params)
         self.head = self.teacher.get_output_embeddings().weight
         self.states, self.labels = stages.cached_states("train"), stages.labels("train")
-        self.targets = load_targets(Path(artifacts.TARGETS) / f"{OBJECTIVE}.safetensors")
+        self.targets = load_targets(Path(artifacts.TARGETS) / OBJECTIVE)
         self.weights = self.params.objectives[OBJECTIVE]
 
     def fresh_top(self):
