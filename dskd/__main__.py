@@ -36,7 +36,9 @@ def parser() -> argparse.ArgumentParser:
         _options(stages.add_parser(name, help=help_text), name)
     profile = commands.add_parser("profile", help="write the values of profiles/NAME.yaml into params.yaml")
     profile.add_argument("name", help="for example: smoke, default")
-    commands.add_parser("readme", help="generate the results and costs in README.md anew")
+    commands.add_parser("readme", help="generate the results and costs in README.md and docs/ anew")
+    verify = commands.add_parser("verify", help="compare this folder's run with the committed one: bytes, else figures")
+    verify.add_argument("--against", default="HEAD", metavar="REVISION", help="Git revision of the run (default: HEAD)")
     return top
 
 
@@ -50,7 +52,7 @@ def _options(command: argparse.ArgumentParser, stage: str) -> None:
 def main(arguments: list[str] | None = None) -> int:
     options = parser().parse_args(arguments)
     try:
-        run(options)
+        return run(options)
     except UserError as error:
         return _fail(str(error))
     except KeyboardInterrupt:
@@ -60,7 +62,6 @@ def main(arguments: list[str] | None = None) -> int:
             what = f"{error.strerror or error}: {error.filename or 'output'}"
             return _fail(f"{what}; make room or allow writing, and run again")
         raise
-    return 0
 
 
 def _fail(message: str, code: int = 1) -> int:
@@ -68,15 +69,20 @@ def _fail(message: str, code: int = 1) -> int:
     return code
 
 
-def run(options: argparse.Namespace) -> None:
-    """Carry out a parsed command line."""
+def run(options: argparse.Namespace) -> int:
+    """Carry out a parsed command line; returns the exit status."""
     instance = {key: getattr(options, key) for key in ("objective", "seed") if hasattr(options, key)}
     if options.command == "profile":
         print(f"wrote {apply_profile(options.name, project_root())}")
     elif options.command == "readme":
         from dskd.readme import update_readme
 
-        print("README.md updated" if update_readme(project_root()) else "README.md was up to date")
+        updated = update_readme(project_root())
+        print(f"updated: {', '.join(updated)}" if updated else "all was up to date")
+    elif options.command == "verify":
+        from dskd.verify import verify
+
+        return verify(project_root(), options.against)
     elif options.command == "notebook":
         load_params(project_root() / "params.yaml")
         from dskd.notebook import run_notebook
@@ -88,6 +94,7 @@ def run(options: argparse.Namespace) -> None:
 
         function = {"corpus": stages.make_corpus, "report": stages.make_report}.get(options.command)
         (function or getattr(stages, options.command))(stages.begin(), **instance)
+    return 0
 
 
 if __name__ == "__main__":

@@ -156,6 +156,7 @@ class Evaluate(Group):
     items: Count = Field(description="items of each lexical task; fewer where WordNet gives fewer, which is reported")
     cloze_items: Count = Field(description="items of each benchmark by cloze; fewer where it has fewer")
     wic_train: Count = Field(description="pairs that the threshold of WiC is tuned on")
+    antonym_train: Count = Field(description="pairs of AntSynNET that threshold and probe are fitted on")
     bootstrap: Count = Field(description="resamples of the intervals")
 
 

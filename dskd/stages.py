@@ -212,7 +212,13 @@ def evaluate(params: Params) -> dict[str, scores.Columns]:
         for part, score in (
             (
                 "pairs",
-                lambda: suite.pair_rows(models, Path(artifacts.BENCHMARKS), available, params.evaluate.wic_train),
+                lambda: suite.pair_rows(
+                    models,
+                    Path(artifacts.BENCHMARKS),
+                    available,
+                    params.evaluate.wic_train,
+                    params.evaluate.antonym_train,
+                ),
             ),
             ("cloze", lambda: suite.benchmark_rows(models, "cloze", available, params.evaluate.cloze_items)),
             ("chat", lambda: suite.benchmark_rows(models, "chat", available, params.benchmarks.chat_items)),

@@ -23,11 +23,14 @@ def lexical_rows(models: Models, items: Sequence[Item]) -> list[dict]:
     return choice_rows({name: [[value for value, _ in item] for item in rows] for name, rows in found.items()}, items)
 
 
-def pair_rows(models: Models, folder: Path, available: Sequence[str], wic_train: int) -> tuple[list[dict], dict]:
+def pair_rows(
+    models: Models, folder: Path, available: Sequence[str], wic_train: int, antonym_train: int
+) -> tuple[list[dict], dict]:
     """WiC, SimLex-999 and AntSynNET by the models' states, those of them that are available.
 
     Args:
         wic_train: rows of WiC's train split that the threshold is tuned on.
+        antonym_train: rows of AntSynNET's that threshold and probe are fitted on.
 
     Returns:
         Rows {model, task, id, value} and the facts beside them: thresholds, accuracies on train, overlap of words.
@@ -59,6 +62,7 @@ def pair_rows(models: Models, folder: Path, available: Sequence[str], wic_train:
             keep(name, "simlex", test, pairs.simlex_scores(states, queries.pairs, human).similarity)
     if "antsynnet" in available:
         train, test = (read_benchmark(folder, "antsynnet", split) for split in ("train", "test"))
+        train = train[:antonym_train]
         queries = pairs.word_queries([*train, *test], models.tokenizer)
         seen, tested = queries.pairs[: len(train)], queries.pairs[len(train) :]
         opposed, golds = ([row["relation"] == "antonym" for row in part] for part in (train, test))

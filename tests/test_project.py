@@ -25,7 +25,7 @@ FLOORS = """
     decoder corpus senses tasks tasks.lexical tasks.squad tasks.chat tasks.pairs tasks.hub tasks.rows tasks.benchmarks
     tasks.harness.metrics
     controls harvest targets evaluate scoring harness card
-    distill scores suite report tables differences readme figures
+    distill scores suite report tables differences verify readme figures
     stages explore __main__
 """.split()
 

@@ -118,7 +118,7 @@ def test_lexical_choices_are_those_of_a_plain_loop(made):
 
 
 def test_there_is_one_row_for_each_model_measure_and_pair(made, folder):
-    rows, _ = pair_rows(made[0], folder, ["wic", "simlex", "antsynnet"], 12)
+    rows, _ = pair_rows(made[0], folder, ["wic", "simlex", "antsynnet"], 12, 12)
     ids = {letter: [f"{letter}{i}" for i in TEST] for letter in "wsa"}
     tasks = {"wic_states": "w", "simlex": "s", "antonym_cosine": "a", "antonym_probe": "a"}
     expected = [(model, task, i) for model in ("teacher", "cut") for task, key in tasks.items() for i in ids[key]]
@@ -130,7 +130,7 @@ def test_there_is_one_row_for_each_model_measure_and_pair(made, folder):
 
 def test_what_states_tell_of_wic_is_that_of_the_whole_models(made, folder):
     models, whole = made
-    rows, facts = pair_rows(models, folder, ["wic"], 12)
+    rows, facts = pair_rows(models, folder, ["wic"], 12, 12)
     queries = pairs.sentence_queries([wic_row(i) for i in (*TRAIN, *TEST)], models.tokenizer, repeated=True)
     train, test = queries.pairs[:12], queries.pairs[12:]
     for name, model in whole.items():
@@ -144,7 +144,7 @@ def test_what_states_tell_of_wic_is_that_of_the_whole_models(made, folder):
 
 def test_similarities_are_those_of_the_whole_models_and_people_s(made, folder):
     models, whole = made
-    rows, facts = pair_rows(models, folder, ["simlex"], 12)
+    rows, facts = pair_rows(models, folder, ["simlex"], 12, 12)
     queries = pairs.word_queries(BENCHMARKS["simlex.test"], models.tokenizer)
     human = [i / 3 for i in TEST]
     assert values(rows, "human", "simlex") == pytest.approx(human, abs=1e-5)
@@ -157,7 +157,7 @@ def test_similarities_are_those_of_the_whole_models_and_people_s(made, folder):
 
 def test_antonyms_are_told_as_from_the_states_of_the_whole_models(made, folder):
     models, whole = made
-    rows, facts = pair_rows(models, folder, ["antsynnet"], 12)
+    rows, facts = pair_rows(models, folder, ["antsynnet"], 12, 12)
     queries = pairs.word_queries([{"id": "", **two_words(i)} for i in (*TRAIN, *TEST)], models.tokenizer)
     train, test = queries.pairs[:12], queries.pairs[12:]
     for name, model in whole.items():
@@ -173,7 +173,7 @@ def test_the_probe_s_accuracy_is_given_without_the_pairs_that_train_has(made, fo
     first = BENCHMARKS["antsynnet.train"][0]
     known = {**first, "id": "known", "word1": first["word2"], "word2": first["word1"]}
     write_jsonl(folder / "antsynnet.test.jsonl", [known, *BENCHMARKS["antsynnet.test"]])
-    rows, facts = pair_rows(made[0], folder, ["antsynnet"], 12)
+    rows, facts = pair_rows(made[0], folder, ["antsynnet"], 12, 12)
     assert (facts["antsynnet"]["pairs"], facts["antsynnet"]["pairs_in_train"]) == (6, 1)
     for name in ("teacher", "cut"):
         unseen = values(rows, name, "antonym_probe")[1:]
@@ -181,18 +181,20 @@ def test_the_probe_s_accuracy_is_given_without_the_pairs_that_train_has(made, fo
 
 
 def test_wic_s_threshold_is_tuned_on_the_first_rows_only(made, folder):
-    few = pair_rows(made[0], folder, ["wic"], 8)
+    few = pair_rows(made[0], folder, ["wic"], 8, 12)
     write_jsonl(folder / "wic.train.jsonl", BENCHMARKS["wic.train"][:8])
-    assert pair_rows(made[0], folder, ["wic"], 12) == few
+    assert pair_rows(made[0], folder, ["wic"], 12, 12) == few
     write_jsonl(folder / "wic.train.jsonl", BENCHMARKS["wic.train"])
-    assert pair_rows(made[0], folder, ["wic"], 12) != few
+    assert pair_rows(made[0], folder, ["wic"], 12, 12) != few
 
 
 @pytest.mark.parametrize("left_out", ["wic", "simlex", "antsynnet"])
 def test_what_is_not_available_is_left_out(made, folder, left_out):
     for path in folder.glob(f"{left_out}.*"):
         path.unlink()
-    rows, facts = pair_rows(made[0], folder, [name for name in ("antsynnet", "simlex", "wic") if name != left_out], 12)
+    rows, facts = pair_rows(
+        made[0], folder, [name for name in ("antsynnet", "simlex", "wic") if name != left_out], 12, 12
+    )
     tasks = {"wic": {"wic_states"}, "simlex": {"simlex"}, "antsynnet": {"antonym_cosine", "antonym_probe"}}
     expected = set().union(*(names for name, names in tasks.items() if name != left_out))
     assert {row["task"] for row in rows} == expected
@@ -200,7 +202,7 @@ def test_what_is_not_available_is_left_out(made, folder, left_out):
 
 
 def test_nothing_available_gives_nothing(made, tmp_path):
-    assert pair_rows(made[0], tmp_path, [], 12) == ([], {})
+    assert pair_rows(made[0], tmp_path, [], 12, 12) == ([], {})
     for protocol in ("cloze", "chat"):
         assert benchmark_rows(made[0], protocol, ["simlex"], 3) == ([], {})
 

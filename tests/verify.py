@@ -14,6 +14,8 @@ from pathlib import Path
 
 import yaml
 
+from dskd.verify import differences
+
 ROOT = Path(__file__).resolve().parents[1]
 CIRCUMSTANCES = {
     "one": {"LC_ALL": "C", "TZ": "UTC", "PYTHONHASHSEED": "1"},
@@ -49,21 +51,6 @@ def load():
         busy.wait()
 
 
-def differences(one: dict, other: dict) -> list[str]:
-    """What differs between two dvc.lock files: stage and path or parameter."""
-    found = []
-    for stage in sorted(one["stages"].keys() | other["stages"].keys()):
-        both = [lock["stages"].get(stage, {}) for lock in (one, other)]
-        for part in ("cmd", "params"):
-            if both[0].get(part) != both[1].get(part):
-                found.append(f"{stage}: {part}")
-        for part in ("deps", "outs"):
-            hashes = [{entry["path"]: entry.get("md5") for entry in side.get(part, [])} for side in both]
-            paths = sorted(hashes[0].keys() | hashes[1].keys())
-            found += [f"{stage}: {path}" for path in paths if hashes[0].get(path) != hashes[1].get(path)]
-    return found
-
-
 def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         clones = [Path(folder) / name for name in CIRCUMSTANCES]
@@ -74,11 +61,12 @@ def main() -> int:
         with load():
             other = run_in(clones[1], busy)
     found = differences(one, other)
+    if len(found):
+        print(found.to_string(index=False))
+        return 1
     outputs = sum(len(stage.get("outs", [])) for stage in one["stages"].values())
-    print(
-        "\n".join(found) if found else f"verified: {outputs} outputs of {len(one['stages'])} stages are the same bytes"
-    )
-    return bool(found)
+    print(f"verified: {outputs} outputs of {len(one['stages'])} stages are the same bytes")
+    return 0
 
 
 if __name__ == "__main__":
