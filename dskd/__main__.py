@@ -75,9 +75,9 @@ def run(options: argparse.Namespace) -> int:
     if options.command == "profile":
         print(f"wrote {apply_profile(options.name, project_root())}")
     elif options.command == "readme":
-        from dskd.readme import update_readme
+        from dskd.readme import update_docs
 
-        updated = update_readme(project_root())
+        updated = update_docs(project_root())
         print(f"updated: {', '.join(updated)}" if updated else "all was up to date")
     elif options.command == "verify":
         from dskd.verify import verify

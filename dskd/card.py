@@ -3,9 +3,7 @@
 import json
 import re
 
-from dskd.params import Params, Sources
-
-_NONCOMMERCIAL = re.compile(r"\bNC\b|non-?commercial", re.IGNORECASE)
+from dskd.params import Params, Source, Sources
 
 _TEMPLATE = """---
 license: other
@@ -102,8 +100,13 @@ def model_card(
 def licences(sources: Sources) -> str:
     """What the student was made from and under which licence, and what that means for who shares it."""
     table = "".join(f"| {name} | `{source.source}` | {source.licence} |\n" for name, source in sources)
-    closed = [name for name, source in sources if _NONCOMMERCIAL.search(source.licence)]
+    closed = [name for name, source in sources if noncommercial(source)]
     sharing = "Whoever shares this student names these sources and keeps to their licences."
     if closed:
         sharing += f" Not for commercial use: the licence of {' and '.join(closed)} forbids it."
     return f"| part | source | licence |\n| --- | --- | --- |\n{table}\n{sharing}"
+
+
+def noncommercial(source: Source) -> bool:
+    """Whether a source's licence, as params.yaml words it, forbids commercial use."""
+    return bool(re.search(r"\bNC\b|non-?commercial", source.licence, re.IGNORECASE))

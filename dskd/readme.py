@@ -1,4 +1,4 @@
-"""The parts of README.md that are generated: results, what a run costs, and speeds."""
+"""The parts of README.md and docs/ that are generated: results, what a run costs, speeds, hashes, licences."""
 
 from pathlib import Path
 
@@ -6,7 +6,11 @@ import pandas as pd
 
 from dskd import artifacts
 from dskd.artifacts import UserError, require
+from dskd.card import noncommercial
+from dskd.params import Sources, load_params
 from dskd.tables import TITLES, differences_table, models_table, shown_differences
+from dskd.tasks.benchmarks import BENCHMARKS
+from dskd.verify import Run, platform, read_run
 
 
 def results_block(metrics: dict) -> str:
@@ -144,22 +148,60 @@ def _markdown(*tables: pd.DataFrame) -> str:
     return "\n\n".join(table.to_markdown(index=False, disable_numparse=True) for table in tables if len(table))
 
 
-def update_readme(root: Path) -> bool:
-    """Generate the marked parts of `root/README.md` anew; True if that changed it.
+def reproducing_block(run: Run) -> str:
+    """Where the committed run was made, what it took, and the hash of each of its outputs."""
+    cost, disk = run.provenance["stages"], run.provenance["artifacts_mb"]
+    about = {
+        **platform(run),
+        "system": run.provenance["machine"]["system"],
+        "commit": run.provenance["commit"],
+        "wall-clock": _clock(sum(stage["seconds"] for stage in cost.values())),
+        "peak memory": f"{max(stage['peak_memory_mb'] for stage in cost.values()):,} MB",
+        "disk": f"{sum(disk.values()):,} MB",
+    }
+    outputs = [
+        {"stage": stage, "output": f"`{entry['path']}`", "MD5 (DVC)": f"`{entry['md5']}`"}
+        for stage, entries in run.lock["stages"].items()
+        for entry in entries.get("outs", ())
+    ]
+    return _markdown(pd.DataFrame(about.items(), columns=["", "the committed run"]), pd.DataFrame(outputs))
+
+
+def licences_block(sources: Sources) -> str:
+    """Everything that a run brings in, under which licence, and what it is used for."""
+    rows = [
+        (name, f"`{source.source}`", source.licence, "make the student", "no" if noncommercial(source) else "yes")
+        for name, source in sources
+    ]
+    rows += [(b.title, b.home, b.licence, "score it", "does not touch it") for b in BENCHMARKS.values()]
+    columns = ["what", "from", "licence", "used to", "student may be shared, also commercially"]
+    return _markdown(pd.DataFrame(rows, columns=columns))
+
+
+def update_docs(root: Path) -> list[str]:
+    """Generate the marked parts of README.md and of docs/ anew; returns the files that this changed.
 
     Raises:
         UserError: a mark is missing, or the run or the study has left no metrics.
     """
-    path = root / "README.md"
     if not (root / artifacts.STUDY).exists():
         raise UserError(f"{root / artifacts.STUDY} is missing: make it with `make study`")
-    old = text = path.read_text(encoding="utf-8")
+    run = read_run(root)
     blocks = {
-        "results": results_block(artifacts.read_json(require(root / artifacts.METRICS, "report"))),
-        "study": study_block(artifacts.read_json(root / artifacts.STUDY)),
-        "cost": cost_block(artifacts.read_json(require(root / artifacts.PROVENANCE, "report"))),
-        "speed": bench_block(read_speeds(root)),
+        "README.md": {
+            "results": results_block(run.metrics),
+            "study": study_block(artifacts.read_json(root / artifacts.STUDY)),
+            "cost": cost_block(run.provenance),
+            "speed": bench_block(read_speeds(root)),
+        },
+        "docs/REPRODUCING.md": {"run": reproducing_block(run)},
+        "docs/trust.md": {"licences": licences_block(load_params(root / "params.yaml").sources)},
     }
+    return [name for name, parts in blocks.items() if _update(root / name, parts)]
+
+
+def _update(path: Path, blocks: dict[str, str]) -> bool:
+    old = text = require(path, "").read_text(encoding="utf-8")
     for name, block in blocks.items():
         start, end = f"<!-- {name}: python -m dskd readme -->", f"<!-- end of {name} -->"
         if start not in text or end not in text:

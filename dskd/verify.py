@@ -130,7 +130,8 @@ def verdict(reference: Run, found: Run) -> tuple[bool, str]:
     """Whether the run `found` repeats `reference`, and the text that says so or why not."""
     changed = differences(reference.lock, found.lock)
     made = changed["what"].str.match("artifacts|reports")
-    inputs = changed[changed["kind"].isin(["cmd", "params"]) | (changed["kind"] == "deps") & ~made]
+    threads = changed["what"].str.endswith("runtime.threads")  # part of the platform
+    inputs = changed[(changed["kind"].isin(["cmd", "params"]) | (changed["kind"] == "deps") & ~made) & ~threads]
     if len(inputs):
         return False, f"another run than the committed one; what differs:\n{_table(inputs)}"
     outputs = changed[changed["kind"] == "outs"]

@@ -1,15 +1,17 @@
 import io
 import json
+import shutil
 from contextlib import chdir
 
 import pytest
+from test_pipeline import ROOT
 from tiny_run import QUESTIONS, make_items, run_params, students, write_run
 
 from dskd import artifacts, figures
 from dskd.artifacts import UserError
 from dskd.differences import disagreements, show_disagreements
 from dskd.explore import show_items, show_prompt
-from dskd.readme import results_block, study_block, update_readme
+from dskd.readme import results_block, study_block, update_docs
 from dskd.report import summarise
 from dskd.scores import choice_rows, item_rows
 from dskd.tables import benchmarks_table, differences_table, models_table, setting
@@ -352,18 +354,26 @@ SPEEDS = """date,commit,machine,threads,versions,figure,shape,value,unit,referen
 def write_readme(root, metrics):
     (root / artifacts.SPEEDS).parent.mkdir(parents=True)
     (root / artifacts.SPEEDS).write_text(SPEEDS)
-    parts = [f"<!-- {n}: python -m dskd readme -->\nstale\n<!-- end of {n} -->\n" for n in BLOCKS]
-    (root / "README.md").write_text("# Before\n" + "between\n".join(parts) + "after\n")
+    blocks = {
+        n: f"<!-- {n}: python -m dskd readme -->\nstale\n<!-- end of {n} -->\n" for n in (*BLOCKS, "run", "licences")
+    }
+    (root / "README.md").write_text("# Before\n" + "between\n".join(blocks[n] for n in BLOCKS) + "after\n")
+    (root / "docs").mkdir()
+    (root / "docs/REPRODUCING.md").write_text(blocks["run"])
+    (root / "docs/trust.md").write_text(blocks["licences"])
+    shutil.copy(ROOT / "params.yaml", root)
+    (root / "dvc.lock").write_text("stages: {senses: {cmd: x, outs: [{path: artifacts/senses, md5: 1a2b}]}}")
     artifacts.write_json(root / artifacts.METRICS, metrics)
     artifacts.write_json(root / artifacts.STUDY, metrics)
     cost = {"stages": {"senses": {"seconds": 61.5, "peak_memory_mb": 900}}, "versions": {"torch": "2"}}
-    machine = {"processor": "one", "cores": 2, "memory_gb": 8.0}
-    artifacts.write_json(root / artifacts.PROVENANCE, {**cost, "machine": machine, "artifacts_mb": {"senses": 1200}})
+    machine = {"processor": "one", "cores": 2, "memory_gb": 8.0, "fast_bfloat16": True, "system": "Linux"}
+    made = {**cost, "machine": machine, "artifacts_mb": {"senses": 1200}, "commit": "abc"}
+    artifacts.write_json(root / artifacts.PROVENANCE, made)
 
 
 def test_the_readme_is_made_anew_between_its_marks_and_a_second_time_is_the_same(metrics, tmp_path):
     write_readme(tmp_path, metrics)
-    assert update_readme(tmp_path) is True
+    assert update_docs(tmp_path) == ["README.md", "docs/REPRODUCING.md", "docs/trust.md"]
     text = (tmp_path / "README.md").read_text()
     assert results_block(metrics) in text and study_block(metrics) in text
     assert "| senses  | 1:01         | 900 " in text and "1,200 MB in all" in text
@@ -376,7 +386,10 @@ def test_the_readme_is_made_anew_between_its_marks_and_a_second_time_is_the_same
     assert "| memory   | 219 MB" in text
     assert "stale" not in text and text.count("between") == len(BLOCKS) - 1
     assert text.startswith("# Before\n") and text.endswith("after\n")
-    assert update_readme(tmp_path) is False
+    hashes, licences = ((tmp_path / "docs" / name).read_text() for name in ("REPRODUCING.md", "trust.md"))
+    assert "| `artifacts/senses` | `1a2b`" in hashes and "1:01" in hashes
+    assert "CC BY-SA 3.0" in licences and "stale" not in hashes + licences
+    assert update_docs(tmp_path) == []
 
 
 def test_a_readme_without_marks_and_a_missing_study_are_errors_that_say_so(metrics, tmp_path):
@@ -384,7 +397,7 @@ def test_a_readme_without_marks_and_a_missing_study_are_errors_that_say_so(metri
     whole = (tmp_path / "README.md").read_text()
     (tmp_path / "README.md").write_text(whole.replace("<!-- end of study -->", ""))
     with pytest.raises(UserError, match="end of study"):
-        update_readme(tmp_path)
+        update_docs(tmp_path)
     (tmp_path / artifacts.STUDY).unlink()
     with pytest.raises(UserError, match="make study"):
-        update_readme(tmp_path)
+        update_docs(tmp_path)
