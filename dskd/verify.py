@@ -168,4 +168,4 @@ def _flat(value: dict, prefix: str = "") -> dict[str, object]:
 
 
 def _table(frame: pd.DataFrame) -> str:
-    return frame.to_string(index=False, float_format="{:.4f}".format)
+    return frame.to_string(index=False, float_format="{:.4f}".format, na_rep="interval")

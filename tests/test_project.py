@@ -156,6 +156,27 @@ def test_help_names_every_stage():
     assert all(stage in out for stage in ("sources", "distill", "notebook", "profile", "readme"))
 
 
+def test_no_data_is_run_as_code():
+    """No pickle, no code from a model's folder, no shell."""
+    sources = [path.read_text() for path in (ROOT / "dskd").rglob("*.py")]
+    for path in (ROOT / "notebooks").glob("*.ipynb"):
+        cells = json.loads(path.read_text())["cells"]
+        sources += ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
+    assert len(sources) > 50
+    for source in sources:
+        for node in ast.walk(ast.parse(source)):
+            if isinstance(node, ast.Import | ast.ImportFrom):
+                names = {alias.name for alias in node.names} | {getattr(node, "module", None)}
+                assert not names & {"pickle", "cPickle", "dill", "joblib", "marshal", "shelve"}, ast.unparse(node)
+            if isinstance(node, ast.Call):
+                called = ast.unparse(node.func)
+                assert called not in ("eval", "exec", "torch.load", "os.system", "os.popen", "np.load"), ast.unparse(
+                    node
+                )
+                risky = [k for k in node.keywords if k.arg in ("shell", "trust_remote_code", "allow_pickle")]
+                assert all(ast.unparse(k.value) == "False" for k in risky), ast.unparse(node)
+
+
 def test_nothing_names_this_or_another_machine():
     tracked = run(ROOT, "git", "ls-files", "-z").split("\0")
     kinds = {".py", ".md", ".yaml", ".yml", ".ipynb", ".html", ".json"}
