@@ -46,10 +46,10 @@ def test_senses_may_be_anything(tmp_path, content):
 
 @fuzz(hostile_tensors(OF_TARGETS))
 def test_targets_may_be_anything(tmp_path, content):
-    path = tmp_path / "kd.safetensors"
+    path = tmp_path / "targets.safetensors"
     path.write_bytes(content)
     with survives(path):
-        assert isinstance(load_targets(path), SenseTargets)
+        assert isinstance(load_targets(tmp_path), SenseTargets)
 
 
 @fuzz(hostile_tensors(OF_STATES), st.sampled_from(["train-00001.safetensors", "train-00000.safetensors"]))
