@@ -4,7 +4,7 @@
     bench.py loss training        these parts only
 
 Needs the artifacts of the stages up to `targets` (`dvc repro targets@dskd`); with four students and the benchmarks at
-hand (the study has them) the evaluation is timed too.
+hand (the study has them) the evaluation is timed too, and with the mirror's entries of wiktextract their reader.
 """
 
 import sys
@@ -12,6 +12,7 @@ from pathlib import Path
 
 import cloze
 import clustering
+import lexicon
 import scaling
 import torch
 import training
@@ -88,12 +89,14 @@ PARTS = {
     "senses": clustering.bench_senses,
     "training": training.bench_training,
     "cloze": cloze.bench_cloze,
+    "lexicon": lexicon.bench_lexicon,
     "scaling": scaling.main,
 }
 
 
 def main() -> None:
-    chosen = sys.argv[1:] or [part for part in PARTS if part != "cloze" or cloze.available()]
+    available = {"cloze": cloze.available(), "lexicon": lexicon.available()}
+    chosen = sys.argv[1:] or [part for part in PARTS if available.get(part, True)]
     for part in chosen:
         if part not in PARTS:
             raise SystemExit(f"no benchmark {part!r}; there are: {', '.join(PARTS)}")
