@@ -30,8 +30,9 @@ def relations(path: Path) -> Iterator[Relation]:
 
     Terms with any other mark are left out: "(similar term)", "(generic term)", "(related term)". So are, in an
     adjective, the terms without a mark that stand directly before a "(related term)": the English thesaurus made from
-    WordNet marks only the last lemma of a related synset ("abdominal|belly|stomach (related term)"), and more than
-    half of such terms are no synonyms. The sense is "headword.part of speech.number of the meaning".
+    WordNet marks only the last lemma of a related synset ("medicine|medical specialty (related term)" of
+    "immunological"), and more than half of such terms are no synonyms. The sense is "headword.part of speech.number of
+    the meaning".
 
     Args:
         path: the file, plain or gzip; its index (`th_*.idx`) is not used.

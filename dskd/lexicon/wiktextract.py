@@ -71,13 +71,15 @@ def relations(
     skipped_tags = frozenset(skipped_tags)
     english = False
     for number, line in numbered_lines(path, _LONGEST, progress="wiktionary"):
-        if line is not None and not line.strip():
+        if line is not None and not (line := line.strip()):
             continue
         summary.lines += 1
         try:
-            # Most entries have neither, and parsing takes nearly all the time. Until the first English entry every
+            if line is None or not (line.startswith(b"{") and line.endswith(b"}")):
+                raise ValueError("no JSON object")
+            # Many entries have neither, and parsing takes nearly all the time. Until the first English entry every
             # line is parsed, so that a file without any is known.
-            if _whole(line) and english and b'"synonyms"' not in line and b'"antonyms"' not in line:
+            if english and b'"synonyms"' not in line and b'"antonyms"' not in line:
                 continue
             entry = json.loads(line)
             if entry.get("lang_code") != "en":
@@ -105,13 +107,6 @@ def _check(path: Path, english: bool, summary: Summary) -> None:
         print(f"{path}: {bad}; skipped", file=sys.stderr)
 
 
-def _whole(line: bytes | None) -> bool:
-    """Whether it looks like a JSON object; raises ValueError where it cannot be one."""
-    if line is None or not line.startswith(b"{") or not line.endswith(b"}"):
-        raise ValueError
-    return True
-
-
 def _entry(entry: dict, skipped_tags: frozenset[str], summary: Summary) -> list[Relation]:
     head = normalised(entry["word"])
     name = sense_name(head, *([entry["etymology_number"]] if "etymology_number" in entry else []), entry["pos"])
@@ -135,7 +130,7 @@ def _entry(entry: dict, skipped_tags: frozenset[str], summary: Summary) -> list[
                 elif not tail:
                     summary.unclear += 1
                 elif tail != head:
-                    gloss = sense_name(link.get("sense", "")) if holder is entry else ""
+                    gloss = sense_name(link["sense"]) if holder is entry and link.get("sense") else ""
                     found.append(Relation(head, tail, relation, "wiktionary", f"{place}.{gloss}" if gloss else place))
     summary.entries += 1
     summary.relations += len(found)

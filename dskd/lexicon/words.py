@@ -24,4 +24,6 @@ def sense_name(*parts: object) -> str:
     Each is cut to 100 characters, and ";", which separates the senses in the lexicon's table, becomes ",".
     """
     name = ".".join(str(part)[:_LONGEST_PART] for part in parts).replace(";", ",")
-    return " ".join("".join(char if char.isprintable() else " " for char in name).split())
+    if not name.isprintable():
+        name = "".join(char if char.isprintable() else " " for char in name)
+    return " ".join(name.split())
