@@ -2,10 +2,12 @@
 
 import argparse
 import errno
+import os
 import sys
+import threading
+import time
 
-from dskd.artifacts import UserError, is_disk_full, project_root
-from dskd.params import apply_profile, load_params
+# All else is imported later: that takes seconds, in which Ctrl-C may come.
 
 STAGES = {
     "sources": "fetch and verify teacher, WordNet and Wikipedia sample",
@@ -51,17 +53,37 @@ def _options(command: argparse.ArgumentParser, stage: str) -> None:
 
 def main(arguments: list[str] | None = None) -> int:
     options = parser().parse_args(arguments)
+    if "DVC_STAGE" in os.environ:
+        threading.Thread(target=_end_with, args=[os.getppid()], daemon=True).start()
+    try:
+        return _main(options)
+    except KeyboardInterrupt:
+        return _fail("stopped; run the same command to go on from the last safe point", 130)
+
+
+def _main(options: argparse.Namespace) -> int:
+    from dskd.artifacts import UserError, is_disk_full
+
     try:
         return run(options)
     except UserError as error:
         return _fail(str(error))
-    except KeyboardInterrupt:
-        return _fail("stopped; run the same command to go on from the last safe point", 130)
     except OSError as error:
         if is_disk_full(error) or error.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
             what = f"{error.strerror or error}: {error.filename or 'output'}"
             return _fail(f"{what}; make room or allow writing, and run again")
         raise
+
+
+def _end_with(parent: int) -> None:
+    """Leave when the process `parent` has ended: DVC alone can record what it started, and its next run must not meet
+    another writer. A kernel ends with the process that started it."""
+    while os.getppid() == parent:
+        time.sleep(0.5)
+    try:
+        _fail("DVC was killed: stopped; run `dvc repro` to go on from the last safe point")
+    finally:  # even where nothing can be printed any more
+        os._exit(1)
 
 
 def _fail(message: str, code: int = 1) -> int:
@@ -71,6 +93,9 @@ def _fail(message: str, code: int = 1) -> int:
 
 def run(options: argparse.Namespace) -> int:
     """Carry out a parsed command line; returns the exit status."""
+    from dskd.artifacts import project_root
+    from dskd.params import apply_profile, load_params
+
     instance = {key: getattr(options, key) for key in ("objective", "seed") if hasattr(options, key)}
     if options.command == "profile":
         print(f"wrote {apply_profile(options.name, project_root())}")

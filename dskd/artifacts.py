@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from filelock import FileLock, Timeout
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
@@ -51,6 +52,7 @@ CURVES = "reports/curves"
 PROVENANCE = "reports/provenance.json"
 SPEEDS = "tests/benchmarks/results.csv"  # of `make bench`
 
+_PATIENCE = 5  # seconds to wait for another writer, which may be about to end
 SUMS = "SHA256SUMS"  # in a folder of artifacts; `sha256sum --check SHA256SUMS` understands it too
 
 
@@ -121,39 +123,91 @@ def output(path: str | Path, fingerprint: str | None = None, checksums: bool = F
     """Yield a temporary path beside `path`; rename it to `path` if the block succeeds.
 
     The block creates a file or a folder there. With a `fingerprint` (of everything the output
-    depends on) the temporary place is a folder that survives a failure: the next call with the
-    same fingerprint gets it back as it was left, to go on from; another fingerprint empties it.
+    depends on) the temporary place is a folder that survives a failure or a kill: the next call with the
+    same fingerprint gets it back as it was left, to go on from, finished or not; another fingerprint empties it.
     With `checksums` the folder gets a file `SHA256SUMS`, which `require` compares it with.
 
     Raises:
-        UserError: the disk is full; the message names the output and what is free.
+        UserError: the disk is full (the message names the output and what is free), or another run is writing
+            the same output.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.partial")
     mark = path.with_name(f".{path.name}.fingerprint")
-    if fingerprint is None or not mark.exists() or mark.read_text() != fingerprint:
-        remove(partial)
-    try:
-        if fingerprint is not None:
-            partial.mkdir(exist_ok=True)
-            mark.write_text(fingerprint)
-        yield partial
-        if checksums:
-            (partial / SUMS).write_text(_sums(partial), encoding="utf-8")
-    except BaseException as error:
+    with _named_if_full(path), _only_writer(path):
         if fingerprint is None:
             remove(partial)
+        else:
+            _resume(path, partial, mark, fingerprint)
+        try:
+            yield partial
+            if checksums:
+                remove(partial / SUMS)  # of a finished folder: it may share its bytes with DVC's cache
+                (partial / SUMS).write_text(_sums(partial), encoding="utf-8")
+        except BaseException:
+            if fingerprint is None:
+                remove(partial)
+            raise
+        if not partial.exists():
+            raise FileNotFoundError(f"nothing was written for {path}")
+        if fingerprint is not None:
+            _write_mark(mark, f"{fingerprint} {sha256_tree(partial)}")
+        if path.is_dir():
+            remove(path)  # a file is replaced in one step, a folder cannot be
+        os.replace(partial, path)
+
+
+def _resume(path: Path, partial: Path, mark: Path, fingerprint: str) -> None:
+    """Leave in the folder `partial` what an earlier run with this fingerprint has made.
+
+    A finished output counts as well: a run may be killed after it and before DVC has recorded it.
+    """
+    known, _, made = mark.read_text().partition(" ") if mark.exists() else ("", "", "")
+    if known != fingerprint:
+        remove(partial)
+    elif made and not partial.exists() and path.is_dir() and sha256_tree(path) == made:
+        os.replace(path, partial)
+    partial.mkdir(exist_ok=True)
+    if known != fingerprint:
+        _write_mark(mark, fingerprint)
+
+
+def _write_mark(mark: Path, text: str) -> None:
+    new = mark.with_name(f"{mark.name}.partial")
+    new.write_text(text)
+    os.replace(new, mark)
+
+
+@contextmanager
+def _only_writer(path: Path) -> Iterator[None]:
+    """Hold the right to write `path`. It ends with the process; the file that a killed one leaves blocks nobody."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if any(parent.suffix == ".partial" for parent in path.parents):  # part of an output whose right is held
+        yield
+        return
+    place = path.with_name(f".{path.name}.writer")
+    lock = FileLock(place)
+    try:
+        lock.acquire(timeout=_PATIENCE)
+    except Timeout:
+        raise UserError(f"another run is writing {path}: wait for its end, or stop it") from None
+    try:
+        yield
+    finally:
+        place.unlink(missing_ok=True)  # before the release: a lock on a file without a name is worth nothing
+        lock.release()
+
+
+@contextmanager
+def _named_if_full(path: Path) -> Iterator[None]:
+    """A full disk in the block becomes one line that names `path`."""
+    try:
+        yield
+    except BaseException as error:
         if is_disk_full(error):
-            free = shutil.disk_usage(path.parent).free / 1e6
+            free = shutil.disk_usage(next(parent for parent in path.absolute().parents if parent.exists())).free / 1e6
             raise UserError(f"disk full while writing {path} ({free:.0f} MB free): make room and run again") from None
         raise
-    if not partial.exists():
-        raise FileNotFoundError(f"nothing was written for {path}")
-    if path.is_dir():
-        remove(path)  # a file is replaced in one step, a folder cannot be
-    os.replace(partial, path)
-    mark.unlink(missing_ok=True)
 
 
 def is_disk_full(error: BaseException) -> bool:
@@ -228,6 +282,8 @@ def _object(text: str) -> dict:
 
 
 def fingerprint(*parts: object) -> str:
-    """One hash of all that an output depends on: paths stand for their content, all else for its text."""
-    texts = [sha256_tree(part) if isinstance(part, Path) else repr(part) for part in parts]
+    """One hash of this package's code and of all else that an output depends on: paths stand for their content, the
+    rest for its text."""
+    code = sorted(Path(__file__).parent.rglob("*.py"))
+    texts = [sha256_tree(part) if isinstance(part, Path) else repr(part) for part in (*code, *parts)]
     return hashlib.sha256("\n".join(texts).encode()).hexdigest()

@@ -98,7 +98,7 @@ def train(
                 log(live, history[-1])
                 bar.set_postfix({name: f"{value:.3f}" for name, value in history[-1].items() if name != "step"})
                 sums = {}
-            if (step + 1) % settings.checkpoint_steps == 0:
+            if (step + 1) % settings.checkpoint_steps == 0 or step + 1 == len(order):
                 save_checkpoint(work, step + 1, weights, optimizer, history, sums)
     (curves / "metrics.json").unlink(missing_ok=True)  # DVCLive's last values; `dvc plots` wants tables only
     for name in ("forward", "_original_forward"):
@@ -208,10 +208,14 @@ def save_checkpoint(
         for part in ("step", "exp_avg", "exp_avg_sq")
     }
     tensors = {**{f"weight/{name}": weight.detach() for name, weight in weights.items()}, **moments}
-    with artifacts.output(work / "checkpoint", checksums=True) as partial:
+    place = work / f"checkpoint-{step:09d}"
+    with artifacts.output(place, checksums=True) as partial:
         partial.mkdir()
         save_file(tensors, partial / "tensors.safetensors")
         artifacts.write_json(partial / "history.json", {"step": step, "history": history, "sums": sums})
+    for folder in work.glob("checkpoint-*"):
+        if folder != place:  # only now: at every moment there is a whole one
+            artifacts.remove(folder)
 
 
 def load_checkpoint(work: Path, weights: dict, optimizer: torch.optim.Optimizer) -> tuple[int, list, dict]:
@@ -220,8 +224,8 @@ def load_checkpoint(work: Path, weights: dict, optimizer: torch.optim.Optimizer)
     Raises:
         UserError: the checkpoint is damaged, or of another model.
     """
-    folder = work / "checkpoint"
-    if not folder.exists():
+    folder = max(work.glob("checkpoint-*"), default=None)
+    if folder is None:
         return 0, [], {}
     tensors = artifacts.load_tensors(folder / "tensors.safetensors", "distill")
     with artifacts.reading(folder, "distill"):

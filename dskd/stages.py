@@ -154,14 +154,16 @@ def distill(params: Params, objective: str, seed: int) -> dict:
     top = decoder.student_top(teacher, params.student)
     with artifacts.output(Path(artifacts.STUDENTS) / name, made_from, checksums=True) as partial:
         work, curves = partial / ".work", Path(artifacts.CURVES) / name
-        train(top, head, states, labels("train"), sense_targets, weights, params.distill, seed, work, curves)
-        top.layers.to(kept_dtype(params)).to(teacher.dtype)  # what is scored is what the folder will hold
-        heldout = _heldout_scores(params, top, head)
-        means = {key: fmean(values) for key, values in heldout.items()}
-        text = card.model_card(name, objective, seed, teacher.config.num_hidden_layers, params, means, hashes)
-        decoder.export_student(teacher, top, params.student, tokenizer, partial, text, kept_dtype(params))
-        artifacts.write_json(partial / "heldout.json", heldout)
+        if not (partial / "heldout.json").exists():
+            train(top, head, states, labels("train"), sense_targets, weights, params.distill, seed, work, curves)
+            top.layers.to(kept_dtype(params)).to(teacher.dtype)  # what is scored is what the folder will hold
+            heldout = _heldout_scores(params, top, head)
+            means = {key: fmean(values) for key, values in heldout.items()}
+            text = card.model_card(name, objective, seed, teacher.config.num_hidden_layers, params, means, hashes)
+            decoder.export_student(teacher, top, params.student, tokenizer, partial, text, kept_dtype(params))
+            artifacts.write_json(partial / "heldout.json", heldout)  # last: it marks the student as whole
         artifacts.remove(work)
+        means = {key: fmean(values) for key, values in artifacts.read_json(partial / "heldout.json").items()}
     return means
 
 

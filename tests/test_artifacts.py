@@ -1,6 +1,8 @@
 import errno
 import json
+import os
 import subprocess
+import sys
 
 import pytest
 import torch
@@ -91,9 +93,67 @@ def test_with_one_fingerprint_a_stopped_output_goes_on_from_what_it_has(tmp_path
     assert not folder.exists()
     with output(folder, "one") as partial:
         assert names(partial) == ["a", "b"]
-    assert names(folder) == ["a", "b"] and names(tmp_path) == ["folder"]
-    assert stop(folder, "one", "c") == []  # what is finished is not gone on from
-    assert names(folder) == ["a", "b"]
+    assert names(folder) == ["a", "b"] and names(tmp_path) == [".folder.fingerprint", "folder"]
+
+
+def test_a_finished_output_is_gone_on_from_unless_it_has_changed(tmp_path):
+    """A run may be killed after its output is there and before DVC has recorded it."""
+    folder = tmp_path / "folder"
+    for _ in range(2):
+        with output(folder, "one", checksums=True) as partial:
+            (partial / "a").write_text("a")
+    assert stop(folder, "one", "b") == ["SHA256SUMS", "a"]
+    with output(folder, "one", checksums=True) as partial:
+        assert names(partial) == ["SHA256SUMS", "a", "b"]
+    (folder / "a").write_text("of another run, brought here by dvc checkout")
+    assert stop(folder, "one", "c") == []
+    assert names(folder) == ["SHA256SUMS", "a", "b"]
+
+
+def test_a_kill_at_any_step_of_the_end_loses_nothing(tmp_path, monkeypatch):
+    class Killed(BaseException):
+        pass
+
+    folder, real = tmp_path / "folder", os.replace
+    for kill_at in (1, 2, 3):  # the mark, its finished form, the output
+        artifacts.remove(folder)
+        for leftover in tmp_path.iterdir():
+            artifacts.remove(leftover)
+        calls = []
+
+        def replace(source, target, kill_at=kill_at, calls=calls):
+            calls.append(target)
+            if len(calls) == kill_at:
+                raise Killed
+            real(source, target)
+
+        monkeypatch.setattr(os, "replace", replace)
+        with pytest.raises(Killed), output(folder, "one") as partial:
+            (partial / "a").write_text("a")
+        monkeypatch.setattr(os, "replace", real)
+        assert stop(folder, "one", "b") == ([] if kill_at == 1 else ["a"])  # before 1 nothing was done
+
+
+def test_a_second_writer_is_told_and_the_first_unharmed(tmp_path, monkeypatch):
+    monkeypatch.setattr(artifacts, "_PATIENCE", 0.1)
+    code = "import sys; from dskd.artifacts import output\n"
+    code += "with output(sys.argv[1]) as place: place.mkdir(); print(flush=True); input()"
+    first = subprocess.Popen([sys.executable, "-c", code, tmp_path / "made"], stdin=-1, stdout=-1)
+    first.stdout.readline()
+    with pytest.raises(UserError, match=r"another run is writing .*made: wait"), output(tmp_path / "made"):
+        pytest.fail("two writers")
+    with output(tmp_path / "other") as partial:
+        partial.mkdir()
+    first.communicate(b"\n")
+    assert first.returncode == 0 and names(tmp_path) == ["made", "other"]
+
+
+def test_a_killed_writer_leaves_no_lock(tmp_path):
+    code = "import os, sys; from dskd.artifacts import output\nwith output(sys.argv[1]): os.kill(os.getpid(), 9)"
+    assert subprocess.run([sys.executable, "-c", code, tmp_path / "made"]).returncode == -9
+    with output(tmp_path / "made") as partial:
+        partial.mkdir()
+    assert names(tmp_path) == ["made"]
 
 
 def test_another_fingerprint_begins_anew(tmp_path):

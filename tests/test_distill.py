@@ -259,7 +259,7 @@ def test_the_batches_of_an_epoch_cover_every_block_once_in_an_order_of_its_own()
 def test_a_stopped_folder_of_work_is_all_that_a_resumed_run_reads(teacher, data, tmp_path):
     run(teacher, data, tmp_path)
     before = sha256_tree(tmp_path / "work")
-    assert sorted(p.name for p in (tmp_path / "work" / "checkpoint").iterdir()) == [
+    assert sorted(p.name for p in (tmp_path / "work" / "checkpoint-000000018").iterdir()) == [
         "SHA256SUMS",
         "history.json",
         "tensors.safetensors",
