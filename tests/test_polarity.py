@@ -26,7 +26,7 @@ STEPS = """
 happy unhappy un- J J, unhappy unhappily -ly J R, happiness unhappiness un- N N, unhappy unhappiness -ness J N,
 hope hopeless -less N J, hopeless hopelessness -ness J N, home hopeless -less N J, mercy merciless -less N J,
 honest dishonest dis- J J, possible impossible in- J J, legal illegal il- J J, moral immoral im- J J,
-sense nonsense non- N N, nonsense non-nonsense non- N N, disputed undisputed un- J J, play display dis- N V,
+sense nonsense non- N N, nonsense non-nonsense non- N N, disputed undisputed un- J J, color discolor dis- N V,
 ease disease dis- N N, disease diseased -ed N J, valuable invaluable in- J J, invaluable invaluably -ly J R,
 valuably invaluably in- R R, press impress im- N V, come income in- V N, born inborn in- V J, take intake in- V N,
 body antibody anti- N N, lead lead-free -free N J, ion union un- N N, uncle unclelike -like N J
@@ -94,9 +94,23 @@ def test_derivations_in_a_circle_end():
     assert polarity("unable", steps, {"unable"}).sign == 1
 
 
+def relations(*pairs):
+    return [Relation(*pair, "wordnet", "s") for pair in pairs]
+
+
+SAD = relations(("sad", "unhappy", SYNONYM), ("hopeless", "sad", SYNONYM))
+NEGATED = {"hopeless": ("hope", -1, ("-less",)), "unhappy": ("happy", -1, ("un-",))}
+
+
 def test_the_report_of_flips_is_sorted_and_holds_no_other_word():
-    found = negations(["unhappy", "happy", "hopeless", "unhappy"], DERIVATIONS, KNOWN, iter(AFFIXES))
-    assert list(found.items()) == [("hopeless", ("hope", -1, ("-less",))), ("unhappy", ("happy", -1, ("un-",)))]
+    assert list(negations(SAD * 2, DERIVATIONS, KNOWN, iter(AFFIXES)).items()) == list(NEGATED.items())
+
+
+def test_a_synonym_of_its_base_negates_nothing():
+    stain = ("discolor", "stain", SYNONYM)
+    assert list(negations(relations(stain), DERIVATIONS, KNOWN)) == ["discolor"]
+    assert not negations(relations(stain, ("color", "discolor", SYNONYM)), DERIVATIONS, KNOWN)
+    assert negations(relations(stain, ("color", "discolor", ANTONYM)), DERIVATIONS, KNOWN)
 
 
 @pytest.mark.parametrize(
@@ -111,17 +125,20 @@ def test_the_report_of_flips_is_sorted_and_holds_no_other_word():
     ],
 )
 def test_a_flip_comes_after_the_relation_that_it_is_made_of(relation, new):
-    negated = negations(["unhappy", "hopeless"], DERIVATIONS, KNOWN)
+    negated = negations(SAD, DERIVATIONS, KNOWN)
     plain = Relation(*relation, "wordnet", "s")
     assert list(flip([plain], negated)) == [plain, *([Relation(*new, "wordnet", "s", True)] if new else [])]
 
 
 def test_a_pair_that_is_also_stated_is_not_called_flipped():
-    relations = [Relation("sad", "unhappy", SYNONYM, "x", "1"), Relation("sad", "happy", ANTONYM, "x", "2")]
-    (pair,) = [
-        p for p in merge(flip(relations, negations(["unhappy"], DERIVATIONS, KNOWN))) if p[:2] == ("sad", "happy")
-    ]
-    assert (pair.relation, pair.senses, pair.flipped) == (ANTONYM, ("1", "2"), False)
+    both = [*SAD, Relation("sad", "happy", ANTONYM, "wordnet", "t")]
+    (pair,) = [pair for pair in merge(flip(both, negations(both, DERIVATIONS, KNOWN))) if pair[:2] == ("happy", "sad")]
+    assert (pair.relation, pair.senses, pair.flipped) == (ANTONYM, ("s", "t"), False)
+
+
+def test_no_flip_contradicts_what_is_stated():
+    both = relations(("sad", "unhappy", SYNONYM), ("happy", "sad", SYNONYM))
+    assert list(flip(both, negations(both, DERIVATIONS, KNOWN))) == both
 
 
 # --- against the list ------------------------------------------------------------------------------------------------

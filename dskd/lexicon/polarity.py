@@ -11,7 +11,7 @@ from collections.abc import Container, Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from dskd.lexicon.morphology import Derivation, Derivations
-from dskd.lexicon.relations import Relation
+from dskd.lexicon.relations import SYNONYM, Relation
 
 AFFIXES = ("un-", "dis-", "non-", "in-", "im-", "il-", "ir-", "-less")
 RISKY = ("anti-", "de-", "a-", "an-", "-free")  # often no negation (antibody, debase, aside, sugar-free)
@@ -65,33 +65,41 @@ def polarity(
 
 
 def negations(
-    words: Iterable[str],
+    relations: Iterable[Relation],
     derivations: Derivations,
     known: Container[str],
     affixes: Iterable[str] = AFFIXES,
     lookalikes: Container[str] = LOOKALIKES,
 ) -> dict[str, Polarity]:
-    """Those of `words` whose sign is -1, in alphabetical order: the report of all flips, and what `flip` takes."""
-    affixes = tuple(affixes)
-    found = {word: polarity(word, derivations, known, affixes, lookalikes) for word in sorted(set(words))}
-    return {word: undone for word, undone in found.items() if undone.sign < 0}
+    """The words of `relations` whose sign is -1, in alphabetical order: the report of all flips, and what `flip` takes.
+
+    A word that the relations call a synonym of its base negates nothing (discolor and color, unloosen and loosen).
+    """
+    affixes, words, synonyms = tuple(affixes), set(), set()
+    for head, tail, relation, *_ in relations:
+        words |= {head, tail}
+        if relation == SYNONYM:
+            synonyms |= {(head, tail), (tail, head)}
+    found = {word: polarity(word, derivations, known, affixes, lookalikes) for word in sorted(words)}
+    return {word: undone for word, undone in found.items() if undone.sign < 0 and (word, undone.base) not in synonyms}
 
 
 def flip(relations: Iterable[Relation], negated: Mapping[str, Polarity]) -> Iterator[Relation]:
     """Every relation as it is, and after it the one between the bases if a word of it is negated.
 
-    The new relation is relation * sign(head) * sign(tail), with `flipped` set. What the source says is kept beside it:
-    unhappy - sad is as true as happy - sad is false, and the antonyms happy - unhappy would become
-    happy - happy, which is no relation, and be lost.
+    The new relation is relation * sign(head) * sign(tail), with `flipped` set; there is none where the relations
+    themselves say its opposite. What the source says is kept beside it: unhappy - sad is as true as happy - sad
+    is false, and the antonyms happy - unhappy would become happy - happy, which is no relation, and be lost.
     """
+    relations = list(relations)
+    stated = {(*ends, relation) for head, tail, relation, *_ in relations for ends in ((head, tail), (tail, head))}
     for relation in relations:
         yield relation
-        head, tail = negated.get(relation.head), negated.get(relation.tail)
-        if head or tail:
-            sign = relation.relation * (head.sign if head else 1) * (tail.sign if tail else 1)
-            bases = head.base if head else relation.head, tail.base if tail else relation.tail
-            if bases[0] != bases[1]:
-                yield Relation(*bases, sign, relation.source, relation.sense, True)
+        head, tail = (negated.get(word, Polarity(word, 1, ())) for word in (relation.head, relation.tail))
+        if head.sign < 0 or tail.sign < 0:
+            sign = relation.relation * head.sign * tail.sign
+            if head.base != tail.base and (head.base, tail.base, -sign) not in stated:
+                yield Relation(head.base, tail.base, sign, relation.source, relation.sense, True)
 
 
 def _undo(
