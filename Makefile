@@ -3,6 +3,7 @@
 # make test    build .venv and run every check
 # make bench   append speeds to tests/benchmarks/results.csv and curves to scaling.csv beside it
 # make verify  run the smoke profile twice under different circumstances and compare every hash
+# make kill    kill a small run at 30 seeded moments and compare every hash with the undisturbed run's; rows in killing.csv
 # make lock    write requirements.txt anew from pyproject.toml
 
 PYTHON ?= python3
@@ -10,7 +11,7 @@ READY = .venv/.ready
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export DVC_NO_ANALYTICS := true
 
-.PHONY: repro study test bench verify lock
+.PHONY: repro study test bench verify kill lock
 .DELETE_ON_ERROR:
 
 repro: $(READY)
@@ -38,6 +39,9 @@ bench: $(READY)
 
 verify: $(READY)
 	python tests/verify.py
+
+kill: $(READY)
+	python tests/killing.py
 
 $(READY): requirements.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || \

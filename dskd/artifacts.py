@@ -152,9 +152,7 @@ def output(path: str | Path, fingerprint: str | None = None, checksums: bool = F
             raise FileNotFoundError(f"nothing was written for {path}")
         if fingerprint is not None:
             _write_mark(mark, f"{fingerprint} {sha256_tree(partial)}")
-        if path.is_dir():
-            remove(path)  # a file is replaced in one step, a folder cannot be
-        os.replace(partial, path)
+        _replace(partial, path)
 
 
 def _resume(path: Path, partial: Path, mark: Path, fingerprint: str) -> None:
@@ -170,6 +168,16 @@ def _resume(path: Path, partial: Path, mark: Path, fingerprint: str) -> None:
     partial.mkdir(exist_ok=True)
     if known != fingerprint:
         _write_mark(mark, fingerprint)
+
+
+def _replace(new: Path, path: Path) -> None:
+    """Rename `new` to `path`: a file in one step, a folder after the old one was put aside."""
+    old = path.with_name(f".{path.name}.old.partial")
+    remove(old)
+    if path.is_dir():
+        os.replace(path, old)
+    os.replace(new, path)
+    remove(old)
 
 
 def _write_mark(mark: Path, text: str) -> None:
