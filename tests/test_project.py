@@ -22,7 +22,8 @@ FLOORS = """
     artifacts determinism params kmeans losses stats
     provenance normalise page notebook sources
     lexicon.relations lexicon.words lexicon.lines lexicon.morphology lexicon.polarity lexicon.spans lexicon.wordnet
-    lexicon.wiktextract lexicon.mythes lexicon.pairs lexicon.table lexicon wikitext states
+    lexicon.indirect lexicon.wiktextract lexicon.mythes lexicon.pairs lexicon.conflicts lexicon.quality
+    lexicon.table lexicon wikitext states
     decoder corpus senses tasks tasks.lexical tasks.squad tasks.chat tasks.pairs tasks.hub tasks.rows tasks.benchmarks
     tasks.harness.metrics
     controls harvest targets evaluate scoring harness card
