@@ -8,6 +8,7 @@ import errno
 import hashlib
 import json
 import os
+import platform
 import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -80,12 +81,18 @@ def require(path: str | Path, stage: str) -> Path:
             sums = {folder / name: digest for digest, name in (line.split("  ", 1) for line in lines)}
         for file, digest in sums.items():
             if file.is_relative_to(path) and not (file.is_file() and sha256_file(file) == digest):
-                what = "has changed since it was written" if file.is_file() else "is missing"
-                raise UserError(
-                    f"{file} {what}: delete {folder} and run `dvc repro {stage}`; "
-                    f"if the change is meant, delete {folder / SUMS}"
-                )
+                raise UserError(f"{file} {_mend(file, folder, stage)}")
     return path
+
+
+def _mend(file: Path, folder: Path, stage: str) -> str:
+    """What is wrong with a file that is not as its folder's checksums say, and the way out."""
+    what, first = "is missing", ""
+    if file.is_file():
+        what = "has changed since it was written"
+        if file.stat().st_nlink > 1:  # DVC would take the same bytes from its cache again
+            first = f"run `find $(dvc cache dir) -samefile {file} -delete`, since DVC's cache shares its bytes, then "
+    return f"{what}: {first}delete {folder} and run `dvc repro {stage}`; if the change is meant, delete {folder / SUMS}"
 
 
 @contextmanager
@@ -134,7 +141,7 @@ def output(path: str | Path, fingerprint: str | None = None, checksums: bool = F
     path = Path(path)
     partial = path.with_name(f".{path.name}.partial")
     mark = path.with_name(f".{path.name}.fingerprint")
-    with _named_if_full(path), _only_writer(path):
+    with writing(path), _only_writer(path):
         if fingerprint is None:
             remove(partial)
         else:
@@ -189,17 +196,24 @@ def _write_mark(mark: Path, text: str) -> None:
 @contextmanager
 def _only_writer(path: Path) -> Iterator[None]:
     """Hold the right to write `path`. It ends with the process; the file that a killed one leaves blocks nobody."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     if any(parent.suffix == ".partial" for parent in path.parents):  # part of an output whose right is held
+        path.parent.mkdir(parents=True, exist_ok=True)
         yield
         return
     place = path.with_name(f".{path.name}.writer")
     lock = FileLock(place)
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         lock.acquire(timeout=_PATIENCE)
     except Timeout:
-        raise UserError(f"another run is writing {path}: wait for its end, or stop it") from None
+        writer = place.read_text().strip() if place.exists() else "just ending"
+        raise UserError(f"another run is writing {path} (process {writer}): wait for it or stop it") from None
+    except OSError as error:
+        if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
+            raise
+        raise UserError(f"cannot write {path} ({error.strerror}): allow writing in {path.parent}") from None
     try:
+        place.write_text(f"{os.getpid()} on {platform.node()}\n")
         yield
     finally:
         place.unlink(missing_ok=True)  # before the release: a lock on a file without a name is worth nothing
@@ -207,8 +221,8 @@ def _only_writer(path: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _named_if_full(path: Path) -> Iterator[None]:
-    """A full disk in the block becomes one line that names `path`."""
+def writing(path: Path) -> Iterator[None]:
+    """A full disk in the block becomes one line that names `path` and what is free there."""
     try:
         yield
     except BaseException as error:

@@ -23,7 +23,7 @@ from papermill.clientwrap import PapermillNotebookClient
 from papermill.engines import NBClientEngine, papermill_engines
 from papermill.exceptions import PapermillExecutionError
 
-from dskd.artifacts import UserError, output
+from dskd.artifacts import UserError, output, writing
 from dskd.normalise import check_source_notebooks, normalise, notebook_text
 from dskd.page import to_html
 from dskd.provenance import record
@@ -93,7 +93,7 @@ def _execute(source: Path, record_path: Path, parameters: dict, root: Path) -> n
     # papermill fills {} in paths
     paths = [str(path).replace("{", "{{").replace("}", "}}") for path in (source, record_path)]
     # For the kernel's sockets and key, and for what IPython writes to its home.
-    with tempfile.TemporaryDirectory(prefix="dskd-") as scratch:
+    with tempfile.TemporaryDirectory(prefix="dskd-") as scratch, writing(record_path):
         try:
             return papermill.execute_notebook(
                 *paths, parameters, engine_name="dskd", kernel_name="python3", language="python", progress_bar=False,

@@ -46,6 +46,7 @@ _DAMAGED_ARCHIVE = (
     struct.error,
 )
 _LARGEST_RATIO = 200  # bytes out for a byte of an archive: text gives 10, a bomb 1000 and more
+_TRACEBACK = "ERROR: Exception:"  # before pip's, whose last line is what there is to know
 _ATTEMPTS = {"wheel": [_WHEEL.split()], "sdist": [[*_SDIST, "--no-build-isolation"], _SDIST]}
 
 
@@ -169,8 +170,9 @@ def _pip_download(spec: Source, requirement: str, work: Path) -> Path:
         lines = []
         with subprocess.Popen(command, stdout=2, stderr=subprocess.PIPE, text=True, errors="replace") as process:
             for line in process.stderr:
-                print(line, end="", file=sys.stderr, flush=True)
                 lines.append(line.strip())
+                if _TRACEBACK not in lines:
+                    print(line, end="", file=sys.stderr, flush=True)
         if process.returncode == 0:
             return next(work.iterdir())
         text = "\n".join(lines)
@@ -178,10 +180,13 @@ def _pip_download(spec: Source, requirement: str, work: Path) -> Path:
             raise OSError("No space left on device")
         if "No matching distribution" in text:
             break
-    what = f"pip found no such {spec.archive}" if "No matching distribution" in text else "pip could not download it"
-    if re.search(r"Retrying \(|Could not fetch URL|connection broken", text):
-        what = "the package index could not be reached"
-    errors = [line for line in lines if line.startswith("ERROR:")] or [line for line in lines if line] or ["no output"]
+    what = "pip could not download it: run again"
+    if "No matching distribution" in text:  # pip says no more where an index answers with an error
+        what = f"pip found no such {spec.archive}: check the version, and that its index answers (`pip config list`)"
+    if re.search(r"Retrying \(|Could not fetch URL|connection broken|timed out|Max retries", text):
+        what = "the package index could not be reached: check the network and `pip config list`, and run again"
+    said = [line for line in lines if line] or ["no output"]
+    errors = [line for line in said if line.startswith("ERROR:") and _TRACEBACK not in lines] or said
     raise UserError(f"{spec.source}: {what}; its last line: {errors[-1]}")
 
 
@@ -258,9 +263,11 @@ def _read_hub(spec: Source, repo: str, revision: str, path: str | None, target: 
         except Exception as error:  # the hub raises its own, the HTTP library's and the system's errors
             if is_disk_full(error):
                 raise
-            why = " (HF_HUB_OFFLINE or TRANSFORMERS_OFFLINE is set)" if offline else ""
-            what = f"could not be had from {constants.ENDPOINT}{why}"
-            raise UserError(f"{spec.source}: {what}; {one_line(error)}") from None
+            why = "HF_HUB_OFFLINE or TRANSFORMERS_OFFLINE is set"
+            if not offline:
+                why = "check that it answers and that your HF_TOKEN may read there, and run again"
+            cause = one_line(error.__cause__ or error)  # the hub's own error says "check your connection" of everything
+            raise UserError(f"{spec.source}: could not be had from {constants.ENDPOINT} ({why}); {cause}") from None
         remove(work / ".cache")
         if not found.exists():
             raise UserError(f"{spec.source}: {path} is not in the repository at that revision")

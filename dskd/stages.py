@@ -142,7 +142,7 @@ def distill(params: Params, objective: str, seed: int) -> dict:
     """
     name, weights = f"{objective}-{seed}", chosen_objective(params, objective)
     teacher, tokenizer = load_teacher(params)
-    states = cached_states("train")
+    states, _ = cached_states("train"), cached_states("heldout")  # a fault in either shows before hours of training
     chosen = Path(artifacts.TARGETS) / objective
     sense_targets = load_targets(chosen) if weights.sense else None
     inputs = {"teacher": artifacts.TEACHER, "corpus": artifacts.CORPUS, "states": artifacts.STATES}
@@ -153,9 +153,12 @@ def distill(params: Params, objective: str, seed: int) -> dict:
     head = teacher.get_output_embeddings().weight
     top = decoder.student_top(teacher, params.student)
     with artifacts.output(Path(artifacts.STUDENTS) / name, made_from, checksums=True) as partial:
-        work, curves = partial / ".work", Path(artifacts.CURVES) / name
+        work = partial / ".work"
         if not (partial / "heldout.json").exists():
+            curves = work / "curves"
             train(top, head, states, labels("train"), sense_targets, weights, params.distill, seed, work, curves)
+            with artifacts.output(Path(artifacts.CURVES) / name) as place:
+                shutil.copytree(curves, place)
             top.layers.to(kept_dtype(params)).to(teacher.dtype)  # what is scored is what the folder will hold
             heldout = _heldout_scores(params, top, head)
             means = {key: fmean(values) for key, values in heldout.items()}

@@ -24,20 +24,26 @@ COMMIT = "c" * 40
 
 @contextmanager
 def server(answers):
-    """Serve {path: (status, headers, body)}; yields its address and the list of paths asked for."""
-    asked = []
+    """Serve {path: (status, headers, body)}; yields its address and the list of paths asked for.
+
+    For a status of "silent" there is no answer, for "cut" it ends in the middle.
+    """
+    asked, ended = [], threading.Event()
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self):
             path = self.path.partition("?")[0]
             asked.append(path)
             status, headers, body = answers.get(path, (404, {}, b"not here"))
-            self.send_response(status)
+            if status == "silent":
+                ended.wait(20)
+                return
+            self.send_response(200 if status == "cut" else status)
             for name, value in {"Content-Length": str(len(body)), **headers}.items():
                 self.send_header(name, value)
             self.end_headers()
             if self.command == "GET":
-                self.wfile.write(body)
+                self.wfile.write(body[: len(body) // 2] if status == "cut" else body)
 
         do_HEAD = do_GET
 
@@ -50,6 +56,7 @@ def server(answers):
     try:
         yield f"http://127.0.0.1:{httpd.server_port}", asked
     finally:
+        ended.set()
         httpd.shutdown()
         httpd.server_close()
         thread.join()

@@ -16,9 +16,11 @@ FIRST = Student(cut="first", layers=4, trained=2)
 TEXT = ["the quick brown fox jumps over the lazy dog", "pack my box with five dozen liquor jugs", "a big, a small"]
 
 
-def make_teacher(dtype: torch.dtype = torch.float32, tied: bool = True, seed: int = 0) -> LlamaForCausalLM:
+def make_teacher(
+    dtype: torch.dtype = torch.float32, tied: bool = True, seed: int = 0, vocabulary: int = VOCABULARY
+) -> LlamaForCausalLM:
     config = LlamaConfig(
-        vocab_size=VOCABULARY,
+        vocab_size=vocabulary,
         hidden_size=WIDTH,
         intermediate_size=64,
         num_hidden_layers=LAYERS,

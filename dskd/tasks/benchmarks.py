@@ -18,6 +18,7 @@ import json
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
@@ -68,12 +69,13 @@ def gather(destination: Path, mirror: Path | None) -> dict:
         with TemporaryDirectory() as work:
             try:
                 place, files = _files(benchmark, mirror, Path(work), unreachable)
+                faults = Counter(dict.fromkeys(FAULTS, 0))
+                with _readable(place, work):
+                    canonical = {split: canonical_rows(benchmark, paths, faults) for split, paths in files.items()}
             except Unavailable as error:
                 summary[name] = {"available": False, "how": f"{error}; {_way(benchmark)}"}
                 print(f"{name}: not available; {error}", file=sys.stderr)
                 continue
-            faults = Counter(dict.fromkeys(FAULTS, 0))
-            canonical = {split: canonical_rows(benchmark, paths, faults) for split, paths in files.items()}
         counts = {split: len(rows) for split, rows in canonical.items()}
         left_out = "".join(f"; {n} left out: {fault}" for fault, n in faults.items() if n)
         print(
@@ -92,6 +94,18 @@ def gather(destination: Path, mirror: Path | None) -> dict:
             continue
         summary[name] = {"available": True, "rows": counts, "faults": dict(faults)}
     return summary
+
+
+@contextmanager
+def _readable(place: str, work: str) -> Iterator[None]:
+    """What the network gave and cannot be read (an error page, half a file) is as good as nothing."""
+    try:
+        yield
+    except UserError as error:
+        if place.startswith("the mirror"):
+            raise
+        what = str(error).replace(f"{work}/", "").partition(": delete it")[0]
+        raise Unavailable(f"{place} gave something else: {what}") from None
 
 
 def read_benchmark(folder: Path, name: str, split: str) -> list[dict]:
