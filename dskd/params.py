@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from dskd.artifacts import UserError
+from dskd.artifacts import UserError, one_line
 
 # What a parser of YAML raises: its own, Python's of a date or number that is none, RecursionError where it nests deep.
 _UNREADABLE = (ValueError, TypeError, AttributeError, LookupError, RuntimeError, YAMLError)
@@ -205,7 +205,7 @@ def _load(yaml: YAML, path: str | Path):
     try:
         return yaml.load(Path(path).read_text(encoding="utf-8"))
     except (*_UNREADABLE, OSError) as error:
-        raise UserError(f"{path} cannot be read: {' '.join(str(error).split())}") from None
+        raise UserError(f"{path} cannot be read: {one_line(error)[:300]}") from None
 
 
 def _fault(fault: dict) -> str:
@@ -243,7 +243,7 @@ def apply_profile(name: str, root: str | Path = ".") -> Path:
         load_params(partial)
         partial.replace(target)
     except _UNREADABLE as error:
-        raise UserError(f"{profile} cannot be read: {' '.join(str(error).split())}") from None
+        raise UserError(f"{profile} cannot be read: {one_line(error)[:300]}") from None
     except UserError as error:
         raise UserError(str(error).replace(str(partial), str(profile))) from None
     finally:

@@ -178,6 +178,27 @@ def licences_block(sources: Sources) -> str:
     return _markdown(pd.DataFrame(rows, columns=columns))
 
 
+def fuzz_block(cases: pd.DataFrame) -> str:
+    """How many hostile inputs each reader was given, from `docs/fuzz.csv`."""
+    shown = cases[["reader", "cases"]].assign(passed=cases["passed"].map({True: "all", False: "not all"}))
+    return f"{_markdown(shown)}\n\n{len(cases)} readers, {cases['cases'].sum():,} cases."
+
+
+def kills_block(kills: pd.DataFrame) -> str:
+    """What came of killing the pipeline, from `docs/killing.csv`, by stage and by who was killed."""
+    groups = kills.groupby(["stage", "killed"])
+    shown = pd.DataFrame(
+        {
+            "times": groups.size(),
+            "same hashes": groups["same_hashes"].sum(),
+            "shards or steps done again after the safe point": groups["done_again"].sum(),
+            "seconds lost, median": groups["seconds_lost"].median().round(0).astype(int),
+            "most": groups["seconds_lost"].max().round(0).astype(int),
+        }
+    ).reset_index()
+    return _markdown(shown)
+
+
 def update_docs(root: Path) -> list[str]:
     """Generate the marked parts of README.md and of docs/ anew; returns the files that this changed.
 
@@ -195,7 +216,11 @@ def update_docs(root: Path) -> list[str]:
             "speed": bench_block(read_speeds(root)),
         },
         "docs/REPRODUCING.md": {"run": reproducing_block(run)},
-        "docs/trust.md": {"licences": licences_block(load_params(root / "params.yaml").sources)},
+        "docs/trust.md": {
+            "kills": kills_block(pd.read_csv(root / "docs/killing.csv")),
+            "fuzz": fuzz_block(pd.read_csv(root / "docs/fuzz.csv")),
+            "licences": licences_block(load_params(root / "params.yaml").sources),
+        },
     }
     return [name for name, parts in blocks.items() if _update(root / name, parts)]
 

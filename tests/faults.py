@@ -83,7 +83,8 @@ FAULTS = {  # test -> fault, what it hits, what the user sees (an example)
     "test_a_hub_that_fails_as_a_source_is_one_line": (
         "the hub does not answer, answers with a page, 403, 404 or 500, breaks off, or has other content",
         "sources",
-        "",
+        "hf:o/silent@v1!sub/w.bin: could not be had from … (check that it answers and that your HF_TOKEN may read "
+        "there, and run again); ReadTimeout: timed out",
     ),
     "test_a_run_goes_on_without_benchmarks_that_the_hub_fails_to_give": (
         "the same, and no connection",

@@ -351,16 +351,25 @@ SPEEDS = """date,commit,machine,threads,versions,figure,shape,value,unit,referen
 """
 
 
+KILLS = """stage,killed,done_again,seconds_lost,same_hashes
+harvest,all,0,10.2,True
+harvest,all,0,12.4,True
+"""
+
+
 def write_readme(root, metrics):
     (root / artifacts.SPEEDS).parent.mkdir(parents=True)
     (root / artifacts.SPEEDS).write_text(SPEEDS)
     blocks = {
-        n: f"<!-- {n}: python -m dskd readme -->\nstale\n<!-- end of {n} -->\n" for n in (*BLOCKS, "run", "licences")
+        n: f"<!-- {n}: python -m dskd readme -->\nstale\n<!-- end of {n} -->\n"
+        for n in (*BLOCKS, "run", "kills", "fuzz", "licences")
     }
     (root / "README.md").write_text("# Before\n" + "between\n".join(blocks[n] for n in BLOCKS) + "after\n")
     (root / "docs").mkdir()
     (root / "docs/REPRODUCING.md").write_text(blocks["run"])
-    (root / "docs/trust.md").write_text(blocks["licences"])
+    (root / "docs/trust.md").write_text("".join(blocks[n] for n in ("kills", "fuzz", "licences")))
+    (root / "docs/fuzz.csv").write_text("reader,cases,passed\nJSON,10000,True\n")
+    (root / "docs/killing.csv").write_text(KILLS)
     shutil.copy(ROOT / "params.yaml", root)
     (root / "dvc.lock").write_text("stages: {senses: {cmd: x, outs: [{path: artifacts/senses, md5: 1a2b}]}}")
     artifacts.write_json(root / artifacts.METRICS, metrics)
@@ -388,6 +397,7 @@ def test_the_readme_is_made_anew_between_its_marks_and_a_second_time_is_the_same
     assert text.startswith("# Before\n") and text.endswith("after\n")
     hashes, licences = ((tmp_path / "docs" / name).read_text() for name in ("REPRODUCING.md", "trust.md"))
     assert "| `artifacts/senses` | `1a2b`" in hashes and "1:01" in hashes
+    assert "1 readers, 10,000 cases" in licences and "| harvest | all      | 2 " in licences
     assert "CC BY-SA 3.0" in licences and "stale" not in hashes + licences
     assert update_docs(tmp_path) == []
 
