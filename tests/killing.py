@@ -170,6 +170,7 @@ def undisturbed(folder: Path) -> dict:
     """Hashes, and for each stage its seconds, those before its first work, and the longest between safe points."""
     path = folder / ".git/undisturbed.json"
     if path.exists():
+        run(folder, GOAL)  # what a stopped trial left
         return json.loads(path.read_text(encoding="utf-8"))
     code, watch = run(folder, GOAL)
     if code:
