@@ -138,13 +138,14 @@ def test_a_second_writer_is_told_and_the_first_unharmed(tmp_path, monkeypatch):
     monkeypatch.setattr(artifacts, "_PATIENCE", 0.1)
     code = "import sys; from dskd.artifacts import output\n"
     code += "with output(sys.argv[1]) as place: place.mkdir(); print(flush=True); input()"
-    first = subprocess.Popen([sys.executable, "-c", code, tmp_path / "made"], stdin=-1, stdout=-1)
-    first.stdout.readline()
-    with pytest.raises(UserError, match=r"another run is writing .*made: wait"), output(tmp_path / "made"):
-        pytest.fail("two writers")
-    with output(tmp_path / "other") as partial:
-        partial.mkdir()
-    first.communicate(b"\n")
+    with subprocess.Popen([sys.executable, "-c", code, tmp_path / "made"], stdin=-1, stdout=-1) as first:
+        first.stdout.readline()
+        says = rf"another run is writing .*made \(process {first.pid} on "
+        with pytest.raises(UserError, match=says), output(tmp_path / "made"):
+            pytest.fail("two writers")
+        with output(tmp_path / "other") as partial:
+            partial.mkdir()
+        first.communicate(b"\n")
     assert first.returncode == 0 and names(tmp_path) == ["made", "other"]
 
 

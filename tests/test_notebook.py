@@ -187,7 +187,7 @@ def test_failures_leave_earlier_outputs(tmp_path, capsys):
     before = reports(root)
     for mode, kind, message in [
         ("user", UserError, "^teacher is missing: make it$"),
-        ("full", UserError, "No space left on device"),
+        ("full", UserError, "disk full while writing"),
         ("bug", NotebookError, r"notebooks/01_lexicon.ipynb, In \[5\]: ZeroDivisionError: division by zero"),
         ("dead", UserError, "kernel was killed"),
     ]:
