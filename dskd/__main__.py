@@ -18,6 +18,7 @@ STAGES = {
     "targets": "choose the senses that pull and push each position (--objective)",
     "distill": "train one student (--objective, --seed)",
     "benchmarks": "bring the benchmarks to one form, from a mirror folder (DSKD_MIRROR) or the hub",
+    "quality": "measure the lexicon against lists that did not feed it, and its reach in the text",
     "evaluate": "score teacher, untrained cut and students",
     "report": "write metrics, tables and pictures",
 }

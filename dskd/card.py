@@ -99,8 +99,8 @@ def model_card(
 
 def licences(sources: Sources) -> str:
     """What the student was made from and under which licence, and what that means for who shares it."""
-    table = "".join(f"| {name} | `{source.source}` | {source.licence} |\n" for name, source in sources)
-    closed = [name for name, source in sources if noncommercial(source)]
+    table = "".join(f"| {name} | `{source.source}` | {source.licence} |\n" for name, source in sources.every().items())
+    closed = [name for name, source in sources.every().items() if noncommercial(source)]
     sharing = "Whoever shares this student names these sources and keeps to their licences."
     if closed:
         sharing += f" Not for commercial use: the licence of {' and '.join(closed)} forbids it."

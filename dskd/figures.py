@@ -172,3 +172,20 @@ def degrees(synonyms: Mapping[int, Sequence], antonyms: Mapping[int, Sequence]) 
         axis.legend()
     plt.close(figure)
     return figure
+
+
+def overlaps(table: pd.DataFrame) -> Figure:
+    """Which lexicon or list says what another says, as shares of each row (`dskd.quality.overlaps`)."""
+    names, shares = table["of"].tolist(), table.drop(columns=["of", "statements"]).to_numpy(dtype=float)
+    with plt.rc_context(STYLE | {"axes.grid": False}):
+        figure, axis = plt.subplots(figsize=(2.6 + 0.75 * len(names), 1.2 + 0.45 * len(names)), layout="constrained")
+        axis.imshow(shares, cmap="Blues", vmin=0, vmax=1, aspect="auto")
+        for (row, column), share in np.ndenumerate(shares):
+            colour = "white" if share > 0.6 else "black"
+            axis.text(column, row, f"{share:.2f}", ha="center", va="center", color=colour, fontsize=9)
+        labels = [f"{name} ({number:,})" for name, number in zip(names, table["statements"])]
+        axis.set(yticks=range(len(names)), yticklabels=labels, xticks=range(len(names)))
+        axis.set_xticklabels(names, rotation=35, ha="right")
+        axis.spines[:].set_visible(False)
+    plt.close(figure)
+    return figure

@@ -48,10 +48,40 @@ class Source(Group):
     licence: str = Field(min_length=1, description="of the content; the students' cards name it")
 
 
+class PairLists(Group):
+    synonyms: Source | None = Field(None, description="pairs a line, or a word and all that are related to it")
+    antonyms: Source | None = Field(None, description="the same for antonyms")
+    language: str | None = Field(None, pattern="^[a-z]{2,3}$", description="prefix of the words to keep, as in en_word")
+
+
 class Sources(Group):
     teacher: Source = Field(description="a GGUF file or a Hugging Face folder")
     wordnet: Source = Field(description="a folder with WordNet's database files")
     wikipedia: Source = Field(description="a MediaWiki XML dump, bz2")
+    morphology: Source | None = Field(description="derivations: MorphyNet (.json or six columns) or MorphoLEX (.csv)")
+    wiktionary: Source | None = Field(description="JSON lines of wiktextract, plain or gzip")
+    mythes: Source | None = Field(description="a MyThes thesaurus (th_*.dat), plain or gzip")
+    lists: dict[Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")], PairLists] = Field(
+        description="lists of synonyms and antonyms, by the name that they get in the lexicon"
+    )
+
+    def every(self) -> dict[str, Source]:
+        """The sources that are there, by name; those of lists as "name.synonyms"."""
+        named = {name: source for name, source in self if isinstance(source, Source)}
+        for name, lists in self.lists.items():
+            named |= {f"{name}.{kind}": source for kind, source in lists if isinstance(source, Source)}
+        return named
+
+    def thesauri(self) -> list[str]:
+        """Names of the optional thesauri that are there."""
+        return [name for name in ("wiktionary", "mythes") if getattr(self, name)]
+
+    @model_validator(mode="after")
+    def _named_once(self):
+        for name in self.lists:
+            if name in type(self).model_fields or name in ("wordnet_indirect", "antsynnet"):
+                raise ValueError(f"lists.{name}: that name is taken; call the list otherwise")
+        return self
 
 
 class Lexicon(Group):
@@ -59,6 +89,16 @@ class Lexicon(Group):
     heldout_share: Share = Field(description="share of words whose relations are kept for the lexical tasks")
     max_span: Count = Field(description="longest tail, in tokens (m_max)")
     min_letters: Count = Field(description="shortest head, in letters")
+    inflections: bool = Field(description="whether inflected forms (banks) have the relations of their word")
+    negations: list[Annotated[str, Field(pattern=r"^([a-z]+-|-[a-z]+)$")]] = Field(
+        description="affixes that turn the sign of a word (un-, -less); needs sources.morphology"
+    )
+    indirect_antonyms: bool = Field(description="whether WordNet's adjectives oppose those similar to their antonyms")
+    skipped_tags: list[str] = Field(description="tags of Wiktionary whose senses and links are left out")
+    weights: dict[str, Weight] = Field(
+        description="source -> its vote where sources disagree: log-odds of being right (docs/lexicon.md)"
+    )
+    negation_weight: Share = Field(description="what the vote of a pair that comes from a negation is multiplied with")
 
 
 class Corpus(Group):
@@ -178,6 +218,16 @@ class Params(Group):
     benchmarks: Benchmarks
     evaluate: Evaluate
     report: Report
+
+    @model_validator(mode="after")
+    def _lexicon_has_its_sources(self):
+        if self.lexicon.negations and not self.sources.morphology:
+            raise ValueError("lexicon.negations needs sources.morphology: name one, or write `negations: []`")
+        indirect = ["wordnet_indirect"] if self.lexicon.indirect_antonyms else []
+        for name in ("wordnet", *indirect, *self.sources.thesauri(), *self.sources.lists):
+            if name not in self.lexicon.weights:
+                raise ValueError(f"lexicon.weights has none for {name}; 4.2 does for a list that nothing is known of")
+        return self
 
     @model_validator(mode="after")
     def _objectives_known(self):

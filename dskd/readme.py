@@ -171,7 +171,7 @@ def licences_block(sources: Sources) -> str:
     """Everything that a run brings in, under which licence, and what it is used for."""
     rows = [
         (name, f"`{source.source}`", source.licence, "make the student", "no" if noncommercial(source) else "yes")
-        for name, source in sources
+        for name, source in sources.every().items()
     ]
     rows += [(b.title, b.home, b.licence, "score it", "does not touch it") for b in BENCHMARKS.values()]
     columns = ["what", "from", "licence", "used to", "student may be shared, also commercially"]

@@ -4,15 +4,15 @@
 returns is what its notebook shows.
 """
 
+import json
 import os
 import shutil
 from pathlib import Path
 from statistics import fmean
 
 import pandas as pd
-import torch
 from torch import Tensor
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedModel
 
 from dskd import artifacts, card, decoder, determinism, report, scores, suite
 from dskd.artifacts import UserError, require
@@ -21,14 +21,33 @@ from dskd.distill import train
 from dskd.evaluate import heldout_scores
 from dskd.harness import CHAT
 from dskd.harvest import harvest as harvest_states
+from dskd.inputs import (
+    NOT_OF_THE_LEXICON,
+    cached_states,
+    kept_dtype,
+    labels,
+    lexicon_file,
+    lexicon_files,
+    load_teacher,
+    teacher_tokenizer,
+    wordnet_reader,
+)
+from dskd.lexicon import collector_off, read_statements, settle_pairs, wordnet
 from dskd.lexicon import table as lexicon_table
-from dskd.lexicon import wordnet
-from dskd.params import Objective, Params, load_params
+from dskd.lexicon.spans import inflected_forms
+from dskd.params import Objective, Params, Source, load_params
+from dskd.quality import coverage, gold_lists, lexicon_quality
 from dskd.scoring import Models
 from dskd.senses import SenseDictionary, build_senses, load_senses, save_senses
 from dskd.sources import fetch
-from dskd.states import States, open_states
-from dskd.targets import SenseTargets, build_targets, load_targets, no_targets, save_targets
+from dskd.states import States
+from dskd.targets import (
+    SenseTargets,
+    build_targets,
+    load_targets,
+    no_targets,
+    save_targets,
+)
 from dskd.tasks.benchmarks import MIRROR, gather, read_benchmark
 from dskd.tasks.chat import chat_rows
 from dskd.tasks.lexical import build_items, read_vocabulary
@@ -51,11 +70,16 @@ def sources(params: Params) -> pd.DataFrame:
     """
     with artifacts.output(artifacts.SOURCES, checksums=True) as partial:
         partial.mkdir()
-        fetched = {name: partial / ".fetched" / name for name in ("teacher", "wordnet", "wikipedia")}
+        every = params.sources.every()
+        fetched = {name: partial / ".fetched" / name for name in every}
         for name, path in fetched.items():
-            fetch(getattr(params.sources, name), path)
+            fetch(every[name], path)
         rows = [
-            {"name": name, **getattr(params.sources, name).model_dump(), "megabytes": artifacts.size_mb(path)}
+            {
+                "name": name,
+                **every[name].model_dump(include=set(Source.model_fields)),
+                "megabytes": artifacts.size_mb(path),
+            }
             for name, path in fetched.items()
         ]
         if fetched["teacher"].is_dir():
@@ -66,14 +90,27 @@ def sources(params: Params) -> pd.DataFrame:
             decoder.import_gguf(fetched["teacher"], Path(artifacts.TEACHER))
         wordnet.prepare(fetched["wordnet"], partial / "nltk_data")
         shutil.move(fetched["wikipedia"], partial / "wikipedia.xml.bz2")
+        for name in every.keys() - NOT_OF_THE_LEXICON:
+            place = partial / lexicon_file(every[name], name)
+            place.parent.mkdir(exist_ok=True)
+            shutil.move(fetched[name], place)
         artifacts.remove(partial / ".fetched")
     return pd.DataFrame(rows)
 
 
 def lexicon(params: Params) -> tuple[pd.DataFrame, dict]:
-    """The table of related words and its counts."""
-    table, summary = lexicon_table.build_lexicon(params.lexicon, _wordnet(), teacher_tokenizer())
+    """The table of related words and its counts; every negation and every conflict as tables in `reports/lexicon`."""
+    files, tokenizer, inflections = lexicon_files(params), teacher_tokenizer(), {}
+    with collector_off():
+        settled = settle_pairs(read_statements(files, params.lexicon), params.lexicon)
+        if params.lexicon.inflections:
+            inflections = inflected_forms(tokenizer, files.wordnet, {pair.head for pair in settled.pairs})
+        table, summary = lexicon_table.build_table(params.lexicon, settled, tokenizer, inflections)
     lexicon_table.save_lexicon(Path(artifacts.LEXICON), table)
+    with artifacts.output(Path(artifacts.LEXICON_REPORT)) as partial:
+        partial.mkdir()
+        lexicon_table.negations_table(settled).to_csv(partial / "negations.csv", index=False)
+        lexicon_table.conflicts_table(settled).to_csv(partial / "conflicts.csv", index=False)
     return table, summary
 
 
@@ -83,7 +120,7 @@ def make_corpus(params: Params) -> tuple[dict[str, Tensor], dict]:
         params.corpus,
         params.lexicon,
         require(f"{artifacts.SOURCES}/wikipedia.xml.bz2", "sources"),
-        _wordnet(),
+        wordnet_reader(),
         teacher_tokenizer(),
     )
     save_corpus(Path(artifacts.CORPUS), tensors, summary)
@@ -210,7 +247,7 @@ def evaluate(params: Params) -> dict[str, scores.Columns]:
             blocks, _ = load_corpus(Path(artifacts.CORPUS))
             artifacts.write_jsonl(partial / "heldout.jsonl", scores.heldout_rows(heldout, blocks["heldout_source"]))
         if not (partial / "lexical.jsonl").exists():
-            vocabulary = read_vocabulary(_wordnet())
+            vocabulary = read_vocabulary(wordnet_reader())
             items = build_items(params.lexicon, params.evaluate.seed, params.evaluate.items, vocabulary)
             artifacts.write_jsonl(partial / "items.jsonl", scores.item_rows(items, vocabulary.frequency))
             artifacts.write_jsonl(partial / "lexical.jsonl", suite.lexical_rows(models, items))
@@ -233,6 +270,17 @@ def evaluate(params: Params) -> dict[str, scores.Columns]:
                 artifacts.write_jsonl(partial / f"{part}.jsonl", rows)
                 artifacts.write_json(partial / f"{part}.json", facts)  # last: it marks the part as done
     return scores.read_columns()
+
+
+def quality(params: Params) -> dict[str, pd.DataFrame]:
+    """How good the lexicon is; writes `reports/quality.json` and returns its tables by name (`dskd.quality`)."""
+    summary = artifacts.read_json(require(artifacts.BENCHMARKS, "benchmarks") / "summary.json")
+    golds = gold_lists(Path(artifacts.BENCHMARKS), summary)
+    tables = lexicon_quality(lexicon_files(params), params.lexicon, golds)
+    table = lexicon_table.load_lexicon(Path(artifacts.LEXICON))
+    tables["coverage"] = coverage(labels("train"), table, load_senses(artifacts.SENSES), params.targets)
+    artifacts.write_json(artifacts.QUALITY, {k: json.loads(t.to_json(orient="records")) for k, t in tables.items()})
+    return tables
 
 
 def load_models(params: Params, students: list[str]) -> Models:
@@ -268,40 +316,8 @@ def student_names(params: Params) -> list[str]:
     return [f"{objective}-{seed}" for objective in params.distill.objectives for seed in params.distill.seeds]
 
 
-def cached_states(split: str) -> States:
-    """The teacher's states of a split, one for each label; UserError where shards are missing."""
-    states, blocks = open_states(artifacts.STATES, split), len(labels(split))
-    if states.blocks != blocks:
-        raise UserError(f"{artifacts.STATES} has {states.blocks} of {blocks} {split} blocks: run `dvc repro harvest`")
-    return states
-
-
-def labels(split: str) -> Tensor:
-    """(n, L) int64: the token that follows each position of the blocks."""
-    blocks, _ = load_corpus(Path(artifacts.CORPUS))
-    return blocks[split][:, 1:].long()
-
-
-def load_teacher(params: Params) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """The teacher as the run uses it, frozen, and its tokenizer."""
-    return decoder.load_decoder(require(artifacts.TEACHER, "sources"), params.runtime.dtype)
-
-
-def kept_dtype(params: Params) -> torch.dtype:
-    """The number format of states and students on disk."""
-    return getattr(torch, params.runtime.dtype)
-
-
-def teacher_tokenizer() -> PreTrainedTokenizerBase:
-    return decoder.load_tokenizer(require(artifacts.TEACHER, "sources"))
-
-
 def _heldout_scores(params: Params, top: PreTrainedModel | None, head: Tensor) -> dict[str, list[float]]:
     """The scores of each held-out block, "ce", "kl" and "agreement", as they are kept; no top: the teacher itself."""
     states, targets = cached_states("heldout"), labels("heldout")
     found = heldout_scores(top, head, states, targets, params.harvest.batch_size)
     return {key: values.tolist() for key, values in found.items()}
-
-
-def _wordnet():
-    return wordnet.open_wordnet(require(f"{artifacts.SOURCES}/nltk_data", "sources"))

@@ -139,6 +139,41 @@ def _weights(objective: dict) -> str:
     return ", ".join(shown)
 
 
+def negations_table(rows: Sequence[dict]) -> pd.DataFrame:
+    """How well negations are told (`dskd.lexicon.judged.negation_quality`), for people."""
+    return pd.DataFrame(
+        {
+            "rule": row["rule"],
+            "words": f"{row['words']}, {row['half']}",
+            **{name: _cell(_interval(row, name)) for name in ("precision", "recall")},
+        }
+        for row in rows
+    )
+
+
+def gold_table(rows: Sequence[dict]) -> pd.DataFrame:
+    """Coverage and precision of lexicons on gold lists (`dskd.lexicon.quality.quality`), for people; without rows
+    that measure nothing."""
+    shown = []
+    for row in rows:
+        if row["relation"] == "all" or not row["gold_pairs"]:
+            continue
+        precision = _cell(_interval(row, "precision")) if row["statements"] else "says nothing"
+        about = {
+            "list": row["gold"],
+            "relation": row["relation"],
+            "pairs": row["gold_pairs"],
+            "lexicon": row["lexicon"],
+        }
+        shown.append({**about, "coverage": _cell(_interval(row, "coverage")), "precision": precision})
+    table = pd.DataFrame(shown)
+    return table.sort_values(["list", "relation"], kind="stable", ignore_index=True) if shown else table
+
+
+def _interval(row: dict, name: str) -> dict[str, float]:
+    return {"mean": row[name], "low": row[f"{name}_low"], "high": row[f"{name}_high"]}
+
+
 def shown_differences(metrics: dict, measures: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
     """Those of the measures (table, key) that every pair of objectives has."""
     pairs = metrics["differences"].values()

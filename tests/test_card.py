@@ -21,7 +21,7 @@ def with_licence(params, licence):
 
 def test_the_card_names_every_source_and_its_licence(params):
     text = model_card("dskd-0", "dskd", 0, 30, params, SCORES, {})
-    for name, source in params.sources:
+    for name, source in params.sources.every().items():
         assert f"| {name} | `{source.source}` | {source.licence} |" in text
     assert "commercial" not in text  # none of the default's sources forbids it
 

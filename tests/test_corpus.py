@@ -2,13 +2,14 @@ import bz2
 from xml.sax.saxutils import escape
 
 import pytest
+import tiny_wordnet
 import torch
 from tiny_wordnet import train_metaspace_tokenizer, train_tokenizer, write_wordnet
 
 from dskd.artifacts import UserError
 from dskd.corpus import build_corpus, load_corpus, render_gloss, save_corpus, separator_token, token_bytes
 from dskd.lexicon import Gloss, glosses, heldout_words, open_wordnet, prepare
-from dskd.params import Corpus, Lexicon
+from dskd.params import Corpus
 from dskd.wikitext import articles, strip_markup
 
 ALBEDO = """\
@@ -64,7 +65,7 @@ def stream(tensors, split, source):
     return [*blocks[:, :-1].flatten().tolist(), int(blocks[-1, -1])]
 
 
-NOTHING_HELD = Lexicon(seed=0, heldout_share=0.0, max_span=3, min_letters=3)
+NOTHING_HELD = tiny_wordnet.lexicon(seed=0, heldout_share=0.0)
 
 
 @pytest.fixture(scope="module")
@@ -169,7 +170,7 @@ def test_splits_are_disjoint_and_keep_their_documents_whatever_the_budget(materi
 
 def test_glosses_of_heldout_words_are_in_no_split(material):
     _, reader, tokenizer = material
-    lexicon = Lexicon(seed=5, heldout_share=0.3, max_span=3, min_letters=3)
+    lexicon = tiny_wordnet.lexicon(seed=5, heldout_share=0.3)
     params = corpus(train_tokens=10**5, heldout_tokens=10**5)
     tensors, summary = build_corpus(params, lexicon, *material)
     every = list(glosses(reader))
@@ -233,7 +234,7 @@ def test_an_empty_split_is_an_error(material):
     with pytest.raises(UserError, match="the heldout corpus is empty"):
         build_corpus(corpus(heldout_tokens=8), NOTHING_HELD, *material)
     with pytest.raises(UserError, match="the train corpus is empty"):
-        everything = Lexicon(seed=0, heldout_share=1.0, max_span=3, min_letters=3)
+        everything = tiny_wordnet.lexicon(seed=0, heldout_share=1.0)
         build_corpus(corpus(gloss_share=1.0), everything, *material)
 
 

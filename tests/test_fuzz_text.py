@@ -4,6 +4,7 @@ import bz2
 import shutil
 
 import pytest
+import tiny_wordnet
 from hostile import bounded_memory, damaged, fuzz, scalars, survives  # noqa: F401 (a fixture for all)
 from hypothesis import strategies as st
 from tiny_benchmarks import parquet
@@ -12,7 +13,6 @@ from tiny_wordnet import write_wordnet
 from dskd.artifacts import UserError
 from dskd.lexicon import table as lexicon_table
 from dskd.lexicon.wordnet import FILES, glosses, open_wordnet, prepare, relations
-from dskd.params import Lexicon
 from dskd.tasks.lexical import build_items, read_vocabulary
 from dskd.wikitext import articles, strip_markup
 
@@ -130,7 +130,7 @@ def test_files_of_wordnet_may_be_anything(wordnet, data, name):
             reader = open_wordnet(wordnet / "nltk")
             list(relations(reader))
             list(glosses(reader))
-            words = Lexicon(seed=0, heldout_share=1.0, max_span=3, min_letters=3)
+            words = tiny_wordnet.lexicon(seed=0, heldout_share=1.0)
             build_items(words, 0, 10, read_vocabulary(reader))
     finally:
         path.write_bytes(whole)
@@ -152,7 +152,7 @@ def test_a_wordnet_that_lacks_a_file_leaves_nothing_behind(wordnet, tmp_path, na
 @pytest.fixture(scope="module")
 def lexicon(tmp_path_factory):
     path = tmp_path_factory.mktemp("lexicon") / "lexicon.parquet"
-    row = ("good", "bad", -1, "wordnet", "good.a.01;x", False, 7, (8, 9))
+    row = ("good", "bad", -1, "wordnet", "good.a.01;x", False, "Good", 7, (8, 9))
     frame = lexicon_table.pd.DataFrame([row, (*row[:1], "fine", *row[2:])] * 3, columns=lexicon_table.SCHEMA.names)
     lexicon_table.save_lexicon(path, frame)
     return path.read_bytes()

@@ -2,10 +2,10 @@ import random
 from collections import Counter
 
 import pytest
+import tiny_wordnet
 from tiny_wordnet import write_wordnet
 
 from dskd.lexicon import heldout_words, open_wordnet, prepare
-from dskd.params import Lexicon
 from dskd.tasks.lexical import (
     CHOICES,
     PROMPTS,
@@ -17,7 +17,7 @@ from dskd.tasks.lexical import (
     related_words,
 )
 
-LEXICON = Lexicon(seed=0, heldout_share=0.5, max_span=3, min_letters=3)
+LEXICON = tiny_wordnet.lexicon(seed=0, heldout_share=0.5)
 SYLLABLES = [a + b for a in "bcdfghjklmnprstvz" for b in "aeiou"]
 
 

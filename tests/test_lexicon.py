@@ -1,17 +1,18 @@
+import json
 import random
 from collections import Counter
 
 import pandas as pd
 import pytest
-from tiny_wordnet import train_metaspace_tokenizer, train_tokenizer, write_wordnet
+from tiny_wordnet import lexicon, train_metaspace_tokenizer, train_tokenizer, write_wordnet
 
 from dskd.artifacts import UserError
 from dskd.lexicon import (
     ANTONYM,
     SYNONYM,
+    Files,
     Relation,
     antonyms,
-    build_lexicon,
     build_table,
     glosses,
     heldout_words,
@@ -19,19 +20,25 @@ from dskd.lexicon import (
     load_lexicon,
     open_wordnet,
     prepare,
+    read_statements,
     save_lexicon,
+    settle_pairs,
     synonyms,
     wordnet,
 )
-from dskd.lexicon.relations import conflicts, merge
-from dskd.lexicon.spans import word_tokens
-from dskd.params import Lexicon
+from dskd.lexicon.build import Statements
+from dskd.lexicon.morphology import Derivation
+from dskd.lexicon.relations import merge
+from dskd.lexicon.spans import inflected_forms, word_tokens
+from dskd.lexicon.table import conflicts_table, negations_table
 
 WHOLE = ["fast", "rapid", "slow", "bank", "go", "travel", "stay", "quickly"]  # words that become one token
 
 
-def lexicon(**changes):
-    return Lexicon(**({"seed": 0, "heldout_share": 0.0, "max_span": 20, "min_letters": 3} | changes))
+def built(settings, relations, tokenizer, inflections=None):
+    """Table and summary of plain relations."""
+    settled = settle_pairs(Statements(list(relations), [], {}, set()), settings)
+    return build_table(settings, settled, tokenizer, inflections or {})
 
 
 @pytest.fixture(scope="module")
@@ -127,10 +134,6 @@ def test_merge_joins_senses_and_flips_only_where_all_do():
     assert both.senses == ("s1", "s2")
 
 
-def test_conflicts_counts_pairs_not_directions():
-    assert conflicts([("a", "b", 1), ("b", "a", -1), ("a", "b", -1), ("a", "c", 1)]) == 1
-
-
 def test_heldout_words_are_a_seeded_share_independent_of_the_others():
     words = [f"word{i}" for i in range(5000)]
     held = heldout_words(words, 3, 0.1)
@@ -151,21 +154,21 @@ def test_heldout_words_are_in_no_row(tokenizer):
     words = {r.head for r in relations} | {r.tail for r in relations}
     held = heldout_words(words, 1, 0.3)
     one_token = train_tokenizer([" ".join(["", *sorted(words)])] * 50, 600)
-    table, summary = build_table(params, relations, one_token)
+    table, summary = built(params, relations, one_token)
     assert held and summary["heldout_words"] == len(held)
     assert not held & (set(table["head"]) | set(table["tail"]))
     without = sum(not held & {p.head, p.tail} for p in merge(relations))
-    assert len(table) == without == sum(sum(kinds.values()) for kinds in summary["pairs_without_heldout"].values())
+    assert without == sum(sum(kinds.values()) for kinds in summary["pairs"].values())
 
 
 def test_heads_are_one_token_and_tails_short(reader, tokenizer):
-    table, summary = build_lexicon(lexicon(max_span=3), reader, tokenizer)
+    table, summary = built(lexicon(max_span=3), wordnet.relations(reader), tokenizer)
     tokens = word_tokens(tokenizer, {*table["head"], *table["tail"]})
     assert set(table["head"]) <= set(WHOLE) - {"go"}  # two letters
     assert all(tokens[head] == (token,) for head, token in zip(table["head"], table["head_token"]))
     assert all(tokens[tail] == span and len(span) <= 3 for tail, span in zip(table["tail"], table["tail_tokens"]))
     assert summary["dropped_head_not_a_token"] > 0 and summary["dropped_tail_too_long"] > 0
-    total = sum(sum(kinds.values()) for kinds in summary["pairs_without_heldout"].values())
+    total = sum(sum(kinds.values()) for kinds in summary["pairs_after_the_vote"].values())
     assert total == len(table) + summary["dropped_head_not_a_token"] + summary["dropped_tail_too_long"]
     assert table["relation"].dtype == "int8" and table["head_token"].dtype == "int32"
 
@@ -183,9 +186,101 @@ def test_word_tokens_have_one_space_where_the_tokenizer_adds_its_own():
     assert tokenizer.convert_ids_to_tokens(list(tokens["rapid bank"])) == ["▁rapid", "▁bank"]
 
 
+def test_a_head_is_reached_in_lower_case_and_with_a_capital():
+    for train in (train_tokenizer, train_metaspace_tokenizer):
+        tokenizer = train([" ".join([",", "bank", "Bank", "rapid"])] * 50)
+        table, summary = built(lexicon(), [Relation("bank", "rapid", SYNONYM, "x", "s")], tokenizer)
+        heads = {(row.head, row.form): row.head_token for row in table.itertuples()}
+        tokens = word_tokens(tokenizer, ["bank", "Bank", "rapid", "Rapid"])
+        assert len(tokens["Rapid"]) > 1  # no head
+        assert {form for _, form in heads} == {"bank", "Bank", "rapid"} and summary["tokens_of_heads"] == 3
+        assert all(tokens[form] == (token,) for (_, form), token in heads.items())
+        assert synonyms(table)[tokens["Bank"][0]] == synonyms(table)[tokens["bank"][0]] == [tokens["rapid"]]
+
+
+def test_inflected_forms_have_the_relations_of_their_word_unless_they_are_words(reader):
+    tokenizer = train_tokenizer([" bank banks Banks travels quickly"] * 50)
+    words = {"bank", "travel", "quickly"}
+    found = inflected_forms(tokenizer, reader, words)
+    assert found == {"bank": ["banks"], "travel": ["travels"]}
+    assert inflected_forms(tokenizer, reader, words | {"banks"}) == {"travel": ["travels"]}
+    table, _ = built(lexicon(), [Relation("bank", "quickly", SYNONYM, "x", "s")], tokenizer, found)
+    assert set(table.query("head == 'bank'")["form"]) == {"bank", "Bank", "banks", "Banks"}
+
+
+# --- from statements to pairs ----------------------------------------------------------------------------------------
+
+UN = {"unhappy": [Derivation("happy", "un-", "J", "J")]}
+
+
+def test_a_negation_is_undone_and_reported():
+    statements = Statements([Relation("sad", "unhappy", SYNONYM, "x", "s")], [], UN, {"happy"})
+    settled = settle_pairs(statements, lexicon(negations=["un-"]))
+    assert {pair[:3] for pair in settled.pairs if pair.flipped} == {
+        ("happy", "sad", ANTONYM),
+        ("sad", "happy", ANTONYM),
+    }
+    report = negations_table(settled)
+    assert report.values.tolist() == [["unhappy", "happy", "un-", 1, "happy <> sad"]]
+    assert settle_pairs(statements, lexicon()).negations == {}
+
+
+def test_nothing_is_derived_from_a_held_out_word():
+    relations = [Relation(f"sad{i}", "unhappy", SYNONYM, "x", "s") for i in range(40)]
+    statements = Statements(relations, [], UN, {"happy"})
+    told = 0
+    for seed in range(40):
+        settings = lexicon(negations=["un-"], heldout_share=0.5, seed=seed)
+        found = settle_pairs(statements, settings)
+        held = {word for word in ("happy", "unhappy") if is_heldout(word, seed, 0.5)}
+        assert not {word for pair in found.pairs for word in pair[:2] if is_heldout(word, seed, 0.5)}
+        assert any(pair.flipped for pair in found.pairs) == (not held)
+        told += not held
+    assert 0 < told < 40
+
+
+def test_sources_vote_with_their_weights_and_negations_with_less():
+    both = [Relation("hot", "warm", SYNONYM, "x", "s"), Relation("hot", "warm", ANTONYM, "y", "t")]
+    statements = Statements(both, [], {}, set())
+    settled = settle_pairs(statements, lexicon())
+    assert {pair.source for pair in settled.pairs} == {"x"} and len(settled.merged) == 4
+    assert conflicts_table(settled)["verdict"].tolist() == ["synonym"]
+    other = settle_pairs(statements, lexicon(weights={"x": 1.0, "y": 2.0}))
+    assert {pair.source for pair in other.pairs} == {"y"}
+
+
+def test_indirect_antonyms_are_a_source_of_their_own(reader):
+    files = Files(reader)
+    assert read_statements(files, lexicon()).indirect == []
+    settings = lexicon(indirect_antonyms=True, weights={"wordnet": 1.0, "wordnet_indirect": 1.0})
+    settled = settle_pairs(read_statements(files, settings), settings)
+    found = {(pair.head, pair.tail) for pair in settled.pairs if pair.source == "wordnet_indirect"}
+    assert ("rapid", "slow") in found and ("fast", "slow") not in found
+
+
+def test_every_source_that_is_there_is_read(reader, tmp_path):
+    (tmp_path / "list").write_text("en_fast en_brisk\nde_schnell de_rasch\n")
+    (tmp_path / "other").write_text("fast\tsluggish\n")
+    (tmp_path / "thesaurus").write_text("UTF-8\nfast|1\n(adj)|brisk|slow (antonym)\n")
+    entry = {"word": "fast", "lang_code": "en", "pos": "adj", "senses": [{"synonyms": [{"word": "swift"}]}]}
+    (tmp_path / "entries").write_text(json.dumps(entry) + "\n")
+    lists = {"x.synonyms": (tmp_path / "list", "en"), "x.antonyms": (tmp_path / "other", None)}
+    files = Files(reader, wiktionary=tmp_path / "entries", mythes=tmp_path / "thesaurus", lists=lists)
+    found = {relation[:4] for relation in read_statements(files, lexicon()).relations}
+    assert found >= {
+        ("fast", "brisk", SYNONYM, "x"),
+        ("fast", "sluggish", ANTONYM, "x"),
+        ("fast", "brisk", SYNONYM, "mythes"),
+        ("fast", "slow", ANTONYM, "mythes"),
+        ("fast", "swift", SYNONYM, "wiktionary"),
+        ("fast", "slow", ANTONYM, "wordnet"),
+    }
+    assert not any("rasch" in relation for relation in found)
+
+
 def test_no_head_is_an_error(reader):
     with pytest.raises(UserError, match="one token of this tokenizer"):
-        build_lexicon(lexicon(), reader, train_tokenizer(["xyz"], 258))
+        built(lexicon(), wordnet.relations(reader), train_tokenizer(["xyz"], 258))
 
 
 def test_equal_relations_give_equal_bytes_in_any_order(tmp_path, tokenizer):
@@ -195,7 +290,7 @@ def test_equal_relations_give_equal_bytes_in_any_order(tmp_path, tokenizer):
         shuffled = relations[:]
         random.Random(seed).shuffle(shuffled)
         turned = [r if i % 2 else r._replace(head=r.tail, tail=r.head) for i, r in enumerate(shuffled)]
-        table, _ = build_table(lexicon(), turned, one_token)
+        table, _ = built(lexicon(), turned, one_token)
         save_lexicon(tmp_path / name, table.sample(frac=1, random_state=seed))
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
     pd.testing.assert_frame_equal(load_lexicon(tmp_path / "a"), table)
@@ -217,7 +312,7 @@ def test_synonyms_come_by_support_then_alphabet(tokenizer):
         Relation("fast", "rapid", SYNONYM, "x", "s1"),
         Relation("fast", "rapid", SYNONYM, "y", "s2"),  # a second source counts with the first
     ]
-    table, _ = build_table(lexicon(), relations, tokenizer)
+    table, _ = built(lexicon(), relations, tokenizer)
     tokens = word_tokens(tokenizer, WHOLE)
     head = tokens["fast"][0]
     assert synonyms(table)[head] == [tokens[word] for word in ("rapid", "bank", "stay")]

@@ -85,6 +85,14 @@ def test_reading_gives_the_values_that_the_file_says(project):
         ("student.trained", "999", "trained (999) must not exceed layers"),
         ("distill.objectives", "[kd, unheard]", "distill.objectives names 'unheard'"),
         ("harvest", "null", "harvest = None"),
+        ("sources.morphology", "null", "lexicon.negations needs sources.morphology"),
+        ("lexicon.negations", "[less]", "lexicon.negations.0 = 'less'"),
+        ("lexicon.weights", "{}", "lexicon.weights has none for wordnet"),
+        ("lexicon.weights.wordnet", "-1.0", "lexicon.weights.wordnet = -1.0"),
+        ("lexicon.indirect_antonyms", "1", "lexicon.indirect_antonyms = 1"),
+        ("sources.lists", "{mine: {}}", "lexicon.weights has none for mine"),
+        ("sources.lists", "{wordnet: {}}", "lists.wordnet: that name is taken"),
+        ("sources.lists", "{a b: {}}", "sources.lists.a b"),
     ],
 )
 def test_a_fault_is_one_line_that_names_the_key_and_what_was_found(project, key, value, names):

@@ -1,12 +1,5 @@
-"""Which words are negations; tests/polarity.tsv is the list that was judged by hand.
+"""Which words are negations, told by how they are built."""
 
-Its columns: word; base, where the word negates one that WordNet knows; sign; how the word came into the list, as
-affix/stratum for the seeded draw from WordNet's words (has: MorphyNet derives it by that affix, word: what is left is
-a word, neither), or `named` and `chosen` by hand; what the judgement rests on; a note. The named ones and half of
-the others, by hash, are for development: only they may lead to an entry in `LOOKALIKES`. The rest is the test.
-"""
-
-import csv
 import os
 from pathlib import Path
 
@@ -14,13 +7,13 @@ import pytest
 
 from dskd.artifacts import SOURCES
 from dskd.lexicon import open_wordnet
+from dskd.lexicon.judged import judged_words, negation_quality
 from dskd.lexicon.morphology import Derivation, read_derivations
 from dskd.lexicon.polarity import AFFIXES, LOOKALIKES, RISKY, Polarity, flip, negations, polarity
-from dskd.lexicon.relations import ANTONYM, SYNONYM, Relation, heldout_words, merge
+from dskd.lexicon.relations import ANTONYM, SYNONYM, Relation, merge
 from dskd.lexicon.wordnet import read_index
 
 ROOT = Path(__file__).parents[1]
-GOLD = Path(__file__).with_name("polarity.tsv")
 
 STEPS = """
 happy unhappy un- J J, unhappy unhappily -ly J R, happiness unhappiness un- N N, unhappy unhappiness -ness J N,
@@ -144,38 +137,17 @@ def test_no_flip_contradicts_what_is_stated():
 # --- against the list ------------------------------------------------------------------------------------------------
 
 
-def gold() -> list[dict]:
-    with open(GOLD, encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE))
-
-
-def halves() -> dict[str, list[dict]]:
-    rows = gold()
-    test = heldout_words((row["word"] for row in rows if row["drawn"] != "named"), seed=0, share=0.5)
-    return {
-        "development": [row for row in rows if row["word"] not in test],
-        "test": [row for row in rows if row["word"] in test],
-    }
-
-
 def test_the_list_is_well_formed():
-    rows = gold()
-    assert [row["word"] for row in rows] == sorted({row["word"] for row in rows}) and len(rows) > 400
+    rows = sorted((row for half in judged_words().values() for row in half), key=lambda row: row["word"])
+    assert len({row["word"] for row in rows}) == len(rows) > 400
+    assert {"under", "uncle", "invaluable", "unravel"} <= {row["word"] for row in rows}
     assert all((row["sign"], bool(row["base"])) in {("-1", True), ("1", False)} for row in rows)
     assert all(row["note"] and row["sources"] and row["drawn"] for row in rows)
 
 
 def test_no_exception_is_taken_from_the_test_half():
-    words = {half: {row["word"] for row in rows} for half, rows in halves().items()}
+    words = {half: {row["word"] for row in rows} for half, rows in judged_words().items()}
     assert not words["test"] & LOOKALIKES.keys()
-
-
-def precision_and_recall(rows, known, derivations):
-    found = {row["word"]: polarity(row["word"], derivations, known) for row in rows}
-    flipped = {word for word, undone in found.items() if undone.sign < 0}
-    negated = {row["word"] for row in rows if row["sign"] == "-1"}
-    right = {row["word"] for row in rows if row["word"] in flipped & negated and found[row["word"]].base == row["base"]}
-    return len(right) / len(flipped), len(right) / len(negated)
 
 
 @pytest.mark.skipif(not os.environ.get("DSKD_MIRROR"), reason="DSKD_MIRROR names no mirror")
@@ -183,9 +155,24 @@ def precision_and_recall(rows, known, derivations):
 def test_with_morphynet_most_flips_are_right_and_most_negations_found():
     known = {word for word, _ in read_index(open_wordnet(ROOT / SOURCES / "nltk_data"))}
     derivations = read_derivations(Path(os.environ["DSKD_MIRROR"]) / "morphology" / "morphynet_eng.derivational.tsv.gz")
-    for half, rows in halves().items():
-        precision, recall = precision_and_recall(rows, known, derivations)
-        assert precision > FLOOR[half][0] and recall > FLOOR[half][1], (half, precision, recall)
+    found = negation_quality(derivations, known).set_index(["rule", "half"])
+    for half, (precision, recall) in {"development": (0.97, 0.82), "test": (0.90, 0.84)}.items():
+        ours, plain = found.loc["with derivations", half], found.loc["affixes alone", half]
+        assert ours["precision"] > precision > plain["precision_high"] and ours["recall"] > recall, half
 
 
-FLOOR = {"development": (0.97, 0.82), "test": (0.90, 0.84)}  # precision, recall
+def test_the_quality_of_negations_counts_words_and_their_bases():
+    words = [row for row in judged_words()["test"] if row["word"] == f"un{row['base'] or row['word'][2:]}"]
+    steps = {row["word"]: [Derivation(row["word"][2:], "un-", "J", "J")] for row in words}
+    negated = {row["word"] for row in words if row["sign"] == "-1"}
+    assert 0 < len(negated) < len(words)
+
+    def measured(derivations):
+        known = {step.base for found in derivations.values() for step in found}
+        return negation_quality(derivations, known, ["un-"]).set_index(["rule", "half"]).loc["with derivations", "test"]
+
+    right, all_of_them = measured({word: steps[word] for word in negated}), measured(steps)
+    assert right["precision"] == 1 and 0 < right["recall"] < 1
+    assert all_of_them["precision"] < 1 and all_of_them["recall"] == right["recall"]
+    nothing = negation_quality({}, set(), [])
+    assert nothing["precision"].isna().all() and (nothing["recall"] == 0).all()

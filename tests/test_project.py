@@ -21,12 +21,13 @@ from dskd.readme import bench_block, cost_block, read_speeds, results_block, stu
 FLOORS = """
     artifacts determinism params kmeans losses stats
     provenance normalise page notebook sources
-    lexicon.relations lexicon.words lexicon.lines lexicon.morphology lexicon.polarity lexicon.spans lexicon.wordnet
+    lexicon.relations lexicon.words lexicon.lines lexicon.morphology lexicon.polarity lexicon.judged lexicon.spans
+    lexicon.wordnet
     lexicon.indirect lexicon.wiktextract lexicon.mythes lexicon.pairs lexicon.conflicts lexicon.quality
-    lexicon.table lexicon wikitext states
+    lexicon.build lexicon.table lexicon wikitext states
     decoder corpus senses tasks tasks.lexical tasks.squad tasks.chat tasks.pairs tasks.hub tasks.rows tasks.benchmarks
     tasks.harness.metrics
-    controls harvest targets evaluate scoring harness card
+    inputs controls harvest targets quality evaluate scoring harness card
     distill scores suite report tables differences verify readme figures
     stages explore __main__
 """.split()

@@ -27,11 +27,12 @@ STAGES = {
     "targets": ["--objective", "dskd"],
     "distill": ["--objective", "dskd", "--seed", "0"],
     "benchmarks": [],
+    "quality": [],
     "evaluate": [],
 }
 CHANGES = {
     "runtime": {"threads": 1, "dtype": "float32"},
-    "lexicon": {"heldout_share": 0.0},
+    "lexicon": {"heldout_share": 0.0, "negations": []},
     "corpus": {"block_length": 16, "train_tokens": 640, "heldout_tokens": 160, "heldout_share": 0.3},
     "student": {"layers": 4, "trained": 2},
     "harvest": {"batch_size": 4, "shard_blocks": 8},
@@ -52,7 +53,8 @@ def make_project(root: Path) -> Path:
         given / "wikipedia", [page(f"Article {i}", f"{article(i)} A fast bank, a slow bank.") for i in range(40)]
     )
     values = yaml.safe_load((ROOT / "params.yaml").read_text())
-    for name in values["sources"]:
+    values["sources"]["morphology"] = None
+    for name in ("teacher", "wordnet", "wikipedia"):
         made = {"source": f"file:given/{name}", "sha256": sha256_tree(given / name), "licence": "none"}
         values["sources"][name] = made
     for group, changes in CHANGES.items():

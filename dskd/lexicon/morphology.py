@@ -119,9 +119,8 @@ def _outermost(word: str, pos: str, pieces: str) -> Iterator[tuple[str, Derivati
 def _derivation(base: str, word: str, base_pos: str, pos: str, morpheme: str, kind: str) -> tuple[str, Derivation]:
     if kind not in ("prefix", "suffix"):
         raise ValueError(f"an affix of kind {str(kind)[:60]!r}, where prefix or suffix is known")
-    for text in (base, word, morpheme):
-        if not text or not (text + base_pos + pos).isprintable():
-            raise ValueError(f"not a word or affix: {text[:60]!r}")
+    if not (base and word and morpheme and (base + word + morpheme + base_pos + pos).isprintable()):
+        raise ValueError(f"not a word or affix: {base[:60]!r}, {word[:60]!r}, {morpheme[:60]!r}")
     affix = f"{morpheme}-" if kind == "prefix" else f"-{morpheme}"
     return word.lower(), Derivation(base.lower(), affix, base_pos, pos)
 

@@ -63,11 +63,3 @@ def heldout_words(words: Iterable[str], seed: int, share: float) -> set[str]:
 def is_heldout(word: str, seed: int, share: float) -> bool:
     """Whether a word (lower case, with spaces) is held out; see `heldout_words` for many at once."""
     return bool(uniform(_HELDOUT, seed, text_key(word)) < share)
-
-
-def conflicts(pairs: Iterable[tuple[str, str, int]]) -> int:
-    """How many word pairs, in either direction, are both synonym and antonym, of rows (head, tail, relation)."""
-    signs: dict[tuple[str, str], set[int]] = {}
-    for head, tail, relation in pairs:
-        signs.setdefault((min(head, tail), max(head, tail)), set()).add(relation)
-    return sum(len(found) > 1 for found in signs.values())

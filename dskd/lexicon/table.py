@@ -1,7 +1,7 @@
-"""The lexicon: merged pairs whose head is one token and whose tail is a short span, as one table."""
+"""The lexicon as one table: pairs whose head is one token and whose tail is a short span."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -9,9 +9,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from dskd.artifacts import UserError, output, require
-from dskd.lexicon import wordnet
-from dskd.lexicon.relations import ANTONYM, SYNONYM, Relation, conflicts, heldout_words, merge
-from dskd.lexicon.spans import is_head, is_tail, word_tokens
+from dskd.lexicon.build import Settled
+from dskd.lexicon.conflicts import Conflict
+from dskd.lexicon.relations import ANTONYM, SYNONYM, Pair
+from dskd.lexicon.spans import head_forms, is_tail, word_tokens
 from dskd.params import Lexicon
 
 SCHEMA = pa.schema(
@@ -20,76 +21,108 @@ SCHEMA = pa.schema(
         ("tail", pa.string()),
         ("relation", pa.int8()),  # +1 synonym, -1 antonym
         ("source", pa.string()),
-        ("sense", pa.string()),  # names joined by ";"
-        ("flipped", pa.bool_()),
-        ("head_token", pa.int32()),
+        ("sense", pa.string()),  # names joined by ";": as many as say so
+        ("flipped", pa.bool_()),  # the sign comes from undoing a negation
+        ("form", pa.string()),  # of the head, as it is written: "bank", "Bank", with inflections "banks"
+        ("head_token", pa.int32()),  # of the form, after a space
         ("tail_tokens", pa.list_(pa.int32())),
     ]
 )
 _KINDS = {SYNONYM: "synonym", ANTONYM: "antonym"}
 
 
-def build_lexicon(params: Lexicon, reader, tokenizer) -> tuple[pd.DataFrame, dict]:
-    """The training lexicon from WordNet; see `build_table`."""
-    return build_table(params, wordnet.relations(reader), tokenizer)
+def build_table(
+    settings: Lexicon, settled: Settled, tokenizer, inflections: Mapping[str, Sequence[str]]
+) -> tuple[pd.DataFrame, dict]:
+    """Keep the pairs that fit the tokenizer (docs/method.md, section 2).
 
+    Returns the table (columns of SCHEMA, sorted by head, tail, relation, source and form) and its counts. Rows are
+    directed: a pair appears in both directions where both words can be heads, and once for each form of its head.
 
-def build_table(params: Lexicon, relations: Iterable[Relation], tokenizer) -> tuple[pd.DataFrame, dict]:
-    """Merge relations, drop those of held-out words, keep what fits the tokenizer (docs/method.md, section 2).
-
-    Returns the table (columns of SCHEMA, sorted by head, tail, relation, source) and its counts. Rows are
-    directed: a pair appears in both directions where both words can be heads.
+    Args:
+        inflections: word -> its inflected forms that are heads too (`spans.inflected_forms`).
 
     Raises:
         UserError: no head is a single token.
     """
-    pairs = merge(relations)
-    words = {pair.head for pair in pairs}  # every word is a head: pairs go both ways
-    heldout = heldout_words(words, params.seed, params.heldout_share)
-    kept = [pair for pair in pairs if pair.head not in heldout and pair.tail not in heldout]
-    tokens = word_tokens(tokenizer, (pair.head for pair in kept))
-
-    headed = [pair for pair in kept if is_head(pair.head, tokens[pair.head], params.min_letters)]
-    rows = [pair for pair in headed if is_tail(tokens[pair.tail], params.max_span)]
-    if not rows:
+    pairs = settled.pairs
+    forms = head_forms(tokenizer, {pair.head for pair in pairs}, settings.min_letters, inflections)
+    headed = [pair for pair in pairs if pair.head in forms]
+    tokens = word_tokens(tokenizer, (pair.tail for pair in headed))
+    fitting = [pair for pair in headed if is_tail(tokens[pair.tail], settings.max_span)]
+    if not fitting:
         raise UserError(
-            f"no relation of {len(kept)} has a head that is one token of this tokenizer and a tail of up to "
-            f"{params.max_span}: use a teacher whose vocabulary has whole English words, or hold out fewer words"
+            f"no relation of {len(pairs)} has a head that is one token of this tokenizer and a tail of up to "
+            f"{settings.max_span}: use a teacher whose vocabulary has whole English words, or hold out fewer words"
         )
+    rows = [(pair, form, token) for pair in fitting for form, token in forms[pair.head]]
     table = pd.DataFrame(
         {
-            "head": [pair.head for pair in rows],
-            "tail": [pair.tail for pair in rows],
-            "relation": pd.Series([pair.relation for pair in rows], dtype="int8"),
-            "source": [pair.source for pair in rows],
-            "sense": [";".join(pair.senses) for pair in rows],
-            "flipped": [pair.flipped for pair in rows],
-            "head_token": pd.Series([tokens[pair.head][0] for pair in rows], dtype="int32"),
-            "tail_tokens": [tokens[pair.tail] for pair in rows],
+            "head": [pair.head for pair, *_ in rows],
+            "tail": [pair.tail for pair, *_ in rows],
+            "relation": pd.Series([pair.relation for pair, *_ in rows], dtype="int8"),
+            "source": [pair.source for pair, *_ in rows],
+            "sense": [";".join(pair.senses) for pair, *_ in rows],
+            "flipped": [pair.flipped for pair, *_ in rows],
+            "form": [form for _, form, _ in rows],
+            "head_token": pd.Series([token for *_, token in rows], dtype="int32"),
+            "tail_tokens": [tokens[pair.tail] for pair, *_ in rows],
         }
     )
-    heads = {pair.head for pair in rows}
-    with_antonyms = {pair.head for pair in rows if pair.relation == ANTONYM}
+    heads = {pair.head for pair in fitting}
+    with_antonyms = {pair.head for pair in fitting if pair.relation == ANTONYM}
     summary = {
-        "words": len(words),
-        "heldout_words": len(heldout),
-        "pairs": _by_source(pairs),
-        "pairs_without_heldout": _by_source(kept),
-        "dropped_head_not_a_token": len(kept) - len(headed),
-        "dropped_tail_too_long": len(headed) - len(rows),
-        "rows": _by_source(rows),
+        "words": settled.words,
+        "heldout_words": len(settled.heldout),
+        "pairs": _by_source(settled.merged),
+        "pairs_after_the_vote": _by_source(pairs),
+        "dropped_head_not_a_token": len(pairs) - len(headed),
+        "dropped_tail_too_long": len(headed) - len(fitting),
+        "pairs_that_fit": _by_source(fitting),
+        "rows": len(rows),
         "heads": len(heads),
+        "tokens_of_heads": table["head_token"].nunique(),
         "heads_with_antonyms": len(with_antonyms),
         "share_of_heads_with_antonyms": round(len(with_antonyms) / len(heads), 6),
-        "conflicts": conflicts(pair[:3] for pair in rows),
-        "flipped": sum(pair.flipped for pair in rows),
+        "negations": len(settled.negations),
+        "conflicts": len(settled.conflicts),
     }
     return table, summary
 
 
+def negations_table(settled: Settled) -> pd.DataFrame:
+    """Every word whose sign was turned, by alphabet, with what the lexicon gained by it: a table to read.
+
+    Columns: word, base, affixes, relations (how many pairs of the base come from negations), example.
+    """
+    gained: dict[str, list[Pair]] = {}
+    for pair in settled.pairs:
+        if pair.flipped:
+            gained.setdefault(pair.head, []).append(pair)
+    rows = []
+    for word, (base, _, affixes) in settled.negations.items():
+        pairs = gained.get(base, [])
+        example = f"{base} {'=' if pairs[0].relation == SYNONYM else '<>'} {pairs[0].tail}" if pairs else ""
+        rows.append((word, base, " ".join(affixes), len(pairs), example))
+    return pd.DataFrame(rows, columns=["word", "base", "affixes", "relations", "example"])
+
+
+def conflicts_table(settled: Settled) -> pd.DataFrame:
+    """Every pair that is called both, with the votes and the verdict (`conflicts.Conflict`), by alphabet."""
+    return pd.DataFrame(settled.conflicts, columns=Conflict._fields).round(2)
+
+
+def _by_source(pairs: Sequence[Pair]) -> dict[str, dict[str, int]]:
+    """How many, by source and relation; those that a negation was undone for apart."""
+    names = {False: "", True: ", negation undone"}
+    counts = Counter((f"{pair.source}{names[pair.flipped]}", _KINDS[pair.relation]) for pair in pairs)
+    sources = sorted({source for source, _ in counts})
+    return {source: {kind: counts[source, kind] for kind in _KINDS.values()} for source in sources}
+
+
 def save_lexicon(path: Path, table: pd.DataFrame) -> None:
     """Write the table as Parquet; equal tables give equal bytes (no pandas metadata, rows sorted)."""
-    table = table.sort_values(["head", "tail", "relation", "source"], kind="stable")
+    table = table.sort_values(["head", "tail", "relation", "source", "form"], kind="stable")
     arrays = [pa.array(table[field.name].tolist(), type=field.type) for field in SCHEMA]
     with output(path) as partial:
         table = pa.Table.from_arrays(arrays, schema=SCHEMA)
@@ -135,11 +168,3 @@ def _related(table: pd.DataFrame, relation: int) -> dict[int, list[tuple[int, ..
         count, word = spans.get(span, (0, tail))
         spans[span] = (count - sense.count(";") - 1, min(word, tail))  # negative: the largest sorts first
     return {head: sorted(spans, key=spans.get) for head, spans in sorted(support.items())}
-
-
-def _by_source(pairs: list) -> dict[str, dict[str, int]]:
-    counts = Counter((pair.source, pair.relation) for pair in pairs)
-    return {
-        source: {kind: counts[source, sign] for sign, kind in _KINDS.items()}
-        for source in sorted({pair.source for pair in pairs})
-    }

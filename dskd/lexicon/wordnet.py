@@ -51,6 +51,13 @@ class Synset(NamedTuple):
     links: str  # its pointers as in the file; `pointers` reads them
 
 
+class _English(WordNetCorpusReader):
+    """NLTK's reader without its map from WordNet 3.0 to this WordNet, which only other languages' words need: 3 s."""
+
+    def map_wn(self, version="wordnet"):
+        return None
+
+
 class Gloss(NamedTuple):
     name: str
     pos: str
@@ -93,7 +100,7 @@ def open_wordnet(nltk_data: Path) -> WordNetCorpusReader:
     with warnings.catch_warnings(), reading(folder, "sources"):
         warnings.filterwarnings("ignore", message="The multilingual functions are not available")
         try:
-            return WordNetCorpusReader(str(folder), None)
+            return _English(str(folder), None)
         except WordNetError as error:
             raise ValueError(error) from None
 

@@ -1,0 +1,102 @@
+"""From the sources to settled pairs: words held out, negations undone, statements merged, disagreements voted on."""
+
+import gc
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from itertools import chain
+from pathlib import Path
+from typing import NamedTuple
+
+from nltk.corpus.reader.wordnet import WordNetCorpusReader
+
+from dskd.lexicon import mythes, pairs, wiktextract, wordnet
+from dskd.lexicon.conflicts import Conflict, settle
+from dskd.lexicon.indirect import indirect_antonyms
+from dskd.lexicon.morphology import Derivations, read_derivations
+from dskd.lexicon.polarity import Polarity, flip, negations
+from dskd.lexicon.relations import ANTONYM, SYNONYM, Pair, Relation, heldout_words, merge
+from dskd.params import Lexicon
+
+_RELATIONS = {"synonyms": SYNONYM, "antonyms": ANTONYM}
+
+
+class Files(NamedTuple):
+    """What the sources gave; all but WordNet may be missing."""
+
+    wordnet: WordNetCorpusReader
+    morphology: Path | None = None
+    wiktionary: Path | None = None
+    mythes: Path | None = None
+    lists: Mapping[str, tuple[Path, str | None]] = {}  # "name.synonyms" or "name.antonyms" -> file and language
+
+
+class Statements(NamedTuple):
+    """What the files say, read once and as it stands there."""
+
+    relations: list[Relation]
+    indirect: list[Relation]  # antonyms, if they are asked for
+    derivations: Derivations  # empty where no negation is to be undone
+    words: set[str]  # WordNet's, which are bases of negations
+
+
+class Settled(NamedTuple):
+    """The pairs of a lexicon, and how they came about."""
+
+    words: int  # in the relations
+    heldout: set[str]  # of these
+    merged: list[Pair]  # before the vote
+    pairs: list[Pair]  # after it
+    negations: dict[str, Polarity]  # every word whose sign was turned
+    conflicts: list[Conflict]
+
+
+@contextmanager
+def collector_off() -> Iterator[None]:
+    """No search for cycles in the block: hundreds of thousands of small tuples, none in a cycle, are made there, and
+    looking through them again and again is half of the time."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
+
+
+def read_statements(files: Files, settings: Lexicon) -> Statements:
+    """Read every source that is there.
+
+    Raises:
+        UserError: a file is missing or not what it should be.
+    """
+    relations = list(wordnet.relations(files.wordnet))
+    if files.wiktionary:
+        relations += wiktextract.relations(files.wiktionary, skipped_tags=settings.skipped_tags)
+    if files.mythes:
+        relations += mythes.relations(files.mythes)
+    for key, (path, language) in files.lists.items():
+        name, _, kind = key.partition(".")
+        relations += pairs.relations(path, _RELATIONS[kind], name, language)
+    indirect = list(indirect_antonyms(files.wordnet)) if settings.indirect_antonyms else []
+    derivations = read_derivations(files.morphology) if settings.negations else {}
+    words = {lemma.replace("_", " ") for lemma, _ in wordnet.read_index(files.wordnet)}
+    return Statements(relations, indirect, derivations, words)
+
+
+def settle_pairs(statements: Statements, settings: Lexicon) -> Settled:
+    """Hold words out, undo negations, merge, and vote (docs/lexicon.md).
+
+    Held-out words lose their relations before negations are undone, so that nothing is derived from these either.
+    """
+    every = [*statements.relations, *statements.indirect]
+    words = {word for relation in every for word in relation[:2]}
+    heldout = heldout_words(words | statements.words, settings.seed, settings.heldout_share)
+
+    def kept(relation: Relation) -> bool:
+        return relation.head not in heldout and relation.tail not in heldout
+
+    relations = list(filter(kept, statements.relations))
+    negated = negations(relations, statements.derivations, statements.words, settings.negations)
+    merged = merge(filter(kept, chain(flip(relations, negated), statements.indirect)))
+    settled, conflicts = settle(merged, settings.weights, settings.negation_weight)
+    return Settled(len(words), heldout & words, merged, settled, negated, conflicts)
