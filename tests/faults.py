@@ -86,6 +86,12 @@ FAULTS = {  # test -> fault, what it hits, what the user sees (an example)
         "hf:o/silent@v1!sub/w.bin: could not be had from … (check that it answers and that your HF_TOKEN may read "
         "there, and run again); ReadTimeout: timed out",
     ),
+    "test_a_server_that_fails_as_a_source_is_one_line_and_a_sound_one_goes_on": (
+        "another server does not answer, answers with a page, 403, 404 or 500, or breaks off",
+        "sources",
+        "https://host/dump answered 404 Not Found; check the network and the address, or fetch the file by other means "
+        "and write file:PATH as the source in params.yaml, with the same sha256",
+    ),
     "test_a_run_goes_on_without_benchmarks_that_the_hub_fails_to_give": (
         "the same, and no connection",
         "benchmarks",

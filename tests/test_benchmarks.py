@@ -10,6 +10,7 @@ from tiny_benchmarks import SIMLEX, canonical, exam_rows, hub_answers, jsonl, li
 
 from dskd import sources
 from dskd.artifacts import UserError, sha256_file, write_jsonl
+from dskd.download import DownloadError
 from dskd.tasks import benchmarks, hub
 
 
@@ -133,9 +134,12 @@ def test_neither_place(tmp_path, mirror, network, monkeypatch):
     (tmp_path / "out/wic.test.jsonl").write_text("stale")
     network("http://127.0.0.1:9", simlex=no_pip)  # the port of discard: refused at once
     asked = []
-    monkeypatch.setattr(
-        hub, "urlopen", lambda request, **_: asked.append(request) or (_ for _ in ()).throw(OSError("no"))
-    )
+
+    def unanswered(url, *_):
+        asked.append(url)
+        raise DownloadError("could not be reached (OSError: no)", answered=False)
+
+    monkeypatch.setattr(hub, "download", unanswered)
     for place in [None, tmp_path / "none"]:
         summary = benchmarks.gather(tmp_path / "out", place)
         for name, entry in summary.items():

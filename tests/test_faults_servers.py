@@ -16,8 +16,9 @@ from test_sources_hub import server
 from tiny_benchmarks import hub_answers
 from tiny_project import ROOT, files, run
 
+from dskd import download
 from dskd.artifacts import read_json
-from dskd.tasks import benchmarks, hub
+from dskd.tasks import benchmarks
 
 PAGE = b"<!DOCTYPE html><html><body>Please log in</body></html>"
 HTML = {"Content-Type": "text/html"}
@@ -168,6 +169,38 @@ def test_a_hub_that_fails_as_a_source_is_one_line(of_hub, failure):
     assert untouched
 
 
+# ---- any other server as a source
+
+ANSWERS = {
+    "silent": " could not be reached (TimeoutError: timed out); ",
+    "page": ": SHA-256 is ",
+    "403": " answered 403 Forbidden; ",
+    "404": " answered 404 Not Found; ",
+    "500": " answered 500 Internal Server Error; ",
+    "cut": " broke off after ",
+}
+
+
+@pytest.mark.parametrize("failure", ANSWERS)
+def test_a_server_that_fails_as_a_source_is_one_line_and_a_sound_one_goes_on(project, tmp_path, monkeypatch, failure):
+    monkeypatch.setattr(download, "TIMEOUT", 0.5)
+    for name, value in {"NO_PROXY": "127.0.0.1", "DSKD_CACHE": str(tmp_path / "cache")}.items():
+        monkeypatch.setenv(name, value)
+    right = (200, {}, (project / "given/wikipedia").read_bytes())
+    values, before = yaml.safe_load((project / "params.yaml").read_text()), files(project / "artifacts")
+    answers = {"/dump": failing(right, failure)}
+    with server(answers) as (address, _):
+        values["sources"]["wikipedia"]["source"] = f"{address}/dump"
+        (project / "params.yaml").write_text(yaml.safe_dump(values))
+        code, text = run("sources")
+        print(text)
+        assert code == 1 and sole_fault(text).startswith(f"dskd: {address}/dump{ANSWERS[failure]}")
+        assert files(project / "artifacts") == before
+        answers["/dump"] = right
+        assert run("sources")[0] == 0
+    assert files(project / "artifacts") == before
+
+
 # ---- the hub of benchmarks: a run goes on without what cannot be had
 
 
@@ -178,7 +211,7 @@ def benchmark_hub(project, monkeypatch):
     def point(address):
         monkeypatch.setattr(constants, "ENDPOINT", address)
         monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-        monkeypatch.setattr(hub, "_TIMEOUT", 0.5)
+        monkeypatch.setattr(download, "TIMEOUT", 0.5)
         monkeypatch.setenv("NO_PROXY", "127.0.0.1")
         wic, site = benchmarks.BENCHMARKS["wic"], "https://pilehvar.github.io/wic/package"
         moved = {split: tuple(s.replace(site, address) for s in names) for split, names in wic.hub.items()}
@@ -196,7 +229,7 @@ GOES_ON = {
     "403": " answered 403 Forbidden",
     "404": " answered 404 Not Found",
     "500": " answered 500 Internal Server Error",
-    "cut": " gave something else: ",
+    "cut": " broke off after ",
     "other": ": SHA-256 of the canonical file is ",
 }
 

@@ -115,6 +115,10 @@ FORMS = [
     "pypi:",
     "hf:",
     "nltk:",
+    "https://",
+    "https://h/",
+    "http://localhost:9/",
+    "http://h/",
     "file:/nowhere/",
     "file:~nobody-",
     "ftp:",
@@ -137,7 +141,7 @@ def test_a_source_may_be_any_text(tmp_path, form, rest):
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("DSKD_CACHE", str(tmp_path / "cache"))
-        for name in ("_read_pypi", "_read_hub", "_read_nltk"):
+        for name in ("_read_pypi", "_read_hub", "_read_nltk", "_read_https"):
             patch.setattr(sources, name, reached)
         patch.setattr(sources, "_copy", lambda path, _: pytest.fail(f"{path} was copied"))
         with survives(spec.source, ascii(spec.source), repr(spec.source)):

@@ -26,7 +26,7 @@ COMMIT = "c" * 40
 def server(answers):
     """Serve {path: (status, headers, body)}; yields its address and the list of paths asked for.
 
-    For a status of "silent" there is no answer, for "cut" it ends in the middle.
+    For a status of "silent" there is no answer, for "cut" it ends in the middle, for "slow" it waits there.
     """
     asked, ended = [], threading.Event()
 
@@ -38,12 +38,16 @@ def server(answers):
             if status == "silent":
                 ended.wait(20)
                 return
-            self.send_response(200 if status == "cut" else status)
+            self.send_response(200 if status in ("cut", "slow") else status)
             for name, value in {"Content-Length": str(len(body)), **headers}.items():
                 self.send_header(name, value)
             self.end_headers()
             if self.command == "GET":
-                self.wfile.write(body[: len(body) // 2] if status == "cut" else body)
+                half = len(body) // 2 if status in ("cut", "slow") else len(body)
+                self.wfile.write(body[:half])
+                if status == "slow":
+                    ended.wait(1.2)
+                    self.wfile.write(body[half:])
 
         do_HEAD = do_GET
 

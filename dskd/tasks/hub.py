@@ -7,17 +7,14 @@ A source is one of `hf:OWNER/NAME@REVISION!PATH` (a data set on the Hugging Face
 import os
 import shutil
 import zipfile
-from http.client import HTTPException
 from pathlib import Path
-from urllib.error import HTTPError
 from urllib.parse import urlsplit
-from urllib.request import Request, urlopen
 
 from dskd import sources
-from dskd.artifacts import UserError, one_line
+from dskd.artifacts import UserError, output
+from dskd.download import TIMEOUT, DownloadError, download
 from dskd.params import Source
 
-_TIMEOUT = 10  # seconds without an answer; the files are small, so whoever waits longer waits in vain
 _LARGEST_FILE = 1 << 28  # bytes
 # SimLex-999 in gensim, the one file that comes from PyPI.
 _PYPI_SHA256 = {"gensim==4.4.0": "d5e0501971478a511430ee880bd0121e94ac701ba86d90544d83e6d2ba3db05d"}
@@ -49,7 +46,7 @@ def fetch(source: str, folder: Path, unreachable: set[str]) -> Path:
     if form == "pypi":
         # One quick try, unless the user's own settings say otherwise: this benchmark can be done without.
         os.environ.setdefault("PIP_RETRIES", "1")
-        os.environ.setdefault("PIP_DEFAULT_TIMEOUT", str(_TIMEOUT))
+        os.environ.setdefault("PIP_DEFAULT_TIMEOUT", str(TIMEOUT))
         try:
             sources.fetch(Source(source=source, sha256=_PYPI_SHA256[name], licence="see the benchmark"), target)
         except UserError as error:
@@ -57,9 +54,8 @@ def fetch(source: str, folder: Path, unreachable: set[str]) -> Path:
     elif form == "zip":
         archive = folder / "archives" / urlsplit(name).path.replace("/", "_")
         if not archive.exists():
-            content = _download(name, unreachable)
-            archive.parent.mkdir(exist_ok=True)
-            archive.write_bytes(content)
+            with output(archive) as partial:
+                _download(name, partial, unreachable)
         with (
             sources.unpacking(f"{name} does not hold {path}", Unavailable),
             zipfile.ZipFile(archive) as zipped,
@@ -74,11 +70,11 @@ def fetch(source: str, folder: Path, unreachable: set[str]) -> Path:
         from huggingface_hub import constants
 
         url = f"{constants.ENDPOINT}/datasets/{repository}/resolve/{revision}/{path}"
-        target.write_bytes(_download(url, unreachable))
+        _download(url, target, unreachable)
     return target
 
 
-def _download(url: str, unreachable: set[str]) -> bytes:
+def _download(url: str, target: Path, unreachable: set[str]) -> None:
     # Not by the hub's client: where there is no network it tries again for half a minute, for each file anew.
     from huggingface_hub import constants
 
@@ -88,14 +84,8 @@ def _download(url: str, unreachable: set[str]) -> bytes:
     if host in unreachable:
         raise Unavailable(f"{host} could not be reached")
     try:
-        with urlopen(Request(url, headers={"User-Agent": "dskd"}), timeout=_TIMEOUT) as response:
-            content = response.read(_LARGEST_FILE + 1)
-    except HTTPError as error:
-        error.close()
-        raise Unavailable(f"{url} answered {error.code} {error.reason}") from None
-    except (OSError, HTTPException, ValueError) as error:  # ValueError: HF_ENDPOINT is no address
-        unreachable.add(host)
-        raise Unavailable(f"{host} could not be reached ({one_line(error)})") from None
-    if len(content) > _LARGEST_FILE:
-        raise Unavailable(f"{url} is larger than {_LARGEST_FILE >> 20} MiB, which no benchmark is")
-    return content
+        download(url, target, _LARGEST_FILE)
+    except DownloadError as error:
+        if not error.answered:
+            unreachable.add(host)
+        raise Unavailable(f"{url if error.answered else host} {error}") from None
