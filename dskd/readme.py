@@ -9,7 +9,7 @@ from dskd.artifacts import UserError, require
 from dskd.card import noncommercial
 from dskd.params import Sources, load_params
 from dskd.tables import TITLES, differences_table, models_table, shown_differences
-from dskd.tasks.benchmarks import BENCHMARKS
+from dskd.tasks.benchmarks import BENCHMARKS, GOLD_LISTS
 from dskd.verify import Run, platform, read_run
 
 
@@ -173,7 +173,9 @@ def licences_block(sources: Sources) -> str:
         (name, f"`{source.source}`", source.licence, "make the student", "no" if noncommercial(source) else "yes")
         for name, source in sources.every().items()
     ]
-    rows += [(b.title, b.home, b.licence, "score it", "does not touch it") for b in BENCHMARKS.values()]
+    for b in BENCHMARKS.values():
+        use = "measure the lexicon" if b.name in GOLD_LISTS else "score it"
+        rows.append((b.title, b.home, b.licence, use, "does not touch it"))
     columns = ["what", "from", "licence", "used to", "student may be shared, also commercially"]
     return _markdown(pd.DataFrame(rows, columns=columns))
 

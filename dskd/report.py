@@ -10,6 +10,7 @@ from dskd.artifacts import UserError, require
 from dskd.params import Params
 from dskd.scores import Columns, baselines, read_columns
 from dskd.stats import compare, estimate, holm
+from dskd.tasks.benchmarks import GOLD_LISTS
 from dskd.tasks.pairs import spearman, spearman_difference
 
 BASELINE = "kd"  # what an objective must beat; where it was not trained, the first objective
@@ -39,7 +40,8 @@ def summarise(params: Params, students: list[str]) -> dict:
     groups |= {objective: [f"{objective}-{seed}" for seed in seeds] for objective in objectives}
     stacked = {name: stack([columns[model] for model in models]) for name, models in groups.items()}
     summary = artifacts.read_json(require(Path(artifacts.CORPUS) / "corpus.json", "corpus"))
-    benchmarks = artifacts.read_json(require(artifacts.BENCHMARKS, "benchmarks") / "summary.json")
+    gathered = artifacts.read_json(require(artifacts.BENCHMARKS, "benchmarks") / "summary.json")
+    benchmarks = {name: value for name, value in gathered.items() if name not in GOLD_LISTS}
     for protocol in ("cloze", "chat"):
         for name, counts in artifacts.read_json(f"{artifacts.SCORES}/{protocol}.json").items():
             benchmarks[name][protocol] = counts

@@ -43,6 +43,18 @@ def test_canonical_rows(mirror):
         ("adjective", "big", "synonym"),
         ("noun", "day", "antonym"),
     }
+    assert [(r["word1"], r["word2"], r["relation"]) for r in sorted(read("ppdb"), key=lambda row: row["word1"])] == [
+        ("big", "small", "antonym"),
+        ("colour", "color", "synonym"),
+        ("colour", "color", "synonym"),
+        ("females", "males", "antonym"),
+    ]
+    assert {(r["word1"], r["word2"], r["relation"]) for r in read("roget")} == {
+        ("scold", "flatter", "antonym"),
+        ("scold", "praise", "antonym"),
+        ("new", "old", "antonym"),
+    }
+    assert all(list(row) == ["id", "word1", "word2", "relation"] for row in read("ppdb") + read("roget"))
     char, carry = sorted(read("wic"), key=lambda row: row["answer"])
     assert list(char) == ["id", "word", "sentence1", "sentence2", "span1", "span2", "answer"]
     assert char["sentence1"] == "They gave you fresh fried char."
@@ -79,6 +91,8 @@ def test_detokenised():
         ("squad_v2", "squad_v2/dev-v2.0.json", '{"data": [{"title": "T"}]}', "article 1: malformed"),
         ("simlex", "similarity/SimLex-999.txt", f"{HEAD}\nold\tnew\tA\n", ":2: malformed row"),
         ("antsynnet", "antsyn/AntSynNET/verb-pairs.val", "go\tcome\n", ":1: malformed row"),
+        ("ppdb", "constraints/counter-fitting/ppdb_antonyms.txt", "up down\nup\n", ":2: malformed row"),
+        ("roget", "constraints/roget/antonym.txt", "up\tdown\nup\n", ":2: malformed row"),
     ],
 )
 def test_malformed_rows_are_named(mirror, name, file, text, line):

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from huggingface_hub import constants
 from test_sources_hub import server
-from tiny_benchmarks import SIMLEX, canonical, exam_rows, hub_answers, jsonl, lines, mirror_files, write
+from tiny_benchmarks import SIMLEX, canonical, exam_rows, hub_answers, jsonl, lines, mirror_files, move_hosts, write
 
 from dskd import sources
 from dskd.artifacts import UserError, sha256_file, write_jsonl
@@ -40,10 +40,7 @@ def network(monkeypatch):
         monkeypatch.setattr(sources, "fetch", simlex)
         for name, value in {"NO_PROXY": "127.0.0.1", "PIP_RETRIES": "0", "PIP_DEFAULT_TIMEOUT": "1"}.items():
             monkeypatch.setenv(name, value)
-        wic = benchmarks.BENCHMARKS["wic"]
-        site = "https://pilehvar.github.io/wic/package"
-        moved = {split: tuple(s.replace(site, address) for s in names) for split, names in wic.hub.items()}
-        monkeypatch.setitem(benchmarks.BENCHMARKS, "wic", wic._replace(hub=moved))
+        move_hosts(address, monkeypatch)
 
     return point
 
@@ -60,11 +57,10 @@ def test_both_places_give_the_same_bytes(tmp_path, mirror, network, capsys):
     with server(hub_answers()) as (address, asked):
         network(address)
         from_hub = benchmarks.gather(tmp_path / "b", None)
-        assert asked.count("/WiC_dataset.zip") == 1
-    assert "rows from the hub (allenai/ai2_arc@210d" in capsys.readouterr().err
-    missing = from_hub.pop("antsynnet")
-    assert missing["available"] is False and "nguyenkh/AntSynNET" in missing["how"]
-    assert from_mirror.pop("antsynnet")["rows"] == {"test": 3, "train": 3}
+        assert asked.count("/wic/package/WiC_dataset.zip") == 1
+        said = capsys.readouterr().err
+        assert "rows from the hub (allenai/ai2_arc@210d" in said
+        assert f"rows from {address}/nguyenkh/AntSynNET/raw/5aa75747fd50/dataset\n" in said
     assert from_hub == from_mirror  # the summary does not tell the place
     assert from_hub["squad_v2"] == {
         "available": True,
@@ -72,7 +68,7 @@ def test_both_places_give_the_same_bytes(tmp_path, mirror, network, capsys):
         "faults": {"label_outside": 0, "empty_choice": 0},
     }
     written = sorted(path.name for path in (tmp_path / "b").iterdir())
-    assert written == [p.name for p in sorted((tmp_path / "a").iterdir()) if "antsynnet" not in p.name]
+    assert written == sorted(path.name for path in (tmp_path / "a").iterdir())
     for name in written:
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
     assert [row["answers"] for row in benchmarks.read_benchmark(tmp_path / "b", "squad_v2", "test")].count([]) == 1
@@ -165,12 +161,7 @@ def test_offline_missing_and_gated(tmp_path, mirror, network, monkeypatch):
     with server(answers) as (address, asked):
         network(address)
         summary = benchmarks.gather(tmp_path / "out", None)
-        assert {name for name, entry in summary.items() if not entry["available"]} == {
-            "antsynnet",
-            "mmlu",
-            "piqa",
-            "wic",
-        }
+        assert {name for name, entry in summary.items() if not entry["available"]} == {"mmlu", "piqa", "wic"}
         assert "answered 401" in summary["mmlu"]["how"] and "answered 404" in summary["piqa"]["how"]
         asked.clear()
         monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
@@ -208,6 +199,8 @@ def test_real_mirror(tmp_path):
         "squad_v2": (11873,),
         "simlex": (999,),
         "antsynnet": (786, 10932),
+        "ppdb": (54447,),
+        "roget": (37239,),
     }
     assert not any(count for entry in summary.values() for count in entry["faults"].values())
     squad = benchmarks.read_benchmark(tmp_path, "squad_v2", "test")

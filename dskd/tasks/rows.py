@@ -1,7 +1,8 @@
 """Benchmark files as they are published, read into raw rows and from these into canonical ones.
 
-`records` reads files; a function a benchmark (`exam` to `wic`) makes its canonical row of a raw one, without an
-id where the benchmark publishes none. A label outside the choices is the answer -1, or the relation None.
+`records` reads files; a function a benchmark (`exam` to `wic`) makes its canonical row of a raw one, or a list of
+rows, without an id where the benchmark publishes none. A label outside the choices is the answer -1, or the relation
+None.
 """
 
 import csv
@@ -165,6 +166,18 @@ def antsynnet(raw: dict) -> dict:
     word1, word2, label = raw["columns"]
     pos = raw["file"].partition("-")[0]
     return {"pos": pos, "word1": word1, "word2": word2, "relation": _RELATIONS.get(label)}
+
+
+def ppdb(raw: dict) -> dict:
+    """Two words a line, with a space after each; the file's name tells their relation."""
+    word1, word2 = raw["columns"][0].split()
+    return {"word1": word1, "word2": word2, "relation": raw["file"].removeprefix("ppdb_").removesuffix("s")}
+
+
+def roget(raw: dict) -> list[dict]:
+    """A headword and all its antonyms a line."""
+    head, first, *others = raw["columns"]
+    return [{"word1": head, "word2": word, "relation": "antonym"} for word in (first, *others)]
 
 
 def wic(raw: dict) -> dict:
