@@ -50,7 +50,7 @@ def download(url: str, target: Path, largest: int) -> None:
         except HTTPError as error:
             error.close()
             raise DownloadError(f"answered {error.code} {' '.join(error.reason.split())}") from None
-        except (OSError, HTTPException, ValueError, OverflowError) as error:  # the last two: of a URL that is none
+        except (OSError, HTTPException, ValueError) as error:  # ValueError: the URL is none
             if is_disk_full(error):
                 raise
             raise DownloadError(f"could not be reached ({one_line(error)})", answered=False) from None
