@@ -10,15 +10,12 @@ from torch import Tensor
 from dskd.lexicon import antonyms, synonyms
 from dskd.lexicon.build import Files, Statements, collector_off, read_statements, settle_pairs
 from dskd.lexicon.judged import negation_quality
-from dskd.lexicon.quality import Gold, antsynnet, by_source, gold_list, quality_table
-from dskd.lexicon.relations import ANTONYM, SYNONYM, Pair, merge
+from dskd.lexicon.quality import RELATIONS, Gold, antsynnet, by_source, gold_list, quality_table
+from dskd.lexicon.relations import Pair, merge
 from dskd.params import Lexicon, Targets
 from dskd.senses import SenseDictionary
 from dskd.targets import candidates, trimmed_lexicon
-from dskd.tasks.benchmarks import read_benchmark
-
-GOLD = ("antsynnet", "ppdb", "roget")  # the benchmarks that are lists of pairs
-_RELATIONS = {"synonym": SYNONYM, "antonym": ANTONYM}
+from dskd.tasks.benchmarks import BENCHMARKS, GOLD_LISTS, read_benchmark
 
 
 def gold_lists(folder: Path, available: Mapping[str, dict]) -> list[Gold]:
@@ -28,7 +25,7 @@ def gold_lists(folder: Path, available: Mapping[str, dict]) -> list[Gold]:
         available: benchmark -> its entry in the summary of that stage.
     """
     found = []
-    for name in GOLD:
+    for name in ("antsynnet", *GOLD_LISTS):
         if not available.get(name, {}).get("available"):
             continue
         if name == "antsynnet":
@@ -38,7 +35,8 @@ def gold_lists(folder: Path, available: Mapping[str, dict]) -> list[Gold]:
             ]
         else:
             rows = read_benchmark(folder, name, "test")
-            found.append(gold_list(name, name, ((r["word1"], r["word2"], _RELATIONS[r["relation"]]) for r in rows)))
+            pairs = ((row["word1"], row["word2"], RELATIONS[row["relation"]]) for row in rows)
+            found.append(gold_list(BENCHMARKS[name].title, name, pairs))
     return found
 
 

@@ -1,3 +1,4 @@
+import pandas as pd
 import torch
 from tiny_wordnet import lexicon
 
@@ -7,6 +8,7 @@ from dskd.lexicon.build import Statements
 from dskd.lexicon.morphology import Derivation
 from dskd.lexicon.quality import gold_list
 from dskd.lexicon.relations import merge
+from dskd.params import Targets
 from dskd.quality import coverage, gold_lists, lexicon_steps, overlaps
 from dskd.senses import SenseDictionary
 from dskd.tables import gold_table
@@ -46,7 +48,7 @@ def test_gold_lists_are_those_that_could_be_had(tmp_path):
         write_jsonl(tmp_path / f"{name}.jsonl", [row])
     available = {"antsynnet": {"available": True}, "ppdb": {"available": False}, "roget": {"available": True}}
     found = gold_lists(tmp_path, available)
-    assert [gold.name for gold in found] == ["AntSynNET train", "AntSynNET val", "roget"]
+    assert [gold.name for gold in found] == ["AntSynNET train", "AntSynNET val", "Roget antonyms"]
     assert all(gold.pairs == {("dry", "wet"): ANTONYM} for gold in found)
     assert gold_lists(tmp_path, {}) == []
 
@@ -60,10 +62,6 @@ def test_overlaps_are_shares_of_the_row():
 
 
 def test_coverage_counts_positions_and_types():
-    import pandas as pd
-
-    from dskd.params import Targets
-
     # Tokens 1 and 2 have senses, 3 has none; 1 is a head with synonym 2, 2 one with antonym 3, which has no sense.
     senses = SenseDictionary(
         tokens=torch.tensor([1, 2]), offsets=torch.tensor([0, 1, 2]), centroids=torch.randn(2, 4),

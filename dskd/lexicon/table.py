@@ -1,7 +1,9 @@
 """The lexicon as one table: pairs whose head is one token and whose tail is a short span."""
 
+import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from hashlib import sha256
 from pathlib import Path
 
 import pandas as pd
@@ -28,6 +30,7 @@ SCHEMA = pa.schema(
         ("tail_tokens", pa.list_(pa.int32())),
     ]
 )
+_CONTENT = b"sha256 of the columns as JSON"
 _KINDS = {SYNONYM: "synonym", ANTONYM: "antonym"}
 
 
@@ -121,11 +124,16 @@ def _by_source(pairs: Sequence[Pair]) -> dict[str, dict[str, int]]:
 
 
 def save_lexicon(path: Path, table: pd.DataFrame) -> None:
-    """Write the table as Parquet; equal tables give equal bytes (no pandas metadata, rows sorted)."""
+    """Write the table as Parquet; equal tables give equal bytes (no pandas metadata, rows sorted).
+
+    The pages have checksums, but the file's end, which says where each column lies, has none: a hash of the content
+    stands there.
+    """
     table = table.sort_values(["head", "tail", "relation", "source", "form"], kind="stable")
     arrays = [pa.array(table[field.name].tolist(), type=field.type) for field in SCHEMA]
     with output(path) as partial:
         table = pa.Table.from_arrays(arrays, schema=SCHEMA)
+        table = table.replace_schema_metadata({_CONTENT: _content(table)})
         pq.write_table(table, partial, compression="zstd", write_page_checksum=True)
 
 
@@ -141,6 +149,8 @@ def load_lexicon(path: Path) -> pd.DataFrame:
         data.validate(full=True)
         if data.schema.types != SCHEMA.types or any(column.null_count for column in data.columns):
             raise ValueError
+        if data.schema.metadata[_CONTENT] != _content(data):
+            raise ValueError
         table = data.select(SCHEMA.names[:-1]).to_pandas()
         table["tail_tokens"] = [tuple(map(int, span)) for span in data["tail_tokens"].to_pylist()]
     except (pa.ArrowException, OSError, ValueError, TypeError, LookupError):
@@ -148,6 +158,13 @@ def load_lexicon(path: Path) -> pd.DataFrame:
             f"{path} is not a lexicon: make it with `dvc repro lexicon` or `python -m dskd lexicon`"
         ) from None
     return table
+
+
+def _content(table: pa.Table) -> bytes:
+    digest = sha256()
+    for name in SCHEMA.names:
+        digest.update(json.dumps(table[name].to_pylist()).encode())
+    return digest.hexdigest().encode()
 
 
 def synonyms(table: pd.DataFrame) -> dict[int, list[tuple[int, ...]]]:
