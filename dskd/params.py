@@ -305,7 +305,7 @@ def apply_profile(name: str, root: str | Path = ".") -> Path:
 
 def _overlay(values: dict, changes: dict) -> None:
     for key, change in changes.items():
-        if isinstance(change, dict) and isinstance(values.get(key), dict):
+        if change and isinstance(change, dict) and isinstance(values.get(key), dict):  # {} replaces what is there
             _overlay(values[key], change)
         else:
             values[key] = change

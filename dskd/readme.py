@@ -1,4 +1,4 @@
-"""The parts of README.md and docs/ that are generated: results, what a run costs, speeds, hashes, licences."""
+"""The parts of README.md and docs/ that are generated: results, costs, speeds, hashes, licences, the lexicon."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ from dskd import artifacts
 from dskd.artifacts import UserError, require
 from dskd.card import noncommercial
 from dskd.params import Sources, load_params
-from dskd.tables import TITLES, differences_table, models_table, shown_differences
+from dskd.tables import TITLES, differences_table, gold_table, models_table, negations_table, shown_differences
 from dskd.tasks.benchmarks import BENCHMARKS, GOLD_LISTS
 from dskd.verify import Run, platform, read_run
 
@@ -201,6 +201,29 @@ def kills_block(kills: pd.DataFrame) -> str:
     return _markdown(shown)
 
 
+def lexicon_sources_block(measured: pd.DataFrame) -> str:
+    """The quality of each source alone and of all together, from `docs/lexicon.csv`."""
+    rows = measured[
+        (measured["relation"] != "all") & (measured["lexicon"] != "wiktionary")
+    ]  # whose sample is too small
+    wide = [
+        gold_table(group.to_dict("records")).drop(columns="list").rename(columns={"pairs": "pairs of the list"})
+        for _, group in rows.groupby("gold", sort=False)
+    ]
+    names = rows["gold"].unique()
+    return "\n\n".join(f"{name}:\n\n{_markdown(table)}" for name, table in zip(names, wide))
+
+
+def negations_block(quality: dict[str, list[dict]]) -> str:
+    """How well negations are told, from `reports/quality.json`."""
+    return _markdown(negations_table(quality["negations"]))
+
+
+def coverage_block(quality: dict[str, list[dict]]) -> str:
+    """How much of the training text the lexicon reaches, from `reports/quality.json`."""
+    return _markdown(pd.DataFrame(quality["coverage"]).round(3))
+
+
 def update_docs(root: Path) -> list[str]:
     """Generate the marked parts of README.md and of docs/ anew; returns the files that this changed.
 
@@ -209,13 +232,20 @@ def update_docs(root: Path) -> list[str]:
     """
     if not (root / artifacts.STUDY).exists():
         raise UserError(f"{root / artifacts.STUDY} is missing: make it with `make study`")
-    run = read_run(root)
+    run, quality = read_run(root), artifacts.read_json(require(root / artifacts.QUALITY, "quality"))
     blocks = {
         "README.md": {
             "results": results_block(run.metrics),
             "study": study_block(artifacts.read_json(root / artifacts.STUDY)),
             "cost": cost_block(run.provenance),
             "speed": bench_block(read_speeds(root)),
+            "negations": negations_block(quality),
+        },
+        "docs/lexicon.md": {
+            "negations": negations_block(quality),
+            "steps": _markdown(gold_table(quality["gold"])),
+            "coverage": coverage_block(quality),
+            "sources": lexicon_sources_block(pd.read_csv(root / "docs/lexicon.csv")),
         },
         "docs/REPRODUCING.md": {"run": reproducing_block(run)},
         "docs/trust.md": {

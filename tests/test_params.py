@@ -103,6 +103,17 @@ def test_a_fault_is_one_line_that_names_the_key_and_what_was_found(project, key,
     assert "\n" not in str(caught.value)
 
 
+def test_a_profile_that_empties_a_mapping_undoes_another(project):
+    apply_profile("study", project)
+    assert set(load_params(project / "params.yaml").sources.lists) == {"ppdb", "roget", "attract_repel"}
+    for name in ("smoke", "default"):
+        apply_profile("study", project)
+        apply_profile(name, project)
+        params = load_params(project / "params.yaml")
+        assert params.sources.lists == {} and not params.lexicon.indirect_antonyms
+    assert params == load_params(ROOT / "params.yaml")
+
+
 def test_a_number_with_an_exponent_is_a_number_without_a_point_too(project):
     text = (project / "params.yaml").read_text()
     assert "learning_rate: 2.0e-3" in text

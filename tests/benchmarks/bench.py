@@ -95,7 +95,7 @@ PARTS = {
 
 
 def main() -> None:
-    available = {"cloze": cloze.available(), "lexicon": lexicon.available()}
+    available = {"cloze": cloze.available()}
     chosen = sys.argv[1:] or [part for part in PARTS if available.get(part, True)]
     for part in chosen:
         if part not in PARTS:
