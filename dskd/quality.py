@@ -9,8 +9,8 @@ from torch import Tensor
 
 from dskd.lexicon import antonyms, synonyms
 from dskd.lexicon.build import Files, Statements, collector_off, read_statements, settle_pairs
+from dskd.lexicon.gold import RELATIONS, Gold, antsynnet, by_source, gold_list, quality_table
 from dskd.lexicon.judged import negation_quality
-from dskd.lexicon.quality import RELATIONS, Gold, antsynnet, by_source, gold_list, quality_table
 from dskd.lexicon.relations import Pair, merge
 from dskd.params import Lexicon, Targets
 from dskd.senses import SenseDictionary

@@ -152,7 +152,7 @@ def negations_table(rows: Sequence[dict]) -> pd.DataFrame:
 
 
 def gold_table(rows: Sequence[dict]) -> pd.DataFrame:
-    """Coverage and precision of lexicons on gold lists (`dskd.lexicon.quality.quality`), for people; without rows
+    """Coverage and precision of lexicons on gold lists (`dskd.lexicon.gold.quality`), for people; without rows
     that measure nothing."""
     shown = []
     for row in rows:

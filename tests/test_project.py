@@ -23,7 +23,7 @@ FLOORS = """
     provenance normalise page notebook sources
     lexicon.relations lexicon.words lexicon.lines lexicon.morphology lexicon.polarity lexicon.judged lexicon.spans
     lexicon.wordnet
-    lexicon.indirect lexicon.wiktextract lexicon.mythes lexicon.pairs lexicon.conflicts lexicon.quality
+    lexicon.indirect lexicon.wiktextract lexicon.mythes lexicon.pairs lexicon.conflicts lexicon.gold
     lexicon.build lexicon.table lexicon wikitext states
     decoder corpus senses tasks tasks.lexical tasks.squad tasks.chat tasks.pairs tasks.hub tasks.rows tasks.benchmarks
     tasks.harness.metrics

@@ -5,8 +5,8 @@ from tiny_wordnet import lexicon
 from dskd.artifacts import write_jsonl
 from dskd.lexicon import ANTONYM, SYNONYM, Relation
 from dskd.lexicon.build import Statements
+from dskd.lexicon.gold import gold_list
 from dskd.lexicon.morphology import Derivation
-from dskd.lexicon.quality import gold_list
 from dskd.lexicon.relations import merge
 from dskd.params import Targets
 from dskd.quality import coverage, gold_lists, lexicon_steps, overlaps

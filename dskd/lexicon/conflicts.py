@@ -7,7 +7,7 @@ from typing import NamedTuple
 from dskd.artifacts import UserError
 from dskd.lexicon.relations import ANTONYM, SYNONYM, Pair
 
-# Log-odds of being right on one half of AntSynNET's training pairs (`log_odds` and `halves` of `dskd.lexicon.quality`):
+# Log-odds of being right on one half of AntSynNET's training pairs (`log_odds` and `halves` of `dskd.lexicon.gold`):
 # WordNet on all of them, the others on those that WordNet says nothing of, since the list was made from WordNet too.
 # Of Wiktionary there was a sample of twelve entries, too few to measure: it has the least weight of all.
 # All others are right in 98.7 of 100 or more there: the weights differ little, and on the other half in another order.

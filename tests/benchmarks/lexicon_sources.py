@@ -13,7 +13,7 @@ import pandas as pd
 from dskd import artifacts, stages
 from dskd.inputs import lexicon_files
 from dskd.lexicon.build import collector_off, read_statements, settle_pairs
-from dskd.lexicon.quality import beyond, by_source, quality_table
+from dskd.lexicon.gold import beyond, by_source, quality_table
 from dskd.lexicon.relations import merge
 from dskd.quality import gold_lists
 

@@ -12,9 +12,7 @@ from tiny_wordnet import write_wordnet
 from dskd.artifacts import UserError
 from dskd.lexicon import ANTONYM, SYNONYM, Relation, open_wordnet, prepare
 from dskd.lexicon.conflicts import settle
-from dskd.lexicon.indirect import indirect_antonyms
-from dskd.lexicon.pairs import relations as pairs_of
-from dskd.lexicon.quality import (
+from dskd.lexicon.gold import (
     Gold,
     antsynnet,
     beyond,
@@ -26,6 +24,8 @@ from dskd.lexicon.quality import (
     quality,
     quality_table,
 )
+from dskd.lexicon.indirect import indirect_antonyms
+from dskd.lexicon.pairs import relations as pairs_of
 from dskd.lexicon.relations import merge
 from dskd.tasks.benchmarks import BENCHMARKS, canonical_rows
 
