@@ -13,10 +13,13 @@ import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from filelock import FileLock, Timeout
 from safetensors import SafetensorError, safe_open
-from torch import Tensor
+
+if TYPE_CHECKING:  # torch takes seconds to import, which what only reads parameters does not need
+    from torch import Tensor
 
 
 class UserError(Exception):
@@ -112,7 +115,7 @@ def one_line(error: BaseException) -> str:
     return " ".join(f"{type(error).__name__}: {error}".split())
 
 
-def load_tensors(path: str | Path, stage: str, names: Iterable[str] = ()) -> dict[str, Tensor]:
+def load_tensors(path: str | Path, stage: str, names: Iterable[str] = ()) -> "dict[str, Tensor]":
     """All tensors of a safetensors file, memory-mapped: nothing is read until it is used.
 
     Raises:

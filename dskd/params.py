@@ -245,7 +245,11 @@ def load_params(path: str | Path = "params.yaml") -> Params:
     Raises:
         UserError: one line a fault, each with the key, what was found and what it takes.
     """
-    values = _load(YAML(typ="safe", pure=True), path)
+    return validated(_load(YAML(typ="safe", pure=True), path), path)
+
+
+def validated(values, path: str | Path) -> Params:
+    """The parameters with these values; UserError, one line, where they are none. `path` says where they are from."""
     try:
         return Params.model_validate(values)
     except ValidationError as error:
@@ -276,19 +280,11 @@ def apply_profile(name: str, root: str | Path = ".") -> Path:
 
     The result is checked before it replaces the file. Raises UserError for an unknown profile.
     """
-    root = Path(root)
-    profile, target = root / "profiles" / f"{name}.yaml", root / "params.yaml"
-    known = sorted(p.stem for p in profile.parent.glob("*.yaml"))
-    if name not in known:
-        raise UserError(f"no profile {name!r}; there are: {', '.join(known)}")
+    profile, target = _profile(name, root), Path(root) / "params.yaml"
     yaml = YAML()
     yaml.width = 4096
     yaml.indent(mapping=2, sequence=4, offset=2)
-    values, changes = _load(yaml, target), _load(yaml, profile) or {}
-    for path, content in ((target, values), (profile, changes)):
-        if not isinstance(content, dict):
-            raise UserError(f"{path} is no mapping of parameters")
-    _overlay(values, changes)
+    values = _changed(yaml, target, profile)
     partial = target.with_name(".params.yaml.partial")
     try:
         yaml.dump(values, partial)
@@ -301,6 +297,30 @@ def apply_profile(name: str, root: str | Path = ".") -> Path:
     finally:
         partial.unlink(missing_ok=True)
     return target
+
+
+def load_profile(name: str, root: str | Path = ".") -> Params:
+    """The parameters as `apply_profile` would write them; nothing is written. Raises UserError as that does."""
+    profile = _profile(name, root)
+    return validated(_changed(YAML(typ="safe", pure=True), Path(root) / "params.yaml", profile), profile)
+
+
+def _profile(name: str, root: str | Path) -> Path:
+    profile = Path(root) / "profiles" / f"{name}.yaml"
+    known = sorted(path.stem for path in profile.parent.glob("*.yaml"))
+    if name not in known:
+        raise UserError(f"no profile {name!r}; there are: {', '.join(known)}")
+    return profile
+
+
+def _changed(yaml: YAML, target: Path, profile: Path) -> dict:
+    """The values of `target` with those of `profile` over them."""
+    values, changes = _load(yaml, target), _load(yaml, profile) or {}
+    for path, content in ((target, values), (profile, changes)):
+        if not isinstance(content, dict):
+            raise UserError(f"{path} is no mapping of parameters")
+    _overlay(values, changes)
+    return values
 
 
 def _overlay(values: dict, changes: dict) -> None:
