@@ -39,6 +39,17 @@ def parser() -> argparse.ArgumentParser:
         _options(stages.add_parser(name, help=help_text), name)
     profile = commands.add_parser("profile", help="write the values of profiles/NAME.yaml into params.yaml")
     profile.add_argument("name", help="for example: smoke, default")
+    plan = commands.add_parser("plan", help="say what a run will take: tokens, memory, disk and hours of each stage")
+    plan.add_argument("--profile", metavar="NAME", help="with the values of profiles/NAME.yaml (default: params.yaml)")
+    plan.add_argument("--model", help="teacher, by name or a folder with a config.json (default: the run's)")
+    plan.add_argument(
+        "--devices", type=int, default=1, help="that share the work, where one is used today (default: 1)"
+    )
+    plan.add_argument(
+        "--flops",
+        type=float,
+        help="floating point operations a second that a device sustains (default: as in reports/provenance.json)",
+    )
     commands.add_parser("readme", help="generate the results and costs in README.md and docs/ anew")
     verify = commands.add_parser("verify", help="compare this folder's run with the committed one: bytes, else figures")
     verify.add_argument("--against", default="HEAD", metavar="REVISION", help="Git revision of the run (default: HEAD)")
@@ -100,6 +111,10 @@ def run(options: argparse.Namespace) -> int:
     instance = {key: getattr(options, key) for key in ("objective", "seed") if hasattr(options, key)}
     if options.command == "profile":
         print(f"wrote {apply_profile(options.name, project_root())}")
+    elif options.command == "plan":
+        from dskd.plan import plan
+
+        print(plan(project_root(), options.profile, options.model, options.devices, options.flops), end="")
     elif options.command == "readme":
         from dskd.readme import update_docs
 

@@ -319,13 +319,14 @@ def _changed(yaml: YAML, target: Path, profile: Path) -> dict:
     for path, content in ((target, values), (profile, changes)):
         if not isinstance(content, dict):
             raise UserError(f"{path} is no mapping of parameters")
-    _overlay(values, changes)
+    overlay(values, changes)
     return values
 
 
-def _overlay(values: dict, changes: dict) -> None:
+def overlay(values: dict, changes: dict) -> None:
+    """Put `changes` into the mapping of mappings `values`."""
     for key, change in changes.items():
         if change and isinstance(change, dict) and isinstance(values.get(key), dict):  # {} replaces what is there
-            _overlay(values[key], change)
+            overlay(values[key], change)
         else:
             values[key] = change

@@ -19,7 +19,7 @@ from dskd.readme import bench_block, cost_block, read_speeds, results_block, stu
 
 # Every module, lowest first: each imports only modules before it.
 FLOORS = """
-    artifacts determinism download params kmeans losses stats
+    artifacts determinism download params kmeans losses stats shapes plan
     provenance normalise page notebook sources
     lexicon.relations lexicon.words lexicon.lines lexicon.morphology lexicon.polarity lexicon.judged lexicon.spans
     lexicon.wordnet
