@@ -5,7 +5,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from dskd.artifacts import UserError
-from dskd.params import apply_profile, load_params
+from dskd.params import apply_profile, load_params, load_profile
 
 ROOT = Path(__file__).parents[1]
 PROFILES = sorted(path.stem for path in (ROOT / "profiles").glob("*.yaml"))
@@ -112,6 +112,16 @@ def test_a_profile_that_empties_a_mapping_undoes_another(project):
         params = load_params(project / "params.yaml")
         assert params.sources.lists == {} and not params.lexicon.indirect_antonyms
     assert params == load_params(ROOT / "params.yaml")
+
+
+@pytest.mark.parametrize("name", PROFILES)
+def test_a_profile_gives_the_same_values_whichever_was_there_before(project, name):
+    expected = load_profile(name, project)
+    for other in ("paper", "study"):
+        apply_profile(other, project)
+        assert load_profile(name, project) == expected
+    apply_profile(name, project)
+    assert load_params(project / "params.yaml") == expected
 
 
 def test_a_number_with_an_exponent_is_a_number_without_a_point_too(project):
