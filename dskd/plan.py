@@ -31,8 +31,8 @@ LIBRARIES = 605_000_000  # bytes of interpreter and libraries: the committed run
 LOSS_CHUNK = 384  # positions whose logits exist at one time (losses.output_loss)
 PREDICT_CHUNK = 256  # the same (harvest.predict)
 SPANS = 1.0  # senses of spans to one of tokens, in the committed run's targets; the lexicon decides it
-# Tokens that are read for an item, mean over the committed run's items: a cloze, a chat prompt, a choice between words,
-# a pair of sentences (WiC, each twice) or of words (AntSynNET, SimLex); and how many sets or tasks there are.
+# Tokens read for an item, about the committed run's mean: a cloze, a chat prompt, a choice between words, a pair
+# of sentences (WiC, each twice) or of words (AntSynNET, SimLex: at most). Beside it how many sets, tasks or test pairs.
 CLOZE, CHAT, CHOICE, SENTENCES, WORDS = (50, 7), (480, 5), (19, 3), (37, 638), (8, 786 + 999)
 PARALLEL = ("harvest", "distill", "evaluate")  # stages whose blocks or items can be shared out among devices
 
