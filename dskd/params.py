@@ -175,8 +175,8 @@ class Distill(Group):
     seeds: Annotated[list[int], Field(min_length=1)] = Field(description="one student for each; orders the blocks")
     epochs: Annotated[float, Field(gt=0)] = Field(description="passes over the blocks; 0.5 takes half of them, drawn")
     batch_size: Count = Field(description="blocks a step")
-    learning_rate: Annotated[float, Field(gt=0)]
-    weight_decay: Weight
+    learning_rate: Annotated[float, Field(gt=0)] = Field(description="of AdamW, at its highest")
+    weight_decay: Weight = Field(description="of AdamW, on every trained weight")
     warmup_share: Share = Field(description="share of steps with a rising rate; then it falls as a cosine")
     clip_norm: Annotated[float, Field(gt=0)] = Field(description="largest norm of the gradient")
     temperature: Annotated[float, Field(gt=0)] = Field(description="of the KL term (T)")
@@ -207,19 +207,19 @@ class Report(Group):
 
 
 class Params(Group):
-    runtime: Runtime
-    sources: Sources
-    lexicon: Lexicon
-    corpus: Corpus
-    student: Student
-    harvest: Harvest
-    senses: Senses
-    targets: Targets
-    objectives: dict[str, Objective]
-    distill: Distill
-    benchmarks: Benchmarks
-    evaluate: Evaluate
-    report: Report
+    runtime: Runtime = Field(description="How the processor is used.")
+    sources: Sources = Field(description="What a run starts from; each source is pinned by the hash of its content.")
+    lexicon: Lexicon = Field(description="How the sources' synonyms and antonyms become one table.")
+    corpus: Corpus = Field(description="The text that is trained and evaluated on.")
+    student: Student = Field(description="How the student is cut from the teacher.")
+    harvest: Harvest = Field(description="The one pass of the teacher over the text.")
+    senses: Senses = Field(description="How the states of each token are clustered.")
+    targets: Targets = Field(description="Which positions have a sense loss, and which senses it has there.")
+    objectives: dict[str, Objective] = Field(description="Losses by name; one student is trained for each chosen one.")
+    distill: Distill = Field(description="The training, equal for all students.")
+    benchmarks: Benchmarks = Field(description="The prompts of the paper's protocol.")
+    evaluate: Evaluate = Field(description="How much is measured.")
+    report: Report = Field(description="What the report shows.")
 
     @model_validator(mode="after")
     def _lexicon_has_its_sources(self):

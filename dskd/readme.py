@@ -1,4 +1,5 @@
-"""The parts of README.md and docs/ that are generated: results, costs, speeds, hashes, licences, the lexicon."""
+"""The parts of README.md and docs/ that are generated: results, costs, speeds, hashes, licences, the lexicon,
+the parameters."""
 
 from pathlib import Path
 
@@ -8,6 +9,7 @@ from dskd import artifacts
 from dskd.artifacts import UserError, require
 from dskd.card import noncommercial
 from dskd.params import Sources, load_params
+from dskd.reference import parameters_block
 from dskd.tables import TITLES, differences_table, gold_table, models_table, negations_table, shown_differences
 from dskd.tasks.benchmarks import BENCHMARKS, GOLD_LISTS
 from dskd.verify import Run, platform, read_run
@@ -232,6 +234,7 @@ def update_docs(root: Path) -> list[str]:
     """
     if not (root / artifacts.STUDY).exists():
         raise UserError(f"{root / artifacts.STUDY} is missing: make it with `make study`")
+    params = load_params(root / "params.yaml")
     run, quality = read_run(root), artifacts.read_json(require(root / artifacts.QUALITY, "quality"))
     blocks = {
         "README.md": {
@@ -247,11 +250,12 @@ def update_docs(root: Path) -> list[str]:
             "coverage": coverage_block(quality),
             "sources": lexicon_sources_block(pd.read_csv(root / "docs/lexicon.csv")),
         },
+        "docs/parameters.md": {"parameters": parameters_block(params)},
         "docs/REPRODUCING.md": {"run": reproducing_block(run)},
         "docs/trust.md": {
             "kills": kills_block(pd.read_csv(root / "docs/killing.csv")),
             "fuzz": fuzz_block(pd.read_csv(root / "docs/fuzz.csv")),
-            "licences": licences_block(load_params(root / "params.yaml").sources),
+            "licences": licences_block(params.sources),
         },
     }
     return [name for name, parts in blocks.items() if _update(root / name, parts)]

@@ -15,7 +15,9 @@ from test_pipeline import ENV, ROOT, checkout, run
 
 from dskd import artifacts
 from dskd.normalise import check_source_notebooks
+from dskd.params import load_params
 from dskd.readme import bench_block, cost_block, read_speeds, results_block, study_block
+from dskd.reference import parameters_block
 
 # Every module, lowest first: each imports only modules before it.
 FLOORS = """
@@ -28,7 +30,7 @@ FLOORS = """
     decoder corpus senses tasks tasks.lexical tasks.squad tasks.chat tasks.pairs tasks.hub tasks.rows tasks.benchmarks
     tasks.harness.metrics
     inputs controls harvest targets quality evaluate scoring harness card
-    distill scores suite report tables differences verify readme figures
+    distill scores suite report tables differences verify reference readme figures
     stages explore __main__
 """.split()
 
@@ -83,6 +85,14 @@ def test_readme_shows_the_results(path, block):
 
 def test_readme_shows_the_speeds():
     assert bench_block(read_speeds(ROOT)) in (ROOT / "README.md").read_text(), "run `python -m dskd readme`"
+
+
+def test_the_page_of_parameters_is_up_to_date(tmp_path):
+    """With the values of params.yaml, or with those that are committed if other ones are tried here."""
+    text, committed = (ROOT / "docs/parameters.md").read_text(), tmp_path / "params.yaml"
+    committed.write_text(run(ROOT, "git", "show", "HEAD:params.yaml"))
+    blocks = [parameters_block(load_params(path)) for path in (ROOT / "params.yaml", committed)]
+    assert any(block in text for block in blocks), "run `python -m dskd readme`"
 
 
 def test_the_default_profile_is_what_is_committed(tmp_path):
