@@ -17,13 +17,17 @@ TEXT = ["the quick brown fox jumps over the lazy dog", "pack my box with five do
 
 
 def make_teacher(
-    dtype: torch.dtype = torch.float32, tied: bool = True, seed: int = 0, vocabulary: int = VOCABULARY
+    dtype: torch.dtype = torch.float32,
+    tied: bool = True,
+    seed: int = 0,
+    vocabulary: int = VOCABULARY,
+    layers: int = LAYERS,
 ) -> LlamaForCausalLM:
     config = LlamaConfig(
         vocab_size=vocabulary,
         hidden_size=WIDTH,
         intermediate_size=64,
-        num_hidden_layers=LAYERS,
+        num_hidden_layers=layers,
         num_attention_heads=4,
         num_key_value_heads=2,
         max_position_embeddings=64,
