@@ -58,6 +58,23 @@ def test_the_lock_file_pins_everything_and_agrees_with_pyproject():
     assert locked["torch"] == "2.13.0"
 
 
+def test_the_citation_is_of_this_version():
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert (citation["title"], citation["version"], citation["license"]) == (
+        project["name"],
+        project["version"],
+        project["license"],
+    )
+    assert f"\n## {project['version']}" in (ROOT / "CHANGELOG.md").read_text()
+
+
+def test_links_between_pages_lead_somewhere():
+    for page in [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")]:
+        for target in re.findall(r"\]\(([^)#:\s]+)(?:#[^)]*)?\)", page.read_text()):
+            assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
 def test_notebooks_are_committed_without_outputs():
     assert check_source_notebooks(ROOT) == []
 
