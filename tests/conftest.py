@@ -54,7 +54,7 @@ def project(finished_project, tmp_path, monkeypatch):
 
 def pytest_collection_modifyitems(items):
     """From single functions to kernels and servers to the whole pipeline: the cheap failures come first."""
-    later = ["fuzz", "sources", "notebook", "faults", "killing", "sharing", "project", "pipeline"]
+    later = ["fuzz", "sources", "own", "notebook", "faults", "killing", "sharing", "project", "pipeline"]
 
     def place(item):
         name = item.path.stem.removeprefix("test_")
