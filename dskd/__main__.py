@@ -14,7 +14,7 @@ STAGES = {
     "lexicon": "make the table of synonyms and antonyms",
     "corpus": "strip, split and pack the text into blocks of tokens",
     "harvest": "run the teacher over the corpus once and keep its states",
-    "senses": "cluster the states of each token into its senses",
+    "senses": "cluster the states of each token into its senses; with a word, print what is known of it",
     "targets": "choose the senses that pull and push each position (--objective)",
     "distill": "train one student (--objective, --seed)",
     "benchmarks": "bring the benchmarks to one form, from a mirror folder (DSKD_MIRROR) or the hub",
@@ -33,6 +33,9 @@ def parser() -> argparse.ArgumentParser:
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, help_text in STAGES.items():
         _options(commands.add_parser(name, help=help_text), name)
+    commands.choices["senses"].add_argument(
+        "word", nargs="?", help="make nothing: print this word's senses, synonyms and antonyms, as the run has them"
+    )
     notebook = commands.add_parser("notebook", help="run a stage through its notebook, as dvc.yaml does")
     stages = notebook.add_subparsers(dest="stage", required=True, metavar="STAGE")
     for name, help_text in STAGES.items():
@@ -129,6 +132,12 @@ def run(options: argparse.Namespace) -> int:
         from dskd.notebook import run_notebook
 
         run_notebook(options.stage, instance, project_root())
+    elif getattr(options, "word", None) is not None:
+        os.chdir(project_root())
+        settings = load_params().lexicon
+        from dskd.explore_words import as_text, look_up  # not the stages: they take longer to import than this takes
+
+        print(as_text(look_up(options.word, settings)))
     else:
         load_params(project_root() / "params.yaml")  # a fault shows before the seconds that torch takes to import
         from dskd import stages

@@ -1,5 +1,6 @@
 """Looking at what was made: the tables that notebooks show to a reader."""
 
+from itertools import zip_longest
 from pathlib import Path
 
 import pandas as pd
@@ -7,41 +8,63 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from dskd import artifacts, decoder, lexicon
+from dskd import artifacts, decoder, lexicon, stages
 from dskd.artifacts import UserError, require
 from dskd.controls import controlled
 from dskd.corpus import load_corpus
+from dskd.explore_words import context, load_tokenizer, made, token_senses, word_token
+from dskd.kmeans import squared_distances
 from dskd.params import Params
 from dskd.scores import read_items, read_rows
+from dskd.scoring import states_at
 from dskd.senses import SenseDictionary, load_senses
 from dskd.states import States, take_positions
 from dskd.targets import SenseTargets, span_table, trimmed_lexicon
 
 
-def word_token(tokenizer: PreTrainedTokenizerBase, word: str) -> int:
-    """The token of a word written with a leading space; UserError if there are several."""
-    ids = tokenizer.encode(" " + word, add_special_tokens=False)
-    if len(ids) != 1:
-        raise UserError(f"{word!r} is {len(ids)} tokens of this tokenizer; choose a word that is one")
-    return ids[0]
-
-
-def show_senses(word: str, contexts: int = 2, before: int = 12) -> pd.DataFrame:
+def show_senses(word: str, contexts: int = 2) -> pd.DataFrame:
     """The senses of a word, most frequent first, each with its nearest contexts up to the predicted token."""
     tokenizer = decoder.load_tokenizer(artifacts.TEACHER)
     senses, blocks = load_senses(artifacts.SENSES), load_corpus(Path(artifacts.CORPUS))[0]["train"]
-    length = blocks.shape[1] - 1
-    rows = senses.rows(word_token(tokenizer, word))
     table = []
-    for row in sorted(rows, key=lambda row: (-int(senses.counts[row]), row)):
-        texts = []
-        for position in senses.contexts[row][:contexts].tolist():
-            if position >= 0:
-                block, offset = divmod(position, length)
-                ids = blocks[block, max(0, offset + 1 - before) : offset + 1]
-                texts.append("… " + " ".join(tokenizer.decode(ids).split()) + f" [{word}]")
-        table.append({"states": int(senses.counts[row]), "nearest contexts": "  |  ".join(texts)})
+    for sense in token_senses(senses, word_token(tokenizer, word)):
+        texts = [f"{context(tokenizer, blocks, position)} [{word}]" for position in sense.positions[:contexts]]
+        table.append({"states": sense.states, "nearest contexts": "  |  ".join(texts)})
     return pd.DataFrame(table)
+
+
+def compare_states(params: Params, word: str, students: list[str], contexts: int = 6) -> pd.DataFrame:
+    """Where the teacher's state is of `word`: how far each model's state is from the teacher's, which of the word's
+    senses is nearest to it, and what the model predicts.
+
+    The contexts are the nearest ones of the senses, most frequent sense first, so that no cached states are needed.
+
+    Returns:
+        One row a context; columns (model, measure): "distance" (mean square of a dimension's difference), "sense"
+        (numbered as the senses are listed, from 1), "predicts".
+    """
+    for name in students:
+        made(f"{artifacts.STUDENTS}/{name}", f"distill@{name}")
+    tokenizer = load_tokenizer()
+    senses = load_senses(made(artifacts.SENSES, "senses"))
+    blocks = load_corpus(made(artifacts.CORPUS, "corpus"))[0]["train"]
+    found = token_senses(senses, word_token(tokenizer, word))
+    if not found:
+        raise UserError(f"{word!r} has no senses: no state of the training text is of this word")
+    each = zip_longest(*(sense.positions for sense in found))  # the nearest context of every sense comes first
+    positions = [position for nearest in each for position in nearest if position is not None][:contexts]
+    places = [divmod(position, blocks.shape[1] - 1) for position in positions]
+    models = stages.load_models(params, students)
+    states = states_at(models, [blocks[block].tolist() for block, _ in places], [offset for _, offset in places])
+    centroids = senses.centroids[[sense.row for sense in found]].float()
+    columns = {("", "context"): [context(tokenizer, blocks, position) for position in positions]}
+    for name, of_model in states.items():
+        if name != "teacher":
+            columns[name, "distance"] = (of_model - states["teacher"]).square().mean(dim=1).tolist()
+        columns[name, "sense"] = (squared_distances(of_model[None], centroids[None])[0].argmin(dim=1) + 1).tolist()
+        predicted = (of_model @ models.head.float().T).argmax(dim=1)
+        columns[name, "predicts"] = [tokenizer.decode(token).strip() for token in predicted]
+    return pd.DataFrame(columns)
 
 
 def target_distances(targets: SenseTargets, states: States, sample: int = 2000) -> pd.DataFrame:
