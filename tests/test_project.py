@@ -31,7 +31,7 @@ FLOORS = """
     tasks.harness.metrics
     inputs controls harvest targets quality evaluate scoring harness card
     distill scores suite report tables differences verify reference readme figures
-    stages explore __main__
+    explore_words explore_results stages explore __main__
 """.split()
 
 
