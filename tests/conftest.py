@@ -1,7 +1,11 @@
+import os
 import shutil
+import signal
+import subprocess
 
 import pytest
 import torch
+from test_pipeline import ENV, checkout
 from tiny import make_teacher, make_tokenizer
 from tiny_project import STAGES, make_project, prepare, run
 
@@ -12,6 +16,26 @@ from dskd import determinism
 def pinned():
     """All tests run as a stage does: threads fixed, and an operation without a deterministic form is an error."""
     determinism.pin(1)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def whole_pipeline(request, tmp_path_factory):
+    """Where the tests of the whole pipeline are asked for: (its folder, the process that runs it), beside the others.
+
+    Most of what a stage takes at this size is the start of its kernel, on one core; so the run begins with the session.
+    """
+    if not any(item.path.stem == "test_pipeline" for item in request.session.items):
+        yield None
+        return
+    folder = checkout(tmp_path_factory.mktemp("project"))
+    with (folder / "repro.log").open("wb") as log:
+        process = subprocess.Popen(
+            ["dvc", "repro"], cwd=folder, env=ENV, stdout=log, stderr=log, start_new_session=True
+        )
+    yield folder, process
+    if process.poll() is None:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
 
 
 @pytest.fixture(scope="session")

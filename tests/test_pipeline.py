@@ -46,9 +46,12 @@ def checkout(folder: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def project(tmp_path_factory) -> Path:
-    folder = checkout(tmp_path_factory.mktemp("project"))
-    print(run(folder, "dvc", "repro"))
+def project(whole_pipeline) -> Path:
+    folder, process = whole_pipeline
+    process.wait()
+    log = (folder / "repro.log").read_text(errors="replace")
+    assert process.returncode == 0, log[-4000:]
+    (folder / "repro.log").unlink()
     return folder
 
 

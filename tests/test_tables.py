@@ -351,7 +351,13 @@ def test_the_blocks_of_a_run_without_benchmarks_show_what_it_has(bare):
     assert "cloze, all items" not in block and "SimLex-999 (rho)" in block and "nan" not in block
 
 
-BLOCKS = ("results", "study", "cost", "speed")
+BLOCKS = ("results", "study", "cost", "speed", "negations")
+OTHERS = {
+    "REPRODUCING": ("run",),
+    "trust": ("kills", "fuzz", "licences"),
+    "lexicon": ("negations", "steps", "coverage", "sources"),
+    "parameters": ("parameters",),
+}
 SPEEDS = """date,commit,machine,threads,versions,figure,shape,value,unit,reference_value,ratio,target,met
 2026-01-01,a,"one, 2 cores, AVX2",2,torch 2,loss,1024 x 49152,50,tokens/s,20,2.5,2.5,True
 2026-01-02,b,"one, 2 cores, AVX2",2,torch 2,loss,1024 x 49152,40,tokens/s,20,2.0,2.5,False
@@ -371,12 +377,15 @@ def write_readme(root, metrics):
     (root / artifacts.SPEEDS).write_text(SPEEDS)
     blocks = {
         n: f"<!-- {n}: python -m dskd readme -->\nstale\n<!-- end of {n} -->\n"
-        for n in (*BLOCKS, "run", "kills", "fuzz", "licences")
+        for n in (*BLOCKS, *(name for names in OTHERS.values() for name in names))
     }
     (root / "README.md").write_text("# Before\n" + "between\n".join(blocks[n] for n in BLOCKS) + "after\n")
     (root / "docs").mkdir()
-    (root / "docs/REPRODUCING.md").write_text(blocks["run"])
-    (root / "docs/trust.md").write_text("".join(blocks[n] for n in ("kills", "fuzz", "licences")))
+    for page, names in OTHERS.items():
+        (root / f"docs/{page}.md").write_text("".join(blocks[n] for n in names))
+    for committed in ("docs/lexicon.csv", artifacts.QUALITY):
+        (root / committed).parent.mkdir(exist_ok=True)
+        shutil.copy(ROOT / committed, root / committed)
     (root / "docs/fuzz.csv").write_text("reader,cases,passed\nJSON,10000,True\n")
     (root / "docs/killing.csv").write_text(KILLS)
     shutil.copy(ROOT / "params.yaml", root)
@@ -391,7 +400,7 @@ def write_readme(root, metrics):
 
 def test_the_readme_is_made_anew_between_its_marks_and_a_second_time_is_the_same(metrics, tmp_path):
     write_readme(tmp_path, metrics)
-    assert update_docs(tmp_path) == ["README.md", "docs/REPRODUCING.md", "docs/trust.md"]
+    assert set(update_docs(tmp_path)) == {"README.md", *(f"docs/{page}.md" for page in OTHERS)}
     text = (tmp_path / "README.md").read_text()
     assert results_block(metrics) in text and study_block(metrics) in text
     assert "| senses  | 1:01         | 900 " in text and "1,200 MB in all" in text
@@ -407,7 +416,13 @@ def test_the_readme_is_made_anew_between_its_marks_and_a_second_time_is_the_same
     hashes, licences = ((tmp_path / "docs" / name).read_text() for name in ("REPRODUCING.md", "trust.md"))
     assert "| `artifacts/senses` | `1a2b`" in hashes and "1:01" in hashes
     assert "1 readers, 10,000 cases" in licences and "| harvest | all      | 2 " in licences
-    assert "CC BY-SA 3.0" in licences and "stale" not in hashes + licences
+    assert "CC BY-SA 3.0" in licences
+    lexicon = (tmp_path / "docs/lexicon.md").read_text()
+    assert (
+        "| with derivations | 212, test" in lexicon and "indirect antonyms" in lexicon and "share of types" in lexicon
+    )
+    assert "AntSynNET train beyond WordNet:" in lexicon
+    assert not any("stale" in (tmp_path / f"docs/{page}.md").read_text() for page in OTHERS)
     assert update_docs(tmp_path) == []
 
 

@@ -28,10 +28,14 @@ def output(run, path):
     return next(e for stage in run.lock["stages"].values() for e in stage["outs"] if e["path"] == path)
 
 
+def count(run):
+    return sum(len(stage["outs"]) for stage in run.lock["stages"].values())
+
+
 def test_the_same_bytes_are_verified(committed, found):
     assert not len(differences(committed.lock, found.lock))
     repeated, text = verdict(committed, found)
-    assert repeated and "all 40 outputs are the same bytes" in text
+    assert repeated and f"all {count(committed)} outputs are the same bytes" in text
 
 
 @pytest.mark.parametrize(
@@ -61,7 +65,9 @@ def test_another_command_and_a_missing_stage_are_other_runs(committed, found):
 def test_on_an_equal_platform_other_bytes_are_a_failure_even_of_equal_figures(committed, found):
     output(found, "artifacts/senses")["md5"] = "0"
     repeated, text = verdict(committed, found)
-    assert not repeated and "39 of 40" in text and "artifacts/senses" in text and "on an equal platform" in text
+    outputs = count(committed)
+    assert not repeated and f"{outputs - 1} of {outputs} outputs" in text
+    assert "artifacts/senses" in text and "on an equal platform" in text
 
 
 @pytest.mark.parametrize(("error", "repeated"), [(0.009, True), (-0.009, True), (0.011, False), (-0.011, False)])
