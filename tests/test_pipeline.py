@@ -165,4 +165,4 @@ def test_a_change_of_lambda_reruns_its_student_and_what_follows(project):
     after = {name: json.loads(path.read_text()) for name, path in students.items()}
     assert after["kd-0"] == before["kd-0"] and after["dskd-0"]["kl"] != before["dskd-0"]["kl"]
     assert re.search(r"objectives\.dskd\.sense +0\.1 +0\.5", run(project, "dvc", "params", "diff"))
-    assert stages_to_run(project) == ["evaluate"]  # then the report, whose scores are new only afterwards
+    assert stages_to_run(project) == ["evaluate", "report"]
