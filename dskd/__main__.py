@@ -109,10 +109,12 @@ def _fail(message: str, code: int = 1) -> int:
 def run(options: argparse.Namespace) -> int:
     """Carry out a parsed command line; returns the exit status."""
     from dskd.artifacts import project_root
-    from dskd.params import apply_profile, load_params
+    from dskd.params import load_params
 
     instance = {key: getattr(options, key) for key in ("objective", "seed") if hasattr(options, key)}
     if options.command == "profile":
+        from dskd.profiles import apply_profile
+
         print(f"wrote {apply_profile(options.name, project_root())}")
     elif options.command == "plan":
         from dskd.plan import plan

@@ -11,10 +11,9 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase
 from dskd import artifacts, lexicon, params
 from dskd.artifacts import UserError
 from dskd.corpus import load_corpus
+from dskd.lexicon.relations import KINDS
 from dskd.lexicon.spans import word_tokens
 from dskd.senses import SenseDictionary, compose_span, load_senses
-
-_KINDS = {lexicon.SYNONYM: "synonym", lexicon.ANTONYM: "antonym"}
 
 
 class Sense(NamedTuple):
@@ -143,7 +142,7 @@ def related_words(table: pd.DataFrame, word: str) -> tuple[pd.DataFrame, str]:
     rows = rows.assign(support=-support, relation=-rows["relation"])
     rows = rows.sort_values(["relation", "support", "tail", "source", "flipped"], kind="stable")
     columns = {
-        "relation": (-rows["relation"]).map(_KINDS),
+        "relation": (-rows["relation"]).map(KINDS),
         "word": rows["tail"],
         "source": rows["source"],
         "senses": rows["sense"].str.replace(";", ", "),
@@ -161,7 +160,7 @@ def as_text(found: Word) -> str:
     width = max(map(len, found.related["word"]), default=0)
     if not len(found.related):
         lines += ["", f"synonyms and antonyms: {found.note}"]
-    for kind in _KINDS.values() if len(found.related) else ():
+    for kind in KINDS.values() if len(found.related) else ():
         rows = found.related[found.related["relation"] == kind]
         lines += ["", f"{kind}s{f' ({found.note})' if found.note else ''}:{'' if len(rows) else ' none'}"]
         for _, word, source, senses, undone in rows.itertuples(index=False):

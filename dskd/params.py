@@ -1,7 +1,6 @@
 """The typed parameters of a run. `params.yaml` holds every value; this module says what each may be.
 
-Nothing that a run depends on has a default here: what it used is what the file says. A profile is an overlay that
-`python -m dskd profile NAME` writes into `params.yaml`, so that DVC always sees the true values.
+Nothing that a run depends on has a default here: what it used is what the file says.
 """
 
 from pathlib import Path
@@ -15,7 +14,7 @@ from ruamel.yaml.error import YAMLError
 from dskd.artifacts import UserError, one_line
 
 # What a parser of YAML raises: its own, Python's of a date or number that is none, RecursionError where it nests deep.
-_UNREADABLE = (ValueError, TypeError, AttributeError, LookupError, RuntimeError, YAMLError)
+UNREADABLE = (ValueError, TypeError, AttributeError, LookupError, RuntimeError, YAMLError)
 _SHORT = Repr()  # of a value in a message: aliases make one of a few lines endless
 _SHORT.maxstring = _SHORT.maxother = 200
 _SHORT.maxlevel = 2
@@ -245,7 +244,7 @@ def load_params(path: str | Path = "params.yaml") -> Params:
     Raises:
         UserError: one line a fault, each with the key, what was found and what it takes.
     """
-    return validated(_load(YAML(typ="safe", pure=True), path), path)
+    return validated(read_yaml(YAML(typ="safe", pure=True), path), path)
 
 
 def validated(values, path: str | Path) -> Params:
@@ -257,10 +256,11 @@ def validated(values, path: str | Path) -> Params:
         raise UserError(f"{path}: " + "; ".join(faults)) from None
 
 
-def _load(yaml: YAML, path: str | Path):
+def read_yaml(yaml: YAML, path: str | Path):
+    """What a file of YAML holds; UserError where it cannot be read."""
     try:
         return yaml.load(Path(path).read_text(encoding="utf-8"))
-    except (*_UNREADABLE, OSError) as error:
+    except (*UNREADABLE, OSError) as error:
         raise UserError(f"{path} cannot be read: {one_line(error)[:300]}") from None
 
 
@@ -273,60 +273,3 @@ def _fault(fault: dict) -> str:
     if fault["type"] == "value_error":
         return f"{key}: {fault['ctx']['error']}"
     return f"{key} = {_SHORT.repr(fault['input'])}: {fault['msg'][0].lower()}{fault['msg'][1:]}"
-
-
-def apply_profile(name: str, root: str | Path = ".") -> Path:
-    """Write the values of `profiles/NAME.yaml` into `params.yaml`, keeping its comments and order.
-
-    The result is checked before it replaces the file. Raises UserError for an unknown profile.
-    """
-    profile, target = _profile(name, root), Path(root) / "params.yaml"
-    yaml = YAML()
-    yaml.width = 4096
-    yaml.indent(mapping=2, sequence=4, offset=2)
-    values = _changed(yaml, target, profile)
-    partial = target.with_name(".params.yaml.partial")
-    try:
-        yaml.dump(values, partial)
-        load_params(partial)
-        partial.replace(target)
-    except _UNREADABLE as error:
-        raise UserError(f"{profile} cannot be read: {one_line(error)[:300]}") from None
-    except UserError as error:
-        raise UserError(str(error).replace(str(partial), str(profile))) from None
-    finally:
-        partial.unlink(missing_ok=True)
-    return target
-
-
-def load_profile(name: str, root: str | Path = ".") -> Params:
-    """The parameters as `apply_profile` would write them; nothing is written. Raises UserError as that does."""
-    profile = _profile(name, root)
-    return validated(_changed(YAML(typ="safe", pure=True), Path(root) / "params.yaml", profile), profile)
-
-
-def _profile(name: str, root: str | Path) -> Path:
-    profile = Path(root) / "profiles" / f"{name}.yaml"
-    known = sorted(path.stem for path in profile.parent.glob("*.yaml"))
-    if name not in known:
-        raise UserError(f"no profile {name!r}; there are: {', '.join(known)}")
-    return profile
-
-
-def _changed(yaml: YAML, target: Path, profile: Path) -> dict:
-    """The values of `target` with those of `profile` over them."""
-    values, changes = _load(yaml, target), _load(yaml, profile) or {}
-    for path, content in ((target, values), (profile, changes)):
-        if not isinstance(content, dict):
-            raise UserError(f"{path} is no mapping of parameters")
-    overlay(values, changes)
-    return values
-
-
-def overlay(values: dict, changes: dict) -> None:
-    """Put `changes` into the mapping of mappings `values`."""
-    for key, change in changes.items():
-        if change and isinstance(change, dict) and isinstance(values.get(key), dict):  # {} replaces what is there
-            overlay(values[key], change)
-        else:
-            values[key] = change

@@ -13,7 +13,8 @@ from ruamel.yaml import YAML
 from tabulate import tabulate
 
 from dskd.artifacts import PROVENANCE, TEACHER, UserError, read_json, reading
-from dskd.params import Params, load_params, load_profile, overlay, validated
+from dskd.params import Params, load_params, validated
+from dskd.profiles import load_profile, overlay
 from dskd.shapes import (
     KNOWN,
     Shape,

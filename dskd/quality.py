@@ -63,9 +63,10 @@ def lexicon_steps(statements: Statements, settings: Lexicon) -> dict[str, list[P
     alone = by_source(merged)
     found = {f"{name} alone": pairs for name, pairs in alone.items()} if len(alone) > 1 else {}
     found["sources"] = merged
+    settled = settle_pairs(direct, whole)
     if settings.negations:
-        found["+ negations undone"] = settle_pairs(direct, whole).merged
-    found["+ vote"] = settle_pairs(direct, whole).pairs
+        found["+ negations undone"] = settled.merged
+    found["+ vote"] = settled.pairs
     found["+ indirect antonyms"] = settle_pairs(statements, whole).pairs
     return found
 

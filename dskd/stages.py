@@ -35,19 +35,13 @@ from dskd.inputs import (
 from dskd.lexicon import collector_off, read_statements, settle_pairs, wordnet
 from dskd.lexicon import table as lexicon_table
 from dskd.lexicon.spans import inflected_forms
-from dskd.params import Objective, Params, Source, load_params
+from dskd.params import Objective, Params, load_params
 from dskd.quality import coverage, gold_lists, lexicon_quality
 from dskd.scoring import Models
 from dskd.senses import SenseDictionary, build_senses, load_senses, save_senses
 from dskd.sources import fetch
 from dskd.states import States
-from dskd.targets import (
-    SenseTargets,
-    build_targets,
-    load_targets,
-    no_targets,
-    save_targets,
-)
+from dskd.targets import SenseTargets, build_targets, load_targets, no_targets, save_targets
 from dskd.tasks.benchmarks import MIRROR, gather, read_benchmark
 from dskd.tasks.chat import chat_rows
 from dskd.tasks.lexical import build_items, read_vocabulary
@@ -75,11 +69,7 @@ def sources(params: Params) -> pd.DataFrame:
         for name, path in fetched.items():
             fetch(every[name], path)
         rows = [
-            {
-                "name": name,
-                **every[name].model_dump(include=set(Source.model_fields)),
-                "megabytes": artifacts.size_mb(path),
-            }
+            {"name": name, **every[name].model_dump(), "megabytes": artifacts.size_mb(path)}
             for name, path in fetched.items()
         ]
         if fetched["teacher"].is_dir():

@@ -159,13 +159,9 @@ def gold_table(rows: Sequence[dict]) -> pd.DataFrame:
         if row["relation"] == "all" or not row["gold_pairs"]:
             continue
         precision = _cell(_interval(row, "precision")) if row["statements"] else "says nothing"
-        about = {
-            "list": row["gold"],
-            "relation": row["relation"],
-            "pairs": row["gold_pairs"],
-            "lexicon": row["lexicon"],
-        }
-        shown.append({**about, "coverage": _cell(_interval(row, "coverage")), "precision": precision})
+        about = {"list": row["gold"], "relation": row["relation"], "pairs": row["gold_pairs"]}
+        measured = {"coverage": _cell(_interval(row, "coverage")), "precision": precision}
+        shown.append({**about, "lexicon": row["lexicon"], **measured})
     table = pd.DataFrame(shown)
     return table.sort_values(["list", "relation"], kind="stable", ignore_index=True) if shown else table
 

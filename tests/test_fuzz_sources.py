@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from dskd import sources
 from dskd.artifacts import UserError
-from dskd.params import Source, apply_profile, load_params
+from dskd.params import Source, load_params
+from dskd.profiles import apply_profile
 from dskd.tasks import hub
 
 # --- sources ---------------------------------------------------------------------------------------------------------

@@ -21,7 +21,8 @@ from dskd.__main__ import main
 from dskd.artifacts import sha256_tree
 from dskd.corpus import load_corpus
 from dskd.decoder import load_tokenizer, run_part, teacher_top, trunk
-from dskd.params import apply_profile, load_params
+from dskd.params import load_params
+from dskd.profiles import apply_profile
 
 PAGE = (ROOT / "docs/own.md").read_text(encoding="utf-8")
 SECTIONS = {part.split("\n", 1)[0]: part for part in re.split(r"^## ", PAGE, flags=re.M)}
@@ -54,7 +55,7 @@ def carry_out(command: str) -> tuple[int, str]:
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv(*words[0].split("="))
             return run(words[4])
-    done = subprocess.run(command, shell=True, env=ENV, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    done = subprocess.run(words, env=ENV, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     return done.returncode, done.stdout
 
 

@@ -17,7 +17,8 @@ from dskd import harvest, losses, plan, shapes
 from dskd.__main__ import main
 from dskd.artifacts import PROVENANCE, load_tensors, read_json
 from dskd.decoder import export_student, run_part, student_top
-from dskd.params import load_params, load_profile
+from dskd.params import load_params
+from dskd.profiles import load_profile
 from dskd.states import save_shard
 
 ROOT = Path(__file__).parents[1]

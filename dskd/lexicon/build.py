@@ -79,7 +79,7 @@ def read_statements(files: Files, settings: Lexicon) -> Statements:
         relations += pairs.relations(path, _RELATIONS[kind], name, language)
     indirect = list(indirect_antonyms(files.wordnet)) if settings.indirect_antonyms else []
     derivations = read_derivations(files.morphology) if settings.negations else {}
-    words = {lemma.replace("_", " ") for lemma, _ in wordnet.read_index(files.wordnet)}
+    words = {lemma.replace("_", " ") for lemma in files.wordnet.all_lemma_names()}
     return Statements(relations, indirect, derivations, words)
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from dskd.artifacts import UserError
-from dskd.lexicon.relations import ANTONYM, SYNONYM, Pair
+from dskd.lexicon.relations import ANTONYM, KINDS, SYNONYM, Pair
 
 # Log-odds of being right on one half of AntSynNET's training pairs (`log_odds` and `halves` of `dskd.lexicon.gold`):
 # WordNet on all of them, the others on those that WordNet says nothing of, since the list was made from WordNet too.
@@ -66,11 +66,10 @@ def settle(
         cast = votes.setdefault(_unordered(pair), {}).setdefault(pair.relation, {})
         cast[pair.source] = max(vote, cast.get(pair.source, 0.0))  # once, though it comes in both directions
     verdicts = {words: _conflict(words, cast) for words, cast in sorted(votes.items()) if len(cast) > 1}
-    names = {SYNONYM: "synonym", ANTONYM: "antonym"}
     kept = [
         pair
         for pair in pairs
-        if (conflict := verdicts.get(_unordered(pair))) is None or conflict.verdict == names[pair.relation]
+        if (conflict := verdicts.get(_unordered(pair))) is None or conflict.verdict == KINDS[pair.relation]
     ]
     return kept, list(verdicts.values())
 

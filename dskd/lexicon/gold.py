@@ -16,10 +16,10 @@ from scipy.stats import binomtest
 
 from dskd.artifacts import UserError
 from dskd.determinism import hash_integers, text_key
-from dskd.lexicon.relations import ANTONYM, SYNONYM, Pair
+from dskd.lexicon.relations import ANTONYM, KINDS, SYNONYM, Pair
 from dskd.lexicon.words import normalised
 
-RELATIONS = {"synonym": SYNONYM, "antonym": ANTONYM}
+RELATIONS = {name: relation for relation, name in KINDS.items()}
 
 
 class Gold(NamedTuple):
@@ -179,16 +179,17 @@ def _quality(stated: _Statements, gold: Gold) -> list[dict]:
                 "relation": relation,
                 "gold_pairs": len(wanted),
                 "words_known": known / len(wanted) if wanted else math.nan,
-                **_share("coverage", len(covered), len(wanted)),
+                **share("coverage", len(covered), len(wanted)),
                 "statements": len(right),
-                **_share("precision", sum(right), len(right)),
+                **share("precision", sum(right), len(right)),
                 "contradictory": sum(len(said[pair]) > 1 for pair in covered),
             }
         )
     return rows
 
 
-def _share(name: str, count: int, total: int) -> dict[str, float]:
+def share(name: str, count: int, total: int) -> dict[str, float]:
+    """A share with its 95 % Wilson interval, as NAME, NAME_low and NAME_high; NaN where it is one of nothing."""
     if not total:
         return dict.fromkeys((name, f"{name}_low", f"{name}_high"), math.nan)
     low, high = binomtest(count, total).proportion_ci(method="wilson")

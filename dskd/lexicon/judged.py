@@ -11,8 +11,8 @@ from collections.abc import Container, Iterable, Sequence
 from pathlib import Path
 
 import pandas as pd
-from scipy.stats import binomtest
 
+from dskd.lexicon.gold import share
 from dskd.lexicon.morphology import Derivations
 from dskd.lexicon.polarity import AFFIXES, Polarity, polarity
 from dskd.lexicon.relations import heldout_words
@@ -50,15 +50,7 @@ def _quality(words: Sequence[dict], tell) -> dict[str, float]:
     flipped = sum(undone.sign < 0 for undone in found.values())
     negated = [row for row in words if row["sign"] == "-1"]
     right = sum(found[row["word"]][:2] == (row["base"], -1) for row in negated)
-    shares = {}
-    for name, total in (("precision", flipped), ("recall", len(negated))):
-        low, high = binomtest(right, total).proportion_ci(method="wilson") if total else (float("nan"),) * 2
-        shares |= {
-            name: right / total if total else float("nan"),
-            f"{name}_low": float(low),
-            f"{name}_high": float(high),
-        }
-    return shares
+    return {**share("precision", right, flipped), **share("recall", right, len(negated))}
 
 
 def _stripped(word: str, known: Container[str], affixes: Iterable[str]) -> Polarity:

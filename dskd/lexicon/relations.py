@@ -11,6 +11,7 @@ import numpy as np
 from dskd.determinism import text_key, uniform
 
 SYNONYM, ANTONYM = 1, -1
+KINDS = {SYNONYM: "synonym", ANTONYM: "antonym"}
 
 _HELDOUT = text_key("lexicon.heldout")  # keeps these draws apart from others that use the same seed
 

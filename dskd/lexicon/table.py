@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from dskd.artifacts import UserError, output, require
 from dskd.lexicon.build import Settled
 from dskd.lexicon.conflicts import Conflict
-from dskd.lexicon.relations import ANTONYM, SYNONYM, Pair
+from dskd.lexicon.relations import ANTONYM, KINDS, SYNONYM, Pair
 from dskd.lexicon.spans import head_forms, is_tail, word_tokens
 from dskd.params import Lexicon
 
@@ -31,7 +31,6 @@ SCHEMA = pa.schema(
     ]
 )
 _CONTENT = b"sha256 of the columns as JSON"
-_KINDS = {SYNONYM: "synonym", ANTONYM: "antonym"}
 
 
 def build_table(
@@ -118,9 +117,9 @@ def conflicts_table(settled: Settled) -> pd.DataFrame:
 def _by_source(pairs: Sequence[Pair]) -> dict[str, dict[str, int]]:
     """How many, by source and relation; those that a negation was undone for apart."""
     names = {False: "", True: ", negation undone"}
-    counts = Counter((f"{pair.source}{names[pair.flipped]}", _KINDS[pair.relation]) for pair in pairs)
+    counts = Counter((f"{pair.source}{names[pair.flipped]}", KINDS[pair.relation]) for pair in pairs)
     sources = sorted({source for source, _ in counts})
-    return {source: {kind: counts[source, kind] for kind in _KINDS.values()} for source in sources}
+    return {source: {kind: counts[source, kind] for kind in KINDS.values()} for source in sources}
 
 
 def save_lexicon(path: Path, table: pd.DataFrame) -> None:
