@@ -14,6 +14,7 @@ import json
 import sys
 from pathlib import Path
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import torch
@@ -25,6 +26,7 @@ from dskd import artifacts, decoder, stages
 from dskd.determinism import hash_integers, text_key
 from dskd.distill import train
 from dskd.evaluate import heldout_scores
+from dskd.figures import COLOURS, STYLE
 from dskd.inputs import cached_states, kept_dtype, labels, load_teacher, wordnet_reader
 from dskd.lexicon import table as lexicon_table
 from dskd.params import Objective, Params
@@ -36,6 +38,14 @@ from dskd.targets import SenseTargets, build_targets
 from dskd.tasks.lexical import build_items, read_vocabulary
 
 FOLDER = Path("build/trials")
+SHOWN = {  # measure -> title of its panel
+    "kl": "KL (nats/token)",
+    "ce": "CE (nats/token)",
+    "synonym p": "synonym, p(answer)",
+    "antonym p": "antonym, p(answer)",
+    "definition p": "definition, p(answer)",
+    "antonym_probe": "antonym probe, acc.",
+}
 ITEMS = 1000  # of each lexical task
 RUN = 8  # held-out blocks that go to one half together, since neighbours share a document
 
@@ -56,8 +66,10 @@ def main() -> int:
             if not student(name, objective, seed, params).exists():
                 make_student(name, objective, seed, params)
     rows = score({(n, s): student(n, o, s, params) for n, o in objectives.items() for s in given["seeds"]}, params)
-    differences(rows, list(objectives), given["seeds"], args.half, params).to_csv(table, index=False)
-    print(pd.read_csv(table).to_string())
+    found = differences(rows, list(objectives), given["seeds"], args.half, params)
+    found.to_csv(table, index=False)
+    draw(found, list(objectives), table.with_suffix(".svg"))
+    print(found.to_string(index=False))
     return 0
 
 
@@ -155,6 +167,30 @@ def differences(rows: pd.DataFrame, names: list[str], seeds: list[int], half: st
                 row |= {"difference": found["mean"], "low": found["low"], "high": found["high"], "p": found["p"]}
             table.append(row | {"seeds": len(seeds)})
     return pd.DataFrame(table).round(4)
+
+
+def draw(table: pd.DataFrame, names: list[str], path: Path) -> None:
+    """Differences from the first objective with their intervals, a panel a measure."""
+    with plt.rc_context({**STYLE, "svg.hashsalt": "dskd"}):
+        height = 0.8 + 0.24 * len(names)
+        figure, axes = plt.subplots(
+            1, len(SHOWN), figsize=(2.1 * len(SHOWN), height), sharey=True, layout="constrained"
+        )
+        for axis, (measure, title) in zip(axes, SHOWN.items()):
+            rows = table[table["measure"] == measure].set_index("objective")
+            for y, name in enumerate(names[1:]):
+                mean, low, high = rows.loc[name, ["difference", "low", "high"]]
+                colour = COLOURS[0] if low <= 0 <= high else COLOURS[1]
+                axis.plot([low, high], [y, y], color=colour, linewidth=1.6)
+                axis.plot([mean], [y], marker="o" if low <= 0 <= high else "D", color=colour, markersize=4)
+            axis.axvline(0, color="black", linewidth=0.8)
+            axis.set_title(title, fontsize=9)
+            axis.tick_params(labelsize=8)
+        axes[0].set_yticks(range(len(names) - 1), names[1:])
+        axes[0].invert_yaxis()
+        figure.supxlabel(f"difference from {names[0]}, 95 % interval; orange diamonds exclude 0", fontsize=9)
+        figure.savefig(path, metadata={"Date": None})
+    plt.close(figure)
 
 
 def half_of(item: str) -> str:
