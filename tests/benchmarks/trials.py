@@ -54,10 +54,12 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("round", type=Path)
     parser.add_argument("--half", choices=("dev", "test"), default="dev")
+    parser.add_argument("--threads", type=int, help="of the processor (default: those of params.yaml)")
     args = parser.parse_args()
     given = YAML(typ="safe").load(args.round)
     table = args.round.resolve().with_suffix(".csv" if args.half == "dev" else ".test.csv")
     params = stages.begin()
+    torch.set_num_threads(args.threads or params.runtime.threads)
     params = params.model_copy(update={"distill": params.distill.model_copy(update=given["distill"])})
     base = params.objectives["kd"].model_dump()
     objectives = {name: Objective(**base | changes) for name, changes in given["objectives"].items()}
