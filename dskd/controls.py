@@ -27,6 +27,7 @@ def controlled(variant: str, lexicon: Lexicon, seed: int) -> Lexicon:
     """The lexicon as the targets `variant` uses it.
 
     lexicon      as it is
+    related      as it is; positions whose token has no relation are left out (`targets.build_targets`)
     no_antonyms  nothing pushes
     no_synonyms  a token's own senses alone pull
     shuffled     relations exchanged among heads of like degree: as many as before, of the wrong words
@@ -36,7 +37,7 @@ def controlled(variant: str, lexicon: Lexicon, seed: int) -> Lexicon:
     Raises:
         ValueError: no such variant.
     """
-    if variant == "lexicon":
+    if variant in ("lexicon", "related"):
         return lexicon
     if variant == "no_antonyms":
         return lexicon._replace(antonyms={})

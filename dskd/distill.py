@@ -18,6 +18,7 @@ from transformers import PreTrainedModel
 from dskd import artifacts
 from dskd.decoder import run_part
 from dskd.determinism import hash_integers
+from dskd.forms import FORMS, metric
 from dskd.losses import hidden_loss, output_loss, sense_loss
 from dskd.params import Distill, Objective
 from dskd.states import States, take_blocks
@@ -51,8 +52,8 @@ def train(
         L = kl * T^2 * KL(p_teacher^T || p_student^T) + ce * CE(y, p_student)
             + hidden * mean ||s - h||^2 / d + sense * L_sense
 
-    The weights are the objective's. A run that was stopped goes on from its last checkpoint in `work`
-    and ends in the same weights.
+    The weights are the objective's, which may also take other distances and another form of L_sense. A run that
+    was stopped goes on from its last checkpoint in `work` and ends in the same weights.
 
     Args:
         top: the student above the split, layers in float32.
@@ -70,6 +71,9 @@ def train(
     )
     model = accelerator.prepare_model(top)
     vectors = None if targets is None else targets.vectors
+    geometry = None if objective.metric == "plain" else metric(objective.metric, sampled_states(states), head)
+    if targets is not None and geometry is not None:
+        vectors = vectors.float() @ geometry
     order = schedule(len(labels), seed, settings)
     done, history, sums = load_checkpoint(work, weights, optimizer)
     total = sum(map(len, order)) * states.length
@@ -86,7 +90,8 @@ def train(
                 group["lr"] = learning_rate(step, len(order), settings)
             with accelerator.autocast():
                 hidden_states = run_part(model, states=batch.split_states)
-            loss, terms = step_loss(hidden_states, head, batch, vectors, objective, settings)
+            left = 1 - step / len(order) if objective.anneal else 1.0
+            loss, terms = step_loss(hidden_states, head, batch, vectors, objective, settings, geometry, left)
             accelerator.backward(loss)
             clip_grad_norm_(weights.values(), settings.clip_norm)
             optimizer.step()
@@ -137,12 +142,16 @@ def step_loss(
     vectors: Tensor | None,
     objective: Objective,
     settings: Distill,
+    geometry: Tensor | None = None,
+    left: float = 1.0,
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """The loss of a batch and its terms, each a mean a position and unweighted.
 
     Args:
         hidden_states: (b, L, d) of the student.
-        vectors: (R, d) senses that `batch.pull` and `batch.push` name.
+        vectors: (R, d) senses that `batch.pull` and `batch.push` name, in the geometry.
+        geometry: (d, d), of `forms.metric`; hidden and sense terms see states in it.
+        left: share of the sense term's weight.
     """
     student = hidden_states.flatten(0, 1).to(head.dtype)
     teacher = batch.hidden_states.flatten(0, 1)
@@ -160,15 +169,27 @@ def step_loss(
     terms = {"ce": ce}
     if objective.kl:
         terms["kl"] = kl
+    if geometry is not None:
+        student, teacher = (states.float() @ geometry for states in (student, teacher))
     if objective.hidden:
         terms["hidden"] = hidden_loss(student, teacher, len(student))
         loss = loss + objective.hidden * terms["hidden"]
     if objective.sense:
         pull, push = batch.pull.flatten(0, 1), batch.push.flatten(0, 1)
         chosen = (pull >= 0).any(dim=1).nonzero().squeeze(1)
-        terms["sense"] = sense_loss(student[chosen], vectors, pull[chosen], push[chosen], objective.margin, len(chosen))
-        loss = loss + objective.sense * terms["sense"]
+        pull, push = pull[chosen], push[chosen]
+        if objective.form == "regression":
+            terms["sense"] = sense_loss(student[chosen], vectors, pull, push, objective.margin, len(chosen))
+        else:
+            given = student[chosen], teacher[chosen], vectors, pull, push
+            terms["sense"] = FORMS[objective.form](*given, objective.scale).sum() / max(len(chosen), 1)
+        loss = loss + objective.sense * left * terms["sense"]
     return loss, {name: value.detach() for name, value in terms.items()}
+
+
+def sampled_states(states: States, every: int = 8) -> Tensor:
+    """The teacher's states of every eighth block, (n, d): enough for their covariance."""
+    return take_blocks(states.hidden_states, torch.arange(0, states.blocks, every)).flatten(0, 1)
 
 
 def schedule(n: int, seed: int, settings: Distill) -> list[Tensor]:

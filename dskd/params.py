@@ -158,9 +158,19 @@ class Objective(Group):
     hidden: Weight = Field(description="weight of the mean squared distance to the teacher's own state")
     sense: Weight = Field(description="weight of the sense loss (lambda)")
     margin: Weight = Field(description="hinge of the push, in mean squares a dimension (gamma)")
-    targets: Literal["none", "lexicon", "no_antonyms", "no_synonyms", "shuffled", "random", "published"] = Field(
-        description="what the sense term pulls to and pushes from: the lexicon, or a control of it"
+    targets: Literal["none", "lexicon", "related", "no_antonyms", "no_synonyms", "shuffled", "random", "published"] = (
+        Field(description="what the sense term pulls to and pushes from: the lexicon, or a control of it")
     )
+    form: Literal["regression", "assignment", "contrast", "span", "shifted"] = Field(
+        "regression", description="of the sense term: the paper's regression, or another (dskd/forms.py)"
+    )
+    scale: Annotated[float, Field(gt=0)] = Field(
+        1.0, description="of distances in the other forms, in mean squares a dimension; for shifted, the share moved"
+    )
+    metric: Literal["plain", "whitened", "logits"] = Field(
+        "plain", description="of the hidden and sense terms' distances (dskd/forms.py)"
+    )
+    anneal: bool = Field(False, description="lets the weight of the sense term fall evenly to 0 over the run")
 
     @model_validator(mode="after")
     def _has_targets(self):

@@ -120,8 +120,8 @@ def build_targets(
     """Choose the senses that pull and push every supervised position, by the teacher's state there.
 
     Args:
-        variant: `controls.controlled` lists them. All supervise the same positions, those that the true
-            lexicon gives.
+        variant: `controls.controlled` lists them. All but "related" supervise the same positions, those that
+            the true lexicon gives.
 
     Raises:
         UserError: no token of the text has a relation whose senses are known.
@@ -132,6 +132,8 @@ def build_targets(
     with_relations, own_only = sample_positions(labels, related, set(by_token), settings)
     if variant != "lexicon":
         vectors, by_token = candidates(controlled(variant, lexicon, settings.seed))
+    if variant == "related":
+        own_only = torch.zeros_like(own_only)
     if not with_relations.any():
         raise UserError(
             "no token of the corpus has a synonym or antonym with senses: take more text or a larger lexicon"

@@ -6,8 +6,9 @@ from tiny import LOWER_LAST, VOCABULARY, distill_settings, make_ids, make_states
 from dskd import decoder, distill, evaluate, losses
 from dskd.artifacts import sha256_tree
 from dskd.decoder import export_student, load_student_top, run_part, student_top
-from dskd.distill import batches, learning_rate, load_batch, prefetched, step_loss, train
+from dskd.distill import batches, learning_rate, load_batch, prefetched, sampled_states, step_loss, train
 from dskd.evaluate import heldout_scores
+from dskd.forms import assignment, metric
 from dskd.losses import hidden_loss, output_loss, sense_loss
 from dskd.params import Objective, Senses, Targets
 from dskd.senses import build_senses
@@ -19,6 +20,9 @@ OBJECTIVES = {
     "kd": Objective(ce=1.0, kl=0.7, hidden=0.0, sense=0.0, margin=1.0, targets="none"),
     "kd_hidden": Objective(ce=1.0, kl=0.7, hidden=1.0, sense=0.0, margin=1.0, targets="none"),
     "dskd": Objective(ce=1.0, kl=0.7, hidden=0.0, sense=1.0, margin=1.0, targets="lexicon"),
+    "annealed": Objective(
+        ce=1.0, kl=0.7, hidden=0.0, sense=1.0, margin=1.0, targets="lexicon", metric="whitened", anneal=True
+    ),
 }
 
 
@@ -132,7 +136,7 @@ def whole_loss(teacher, data, top, objective):
     return step_loss(hidden_states, head, batch, targets.vectors, OBJECTIVES[objective], distill_settings())
 
 
-@pytest.mark.parametrize("objective", OBJECTIVES)
+@pytest.mark.parametrize("objective", ["ce", "kd", "kd_hidden", "dskd"])
 def test_training_lowers_each_objective_and_changes_the_trained_layers_alone(teacher, data, tmp_path, objective):
     before = {name: weight.clone() for name, weight in teacher.named_parameters()}
     start = student_top(teacher, LOWER_LAST)
@@ -165,6 +169,37 @@ def test_the_loss_of_a_step_is_the_weighted_sum_of_its_terms(teacher, data):
     torch.testing.assert_close(loss, output + 1.3 * hidden + 0.2 * sense)
     torch.testing.assert_close(terms, {"ce": ce, "kl": kl, "hidden": hidden.detach(), "sense": sense.detach()})
     assert not any(term.requires_grad for term in terms.values())
+
+
+def test_another_form_another_distance_and_a_falling_weight_are_in_the_loss_of_a_step(teacher, data):
+    states, labels, targets = data
+    blocks, head = torch.tensor([7, 2, 21]), teacher.get_output_embeddings().weight
+    hidden_states = run_part(student_top(teacher, LOWER_LAST), states=torch.cat(states.split_states)[blocks])
+    batch = load_batch(states, labels, targets, torch.float32, blocks)
+    student, teacher_states = hidden_states.flatten(0, 1), batch.hidden_states.flatten(0, 1)
+    m = metric("logits", sampled_states(states, every=2), head)
+    chosen = (targets.pull[blocks].flatten(0, 1) >= 0).any(dim=1)
+    pull, push = (rows[blocks].flatten(0, 1)[chosen] for rows in (targets.pull, targets.push))
+    vectors = targets.vectors.float() @ m
+    weights = {"ce": 0.5, "kl": 0.7, "margin": 1.0, "targets": "lexicon", "form": "assignment", "scale": 0.3}
+    plain, _ = step_loss(
+        hidden_states, head, batch, None, Objective(**weights | {"hidden": 0.0, "sense": 0.0}), distill_settings(), m
+    )
+    objective = Objective(**weights, hidden=1.3, sense=0.2)
+    loss, terms = step_loss(hidden_states, head, batch, vectors, objective, distill_settings(), m, 0.25)
+    assigned = assignment((student @ m)[chosen], (teacher_states @ m)[chosen], vectors, pull, push, 0.3).mean()
+    torch.testing.assert_close(terms["sense"], assigned.detach())
+    torch.testing.assert_close(terms["hidden"], hidden_loss(student @ m, teacher_states @ m, len(student)).detach())
+    torch.testing.assert_close(loss, plain + 1.3 * terms["hidden"] + 0.25 * 0.2 * assigned)
+
+
+def test_an_annealed_sense_term_gives_another_student_and_the_same_each_time(teacher, data, tmp_path):
+    found = [
+        weights_of(run(teacher, data, tmp_path / str(i), objective))
+        for i, objective in enumerate(("annealed", "annealed", "dskd"))
+    ]
+    assert_same(found[0], found[1])
+    assert any(not torch.equal(found[0][name], found[2][name]) for name in found[0])
 
 
 def test_the_curves_hold_the_terms_of_the_objective(teacher, data, tmp_path):

@@ -215,6 +215,15 @@ def test_what_is_taken_away_is_away_and_the_rest_as_it_was(made):
         assert {row for row in rows if row >= 0} <= set(senses.rows(token))
 
 
+def test_related_leaves_out_the_positions_without_a_relation_and_nothing_else(made):
+    _, labels, senses = made
+    true, related = built(made, "lexicon"), built(made, "related")
+    with_relations, own_only = sample_positions(labels, RELATED, set(senses.tokens.tolist()), settings())
+    assert own_only.any() and torch.equal(supervised(related), with_relations)
+    assert torch.equal(related.pull[with_relations], true.pull[with_relations])
+    assert torch.equal(related.push, true.push)
+
+
 def test_published_rule_pushes_a_token_off_its_own_senses(made):
     _, labels, senses = made
     published = built(made, "published")

@@ -37,14 +37,16 @@ def bench_lexicon() -> list[dict]:
 
 def bench_making(rounds: int = 3) -> list[dict]:
     """`python -m dskd lexicon`, imports and tokenizer and all, beside NLTK's own walk over all synsets: medians of
-    fresh processes on one core."""
+    fresh processes on one core.
+
+    The aim is 15 s where the walk takes 9; other machines are slower or quicker at both, so the aim is their ratio."""
     ours, walk = (
         median(seconds(lambda c=command: subprocess.run([*PYTHON, *c], check=True)) for _ in range(rounds))
         for command in (["-m", "dskd", "lexicon"], ["-c", WALK])
     )
-    met, ratio = ours <= 15, round(walk / ours, 3)
+    ratio = round(walk / ours, 3)
     figure = "lexicon from cold on one core, beside NLTK's walk"
-    return [line(figure, "default parameters", round(ours, 1), "s", 15, met, round(walk, 1), ratio)]
+    return [line(figure, "default parameters", round(ours, 1), "s", 0.6, ratio >= 0.6, round(walk, 1), ratio)]
 
 
 def bench_reading(size: int = 10**9) -> list[dict]:

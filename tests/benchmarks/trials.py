@@ -1,0 +1,207 @@
+"""Trials of objectives before a study: many students in one process, chosen by on one half of words and text.
+
+    trials.py docs/trials/forms.yaml      train what is missing, score all, write docs/trials/forms.csv
+    trials.py --half test …               the other half: once, for what was chosen
+
+A file names its objectives by what differs from `kd`, the seeds, and what differs in `distill`. It runs in a folder
+with the artifacts of the stages up to `senses`, and `benchmarks`; students are trained as the stage does and kept
+in build/trials, where a run that was stopped goes on. A row of the table is a mean over seeds and its difference from
+the first objective's, with the 95 % interval of `dskd.stats.compare`.
+"""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import torch
+from ruamel.yaml import YAML
+from safetensors.torch import load_file, save_file
+from tqdm import tqdm
+
+from dskd import artifacts, decoder, stages
+from dskd.determinism import hash_integers, text_key
+from dskd.distill import train
+from dskd.evaluate import heldout_scores
+from dskd.figures import COLOURS, STYLE
+from dskd.inputs import cached_states, kept_dtype, labels, load_teacher, wordnet_reader
+from dskd.lexicon import table as lexicon_table
+from dskd.params import Objective, Params
+from dskd.scoring import Models
+from dskd.senses import load_senses
+from dskd.stats import compare
+from dskd.suite import lexical_rows, pair_rows
+from dskd.targets import SenseTargets, build_targets
+from dskd.tasks.lexical import build_items, read_vocabulary
+
+FOLDER = Path("build/trials")
+SHOWN = {  # measure -> title of its panel
+    "kl": "KL (nats/token)",
+    "ce": "CE (nats/token)",
+    "synonym p": "synonym, p(answer)",
+    "antonym p": "antonym, p(answer)",
+    "definition p": "definition, p(answer)",
+    "antonym_probe": "antonym probe, acc.",
+}
+ITEMS = 1000  # of each lexical task
+RUN = 8  # held-out blocks that go to one half together, since neighbours share a document
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("round", type=Path)
+    parser.add_argument("--half", choices=("dev", "test"), default="dev")
+    parser.add_argument("--threads", type=int, help="of the processor (default: those of params.yaml)")
+    args = parser.parse_args()
+    given = YAML(typ="safe").load(args.round)
+    table = args.round.resolve().with_suffix(".csv" if args.half == "dev" else ".test.csv")
+    params = stages.begin()
+    torch.set_num_threads(args.threads or params.runtime.threads)
+    params = params.model_copy(update={"distill": params.distill.model_copy(update=given["distill"])})
+    base = params.objectives["kd"].model_dump()
+    objectives = {name: Objective(**base | changes) for name, changes in given["objectives"].items()}
+    for seed in given["seeds"]:
+        for name, objective in objectives.items():
+            if not student(name, objective, seed, params).exists():
+                make_student(name, objective, seed, params)
+    rows = score({(n, s): student(n, o, s, params) for n, o in objectives.items() for s in given["seeds"]}, params)
+    found = differences(rows, list(objectives), given["seeds"], args.half, params)
+    found.to_csv(table, index=False)
+    draw(found, list(objectives), table.with_suffix(".svg"))
+    print(found.to_string(index=False))
+    return 0
+
+
+def student(name: str, objective: Objective, seed: int, params: Params) -> Path:
+    """Where the student of these values is kept, and the scores beside it."""
+    settings = {"objective": objective.model_dump(), "distill": params.distill.model_dump(), "seed": seed}
+    settings |= {"student": params.student.model_dump(), "corpus": params.corpus.model_dump()}
+    settings |= {group: getattr(params, group).model_dump() for group in ("senses", "targets", "lexicon")}
+    settings["distill"] = {k: v for k, v in settings["distill"].items() if k not in ("objectives", "seeds")}
+    if objective.targets == "none":
+        for group in ("senses", "targets", "lexicon"):
+            del settings[group]
+    return FOLDER / f"{text_key(json.dumps(settings, sort_keys=True)):016x}-{name}-{seed}"
+
+
+def make_student(name: str, objective: Objective, seed: int, params: Params) -> None:
+    folder = student(name, objective, seed, params)
+    teacher, _ = load_teacher(params)
+    head, top = teacher.get_output_embeddings().weight, decoder.student_top(teacher, params.student)
+    with artifacts.output(folder, artifacts.fingerprint(name)) as partial:
+        work = partial / "work"
+        given = cached_states("train"), labels("train"), targets_of(objective, params), objective, params.distill, seed
+        train(top, head, *given, work, work / "curves")
+        top.layers.to(kept_dtype(params))
+        save_file(
+            {key: value.contiguous() for key, value in top.layers.state_dict().items()}, partial / "top.safetensors"
+        )
+        artifacts.remove(work)
+
+
+def targets_of(objective: Objective, params: Params) -> SenseTargets | None:
+    if not objective.sense:
+        return None
+    if objective.targets not in _targets:
+        table = lexicon_table.load_lexicon(Path(artifacts.LEXICON))
+        related = lexicon_table.synonyms(table), lexicon_table.antonyms(table)
+        dictionary, given = load_senses(artifacts.SENSES), (cached_states("train"), labels("train"))
+        _targets[objective.targets] = build_targets(*given, dictionary, *related, params.targets, objective.targets)
+    return _targets[objective.targets]
+
+
+_targets: dict[str, SenseTargets] = {}
+
+
+def score(students: dict[tuple[str, int], Path], params: Params) -> pd.DataFrame:
+    """Rows {name, seed, measure, id, value}: every student on everything; what was scored is kept beside it."""
+    missing = {f"{n}-{s}": path for (n, s), path in students.items() if not (path / "scores.csv").exists()}
+    if missing:
+        teacher, tokenizer = load_teacher(params)
+        head, tops = teacher.get_output_embeddings().weight, {}
+        for name, path in missing.items():
+            tops[name] = decoder.student_top(teacher, params.student)
+            tops[name].layers.load_state_dict(load_file(path / "top.safetensors"))
+            tops[name].layers.to(teacher.dtype)
+        found = {name: [] for name in missing}
+        heldout, tokens = cached_states("heldout"), labels("heldout")
+        for name, top in tqdm(tops.items(), desc="held-out text", unit="student"):
+            blocks = heldout_scores(top, head, heldout, tokens, params.harvest.batch_size)
+            found[name] += [
+                (measure, block, value)
+                for measure in ("kl", "ce")
+                for block, value in enumerate(blocks[measure].tolist())
+            ]
+        lower = decoder.trunk(teacher, params.student)
+        models = Models(lower, tops, head, tokenizer, teacher.config.max_position_embeddings)
+        vocabulary = read_vocabulary(wordnet_reader())
+        items = build_items(params.lexicon, params.evaluate.seed, ITEMS, vocabulary)
+        for row in lexical_rows(models, items):
+            found[row["model"]].append((row["task"], row["id"], row["correct"]))
+            chance = torch.tensor(row["log_likelihoods"]).softmax(0)[row["answer"]]
+            found[row["model"]].append((f"{row['task']} p", row["id"], float(chance)))
+        summary = artifacts.read_json(Path(artifacts.BENCHMARKS) / "summary.json")
+        available = [name for name in ("wic", "antsynnet") if summary[name]["available"]]
+        sizes = params.evaluate.wic_train, params.evaluate.antonym_train
+        for row in pair_rows(models, Path(artifacts.BENCHMARKS), available, *sizes)[0]:
+            found[row["model"]].append((row["task"], row["id"], row["value"]))
+        for name, path in missing.items():
+            with artifacts.output(path / "scores.csv") as partial:
+                pd.DataFrame(found[name], columns=["measure", "id", "value"]).to_csv(partial, index=False)
+    tables = [pd.read_csv(path / "scores.csv").assign(name=n, seed=s) for (n, s), path in students.items()]
+    return pd.concat(tables, ignore_index=True)
+
+
+def differences(rows: pd.DataFrame, names: list[str], seeds: list[int], half: str, params: Params) -> pd.DataFrame:
+    """Objective and measure -> mean, and the difference from the first objective with interval and p value."""
+    rows = rows[rows["id"].map(half_of) == half]
+    table = []
+    for measure, part in rows.groupby("measure", sort=False):
+        scores = part.pivot_table(index=["name", "seed"], columns="id", values="value").sort_index(axis=1)
+        matrices = {name: np.stack([scores.loc[(name, seed)].to_numpy() for seed in seeds]) for name in names}
+        for name in names:
+            row = {"measure": measure, "objective": name, "mean": matrices[name].mean(), "items": scores.shape[1]}
+            if name != names[0]:
+                found = compare(matrices[names[0]], matrices[name], params.evaluate.bootstrap, params.evaluate.seed)
+                row |= {"difference": found["mean"], "low": found["low"], "high": found["high"], "p": found["p"]}
+            table.append(row | {"seeds": len(seeds)})
+    return pd.DataFrame(table).round(4)
+
+
+def draw(table: pd.DataFrame, names: list[str], path: Path) -> None:
+    """Differences from the first objective with their intervals, a panel a measure."""
+    with plt.rc_context({**STYLE, "svg.hashsalt": "dskd"}):
+        height = 0.8 + 0.24 * len(names)
+        figure, axes = plt.subplots(
+            1, len(SHOWN), figsize=(2.1 * len(SHOWN), height), sharey=True, layout="constrained"
+        )
+        for axis, (measure, title) in zip(axes, SHOWN.items()):
+            rows = table[table["measure"] == measure].set_index("objective")
+            for y, name in enumerate(names[1:]):
+                mean, low, high = rows.loc[name, ["difference", "low", "high"]]
+                colour = COLOURS[0] if low <= 0 <= high else COLOURS[1]
+                axis.plot([low, high], [y, y], color=colour, linewidth=1.6)
+                axis.plot([mean], [y], marker="o" if low <= 0 <= high else "D", color=colour, markersize=4)
+            axis.axvline(0, color="black", linewidth=0.8)
+            axis.set_title(title, fontsize=9)
+            axis.tick_params(labelsize=8)
+        axes[0].set_yticks(range(len(names) - 1), names[1:])
+        axes[0].invert_yaxis()
+        figure.supxlabel(f"difference from {names[0]}, 95 % interval; orange diamonds exclude 0", fontsize=9)
+        figure.savefig(path, metadata={"Date": None})
+    plt.close(figure)
+
+
+def half_of(item: str) -> str:
+    """The half of an item: by its word, or by its run of held-out blocks; of a benchmark's pair by its id."""
+    kind, _, rest = str(item).partition(":")
+    key = rest.partition(":")[0] if rest else kind
+    number = int(key) // RUN if key.isdigit() else text_key(key)
+    return ("dev", "test")[int(hash_integers(number & (2**62 - 1), [0])[0]) & 1]
+
+
+if __name__ == "__main__":
+    sys.exit(main())
