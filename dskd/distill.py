@@ -16,9 +16,9 @@ from tqdm import tqdm
 from transformers import PreTrainedModel
 
 from dskd import artifacts
-from dskd.decoder import run_part
+from dskd.architecture import run_part
 from dskd.determinism import hash_integers
-from dskd.losses import hidden_loss, output_loss, sense_loss
+from dskd.losses import LogitMap, hidden_loss, output_loss, sense_loss
 from dskd.params import Distill, Objective
 from dskd.states import States, take_blocks
 from dskd.targets import SenseTargets
@@ -45,6 +45,7 @@ def train(
     seed: int,
     work: Path,
     curves: Path,
+    logit_map: LogitMap | None = None,
 ) -> None:
     """Train `top.layers` in place (docs/method.md, section 4).
 
@@ -61,6 +62,7 @@ def train(
         targets: needed where the objective has a sense term.
         seed: orders the blocks.
         curves: folder for DVCLive's tables of loss terms by step.
+        logit_map: of the teacher (`architecture.logit_map`).
     """
     mixed = "bf16" if head.dtype == torch.bfloat16 else "no"
     accelerator = Accelerator(mixed_precision=mixed)
@@ -86,7 +88,7 @@ def train(
                 group["lr"] = learning_rate(step, len(order), settings)
             with accelerator.autocast():
                 hidden_states = run_part(model, states=batch.split_states)
-            loss, terms = step_loss(hidden_states, head, batch, vectors, objective, settings)
+            loss, terms = step_loss(hidden_states, head, batch, vectors, objective, settings, logit_map)
             accelerator.backward(loss)
             clip_grad_norm_(weights.values(), settings.clip_norm)
             optimizer.step()
@@ -137,6 +139,7 @@ def step_loss(
     vectors: Tensor | None,
     objective: Objective,
     settings: Distill,
+    logit_map: LogitMap | None = None,
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """The loss of a batch and its terms, each a mean a position and unweighted.
 
@@ -156,6 +159,7 @@ def step_loss(
         temperature=settings.temperature,
         beta=settings.beta,
         compiled=True,
+        logit_map=logit_map,
     )
     terms = {"ce": ce}
     if objective.kl:

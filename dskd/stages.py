@@ -14,7 +14,7 @@ import pandas as pd
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from dskd import artifacts, card, decoder, determinism, report, scores, suite
+from dskd import architecture, artifacts, card, decoder, determinism, report, scores, suite
 from dskd.artifacts import UserError, require
 from dskd.corpus import build_corpus, load_corpus, save_corpus
 from dskd.distill import train
@@ -35,6 +35,7 @@ from dskd.inputs import (
 from dskd.lexicon import collector_off, read_statements, settle_pairs, wordnet
 from dskd.lexicon import table as lexicon_table
 from dskd.lexicon.spans import inflected_forms
+from dskd.losses import LogitMap
 from dskd.params import Objective, Params, load_params
 from dskd.quality import coverage, gold_lists, lexicon_quality
 from dskd.scoring import Models
@@ -177,17 +178,18 @@ def distill(params: Params, objective: str, seed: int) -> dict:
         inputs["targets"] = chosen  # which lexicon and senses went into
     hashes = {key: artifacts.sha256_tree(path) for key, path in inputs.items()}
     made_from = artifacts.fingerprint(params.runtime, params.student, weights, params.distill, seed, hashes)
-    head = teacher.get_output_embeddings().weight
+    head, logit_map = teacher.get_output_embeddings().weight, architecture.logit_map(teacher)
     top = decoder.student_top(teacher, params.student)
     with artifacts.output(Path(artifacts.STUDENTS) / name, made_from, checksums=True) as partial:
         work = partial / ".work"
         if not (partial / "heldout.json").exists():
             curves = work / "curves"
-            train(top, head, states, labels("train"), sense_targets, weights, params.distill, seed, work, curves)
+            data = (states, labels("train"), sense_targets)
+            train(top, head, *data, weights, params.distill, seed, work, curves, logit_map)
             with artifacts.output(Path(artifacts.CURVES) / name) as place:
                 shutil.copytree(curves, place)
             top.layers.to(kept_dtype(params)).to(teacher.dtype)  # what is scored is what the folder will hold
-            heldout = _heldout_scores(params, top, head)
+            heldout = _heldout_scores(params, top, head, logit_map)
             means = {key: fmean(values) for key, values in heldout.items()}
             text = card.model_card(name, objective, seed, teacher.config.num_hidden_layers, params, means, hashes)
             decoder.export_student(teacher, top, params.student, tokenizer, partial, text, kept_dtype(params))
@@ -231,7 +233,7 @@ def evaluate(params: Params) -> dict[str, scores.Columns]:
     with artifacts.output(artifacts.SCORES, made_from) as partial:
         if not (partial / "heldout.jsonl").exists():
             for name, top in (("teacher", None), ("cut", models.tops["cut"])):
-                heldout[name] = _heldout_scores(params, top, models.head)
+                heldout[name] = _heldout_scores(params, top, models.head, models.logit_map)
             for name in student_names(params):
                 heldout[name] = artifacts.read_json(Path(artifacts.STUDENTS) / name / "heldout.json")
             blocks, _ = load_corpus(Path(artifacts.CORPUS))
@@ -284,7 +286,8 @@ def load_models(params: Params, students: list[str]) -> Models:
         tops[name] = decoder.load_student_top(folder, teacher, params.student)
     head = teacher.get_output_embeddings().weight
     lower = decoder.trunk(teacher, params.student)
-    return Models(lower, tops, head, tokenizer, teacher.config.max_position_embeddings)
+    context, logit_map = teacher.config.max_position_embeddings, architecture.logit_map(teacher)
+    return Models(lower, tops, head, tokenizer, context, logit_map)
 
 
 def make_report(params: Params) -> dict:
@@ -306,8 +309,10 @@ def student_names(params: Params) -> list[str]:
     return [f"{objective}-{seed}" for objective in params.distill.objectives for seed in params.distill.seeds]
 
 
-def _heldout_scores(params: Params, top: PreTrainedModel | None, head: Tensor) -> dict[str, list[float]]:
+def _heldout_scores(
+    params: Params, top: PreTrainedModel | None, head: Tensor, logit_map: LogitMap | None
+) -> dict[str, list[float]]:
     """The scores of each held-out block, "ce", "kl" and "agreement", as they are kept; no top: the teacher itself."""
     states, targets = cached_states("heldout"), labels("heldout")
-    found = heldout_scores(top, head, states, targets, params.harvest.batch_size)
+    found = heldout_scores(top, head, states, targets, params.harvest.batch_size, logit_map)
     return {key: values.tolist() for key, values in found.items()}

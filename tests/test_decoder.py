@@ -7,6 +7,7 @@ import torch
 from tiny import FIRST, LAYERS, LOWER_LAST, VOCABULARY, make_ids, make_teacher, make_tokenizer
 
 from dskd import decoder
+from dskd.architecture import run_part
 from dskd.artifacts import UserError
 from dskd.decoder import (
     assemble_student,
@@ -14,7 +15,6 @@ from dskd.decoder import (
     load_decoder,
     load_student_top,
     load_tokenizer,
-    run_part,
     split_depth,
     student_layers,
     student_top,
