@@ -7,6 +7,7 @@ returns is what its notebook shows.
 import json
 import os
 import shutil
+import sys
 from pathlib import Path
 from statistics import fmean
 
@@ -44,7 +45,7 @@ from dskd.sources import fetch
 from dskd.states import States
 from dskd.targets import SenseTargets, build_targets, load_targets, no_targets, save_targets
 from dskd.tasks.benchmarks import MIRROR, gather, read_benchmark
-from dskd.tasks.chat import chat_rows
+from dskd.tasks.chat import NO_TEMPLATE, chat_rows
 from dskd.tasks.lexical import build_items, read_vocabulary
 
 
@@ -191,7 +192,8 @@ def distill(params: Params, objective: str, seed: int) -> dict:
             top.layers.to(kept_dtype(params)).to(teacher.dtype)  # what is scored is what the folder will hold
             heldout = _heldout_scores(params, top, head, logit_map)
             means = {key: fmean(values) for key, values in heldout.items()}
-            text = card.model_card(name, objective, seed, teacher.config.num_hidden_layers, params, means, hashes)
+            chat = bool(tokenizer.chat_template)
+            text = card.model_card(name, objective, seed, teacher.config.num_hidden_layers, params, means, hashes, chat)
             decoder.export_student(teacher, top, params.student, tokenizer, partial, text, kept_dtype(params))
             artifacts.write_json(partial / "heldout.json", heldout)  # last: it marks the student as whole
         artifacts.remove(work)
@@ -202,7 +204,8 @@ def distill(params: Params, objective: str, seed: int) -> dict:
 def benchmarks(params: Params) -> dict:
     """Bring the benchmarks to one form, and write the chat prompts of the paper's protocol.
 
-    Returns the summary of `tasks.benchmarks.gather`: what there is, and how the rest is got.
+    Returns the summary of `tasks.benchmarks.gather`: what there is, and how the rest is got; "no_chat" says why a
+    benchmark has no chat prompts.
     """
     settings, tokenizer = params.benchmarks, teacher_tokenizer()
     mirror = os.environ.get(MIRROR)
@@ -210,7 +213,10 @@ def benchmarks(params: Params) -> dict:
         partial.mkdir()
         summary = gather(partial, Path(mirror).expanduser() if mirror else None)
         for name in CHAT:
-            if summary[name]["available"]:
+            if summary[name]["available"] and not tokenizer.chat_template:
+                summary[name]["no_chat"] = NO_TEMPLATE
+                print(f"{name}: no chat prompts; {NO_TEMPLATE}", file=sys.stderr)
+            elif summary[name]["available"]:
                 rows = read_benchmark(partial, name, "test")
                 pool = rows if name == "squad_v2" else read_benchmark(partial, name, "train")
                 chosen = rows[: settings.chat_items]
@@ -228,6 +234,7 @@ def evaluate(params: Params) -> dict[str, scores.Columns]:
     models, heldout = load_models(params, student_names(params)), {}
     summary = artifacts.read_json(require(artifacts.BENCHMARKS, "benchmarks") / "summary.json")
     available = [name for name, value in summary.items() if value["available"]]
+    with_chat = [name for name in available if "no_chat" not in summary[name]]
     inputs = [Path(artifacts.BENCHMARKS), *(Path(artifacts.STUDENTS) / name for name in student_names(params))]
     made_from = artifacts.fingerprint(params.runtime, params.student, params.lexicon, params.evaluate, *inputs)
     with artifacts.output(artifacts.SCORES, made_from) as partial:
@@ -255,7 +262,7 @@ def evaluate(params: Params) -> dict[str, scores.Columns]:
                 ),
             ),
             ("cloze", lambda: suite.benchmark_rows(models, "cloze", available, params.evaluate.cloze_items)),
-            ("chat", lambda: suite.benchmark_rows(models, "chat", available, params.benchmarks.chat_items)),
+            ("chat", lambda: suite.benchmark_rows(models, "chat", with_chat, params.benchmarks.chat_items)),
         ):
             if not (partial / f"{part}.json").exists():
                 rows, facts = score()

@@ -26,6 +26,11 @@ def test_the_card_names_every_source_and_its_licence(params):
     assert "commercial" not in text  # none of the default's sources forbids it
 
 
+def test_the_example_of_the_card_fits_the_tokenizer(params):
+    text = model_card("dskd-0", "dskd", 0, 30, params, SCORES, {}, chat=False)
+    assert "apply_chat_template" not in text and 'ids = tokenizer("The capital of France is"' in text
+
+
 @pytest.mark.parametrize("licence", ["CC BY-NC-SA 4.0", "CC BY NC 4.0", "free for non-commercial use", "Noncommercial"])
 def test_a_noncommercial_source_is_named(params, licence):
     assert "Not for commercial use: the licence of wordnet forbids it." in licences(with_licence(params, licence))
