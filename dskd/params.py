@@ -39,7 +39,8 @@ class Runtime(Group):
 
 class Source(Group):
     source: str = Field(
-        description="pypi:NAME==VERSION!PATH, hf:OWNER/NAME@REVISION[!PATH], nltk:ID, https://HOST/PATH or file:PATH"
+        description="pypi:NAME==VERSION!PATH, hf:OWNER/NAME@REVISION[!PATH], nltk:ID, https://HOST/PATH or file:PATH; "
+        "several with ` + ` between them are the parts of one file"
     )
     archive: Literal["wheel", "sdist"] = Field("wheel", description="for pypi: which archive holds PATH")
     archive_sha256: str | None = Field(
