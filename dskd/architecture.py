@@ -70,6 +70,8 @@ def check_architecture(model: PreTrainedModel) -> None:
     name = f"the model's architecture, {type(model).__name__},"
     head = model.get_output_embeddings()
     missing = [part for part in _PARTS if not hasattr(model.base_model, part)]
+    if not missing and any(not hasattr(layer, "self_attn") for layer in model.base_model.layers):
+        missing = ["layers.*.self_attn"]
     if missing or not isinstance(head, nn.Linear) or head.bias is not None:
         why = f"has no {', '.join(missing)}" if missing else "has no plain output head"
         raise UserError(f"{name} {why} that dskd could cut at: it takes {SUPPORTED}")

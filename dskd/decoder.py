@@ -184,11 +184,17 @@ def load_student_top(folder: Path, teacher: PreTrainedModel, student: Student) -
     """The trained part of an exported student, to be run on cached split states.
 
     Raises:
-        UserError: the folder holds a student of another shape than the parameters say.
+        UserError: the folder holds a student of another depth than the parameters say, or of another teacher.
     """
     with artifacts.reading(folder, "distill"):
-        layers = int(artifacts.read_json(folder / "config.json")["num_hidden_layers"])
+        config = artifacts.read_json(folder / "config.json")
+        layers, *shape = (int(config[key]) for key in ("num_hidden_layers", "vocab_size", "hidden_size"))
     if layers != student.layers:
         raise UserError(f"{folder} has {layers} layers, student.layers = {student.layers}: run `dvc repro distill`")
+    if shape != [teacher.config.vocab_size, teacher.config.hidden_size]:
+        raise UserError(
+            f"{folder} was cut from another teacher: it has {shape[0]} tokens and states of {shape[1]}, the teacher "
+            f"has {teacher.config.vocab_size} and {teacher.config.hidden_size}: run `dvc repro distill`"
+        )
     model, _ = load_decoder(folder, str(teacher.dtype).removeprefix("torch."))
     return part(model, list(range(split_depth(student), student.layers)), norm=True)

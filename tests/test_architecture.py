@@ -146,7 +146,14 @@ def test_a_setting_that_changes_the_logits_unknown_to_us_is_an_error(monkeypatch
         check_architecture(teacher)
 
 
-def test_a_layer_that_no_list_of_the_configuration_describes_cannot_move(monkeypatch):
+def test_layers_without_an_attention_of_that_name_are_an_error():
+    teacher = make_decoder("llama")
+    del teacher.base_model.layers[2].self_attn
+    with pytest.raises(UserError, match=r"LlamaForCausalLM, has no layers\.\*\.self_attn"):
+        check_architecture(teacher)
+
+
+def test_a_layer_that_no_list_of_the_configuration_describes_cannot_move():
     teacher = make_decoder("gemma3_text")
     check_layers(teacher, [0, 1, 4, 5])
     teacher.base_model.layers[5].mlp.gate_proj = torch.nn.Linear(32, 48)

@@ -202,3 +202,10 @@ def test_a_student_of_another_depth_than_the_parameters_say_is_an_error(teacher,
     export_student(teacher, student_top(teacher, LOWER_LAST), LOWER_LAST, tokenizer, tmp_path, "", torch.float32)
     with pytest.raises(UserError, match=r"has 4 layers, student\.layers = 5"):
         load_student_top(tmp_path, teacher, Student(cut="first", layers=5, trained=2))
+
+
+def test_a_student_of_a_teacher_with_another_vocabulary_is_an_error_that_names_both(teacher, tokenizer, tmp_path):
+    other = make_teacher(vocabulary=VOCABULARY + 8)
+    export_student(other, student_top(other, LOWER_LAST), LOWER_LAST, tokenizer, tmp_path, "", torch.float32)
+    with pytest.raises(UserError, match=f"it has {VOCABULARY + 8} tokens.*the teacher has {VOCABULARY}"):
+        load_student_top(tmp_path, teacher, LOWER_LAST)
