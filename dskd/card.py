@@ -91,6 +91,8 @@ def model_card(
         include={"runtime", "sources", "lexicon", "corpus", "student", "senses", "targets", "distill"},
         exclude={"distill": {"objectives", "seeds", "checkpoint_steps"}},  # they name the run, not this student
     )
+    if params.student.lora is None:
+        del used["student"]["lora"]
     used["objective"] = params.objectives[objective].model_dump()
     return _TEMPLATE.format(
         name=name,

@@ -47,7 +47,7 @@ def train(
     curves: Path,
     logit_map: LogitMap | None = None,
 ) -> None:
-    """Train `top.layers` in place (docs/method.md, section 4).
+    """Train those weights of `top.layers` that are not frozen, in place (docs/method.md, section 4).
 
         L = kl * T^2 * KL(p_teacher^T || p_student^T) + ce * CE(y, p_student)
             + hidden * mean ||s - h||^2 / d + sense * L_sense
@@ -66,7 +66,7 @@ def train(
     """
     mixed = "bf16" if head.dtype == torch.bfloat16 else "no"
     accelerator = Accelerator(mixed_precision=mixed)
-    weights = dict(top.layers.named_parameters())
+    weights = {name: weight for name, weight in top.layers.named_parameters() if weight.requires_grad}
     optimizer = torch.optim.AdamW(
         weights.values(), lr=settings.learning_rate, weight_decay=settings.weight_decay, foreach=True
     )

@@ -117,12 +117,20 @@ class Harvest(Group):
     shard_blocks: Count = Field(description="blocks a file of states")
 
 
+class Lora(Group):
+    rank: Count = Field(description="inner width of the two thin matrices beside each weight matrix")
+    alpha: Annotated[float, Field(gt=0)] = Field(description="their product is multiplied with alpha / rank")
+
+
 class Student(Group):
     cut: Literal["first", "lower_last"] = Field(
         description="first: the teacher's first layers; lower_last: its lower layers with its last ones on top"
     )
     layers: Count = Field(description="layers of the student (N)")
-    trained: Count = Field(description="its last layers, which train (m); all else is frozen")
+    trained: Count = Field(description="its last layers, which train (m), all where it is `layers`; the rest is frozen")
+    lora: Lora | None = Field(
+        None, description="train thin matrices beside the trained layers' weights instead of these; needs peft"
+    )
 
     @model_validator(mode="after")
     def _fits(self):

@@ -36,6 +36,7 @@ from dskd.inputs import (
 from dskd.lexicon import collector_off, read_statements, settle_pairs, wordnet
 from dskd.lexicon import table as lexicon_table
 from dskd.lexicon.spans import inflected_forms
+from dskd.lora import add_lora, merge_lora
 from dskd.losses import LogitMap
 from dskd.params import Objective, Params, load_params
 from dskd.quality import coverage, gold_lists, lexicon_quality
@@ -181,12 +182,15 @@ def distill(params: Params, objective: str, seed: int) -> dict:
     made_from = artifacts.fingerprint(params.runtime, params.student, weights, params.distill, seed, hashes)
     head, logit_map = teacher.get_output_embeddings().weight, architecture.logit_map(teacher)
     top = decoder.student_top(teacher, params.student)
+    if params.student.lora:
+        add_lora(top, params.student.lora, seed)
     with artifacts.output(Path(artifacts.STUDENTS) / name, made_from, checksums=True) as partial:
         work = partial / ".work"
         if not (partial / "heldout.json").exists():
             curves = work / "curves"
             data = (states, labels("train"), sense_targets)
             train(top, head, *data, weights, params.distill, seed, work, curves, logit_map)
+            merge_lora(top)
             with artifacts.output(Path(artifacts.CURVES) / name) as place:
                 shutil.copytree(curves, place)
             top.layers.to(kept_dtype(params)).to(teacher.dtype)  # what is scored is what the folder will hold
