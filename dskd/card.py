@@ -26,10 +26,7 @@ needed to run it.
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 model, tokenizer = AutoModelForCausalLM.from_pretrained("."), AutoTokenizer.from_pretrained(".")
-ids = tokenizer.apply_chat_template(
-    [{{"role": "user", "content": "What is the capital of France?"}}],
-    add_generation_prompt=True, return_tensors="pt", return_dict=True,
-)
+{prompt}
 print(tokenizer.decode(model.generate(**ids, max_new_tokens=40, do_sample=False)[0]))
 ```
 
@@ -66,19 +63,36 @@ that it was made from.
 """
 
 
+_CHAT = """ids = tokenizer.apply_chat_template(
+    [{"role": "user", "content": "What is the capital of France?"}],
+    add_generation_prompt=True, return_tensors="pt", return_dict=True,
+)"""
+_TEXT = 'ids = tokenizer("The capital of France is", return_tensors="pt")'
+
+
 def model_card(
-    name: str, objective: str, seed: int, teacher_layers: int, params: Params, scores: dict, hashes: dict[str, str]
+    name: str,
+    objective: str,
+    seed: int,
+    teacher_layers: int,
+    params: Params,
+    scores: dict,
+    hashes: dict[str, str],
+    chat: bool = True,
 ) -> str:
     """The text of README.md in a student's folder, with the front matter that the hub reads.
 
     Args:
         scores: held-out means of "ce", "kl" and "agreement".
         hashes: SHA-256 of each artifact that the student was made from.
+        chat: whether its tokenizer has a chat template.
     """
     used = params.model_dump(
         include={"runtime", "sources", "lexicon", "corpus", "student", "senses", "targets", "distill"},
         exclude={"distill": {"objectives", "seeds", "checkpoint_steps"}},  # they name the run, not this student
     )
+    if params.student.lora is None:
+        del used["student"]["lora"]
     used["objective"] = params.objectives[objective].model_dump()
     return _TEMPLATE.format(
         name=name,
@@ -89,6 +103,7 @@ def model_card(
         layers=params.student.layers,
         trained=params.student.trained,
         cut=params.student.cut,
+        prompt=_CHAT if chat else _TEXT,
         heldout_tokens=params.corpus.heldout_tokens,
         licences=licences(params.sources),
         hashes=json.dumps(hashes, indent=1),

@@ -12,10 +12,11 @@ from pathlib import Path
 
 import torch
 from gguf import GGUFReader
-from torch import Tensor, nn
+from torch import nn
 from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from dskd import artifacts
+from dskd.architecture import check_architecture, check_layers, layered_config, part
 from dskd.artifacts import UserError, one_line
 from dskd.determinism import fast_bfloat16
 from dskd.params import Student
@@ -72,22 +73,25 @@ def load_decoder(folder: str | Path, dtype: str) -> tuple[PreTrainedModel, PreTr
     Its weights are rounded to `dtype` and held in `arithmetic_dtype(dtype)`.
 
     Raises:
-        UserError: the folder is no model, or its tokenizer makes ids that the model does not have.
+        UserError: the folder is no model, or one that cannot be cut, or its tokenizer makes ids that the model does not
+            have.
     """
     tokenizer = load_tokenizer(folder)
     try:
         model = AutoModelForCausalLM.from_pretrained(folder, dtype=getattr(torch, dtype))
     except (OSError, ValueError) as error:
         raise UserError(f"{folder} is no Hugging Face decoder: {one_line(error)}") from None
+    if arithmetic_dtype(model.dtype) != model.dtype:  # .to() would also round what is not of this dtype, as rotations
+        model = model.to(arithmetic_dtype(model.dtype))
+    model.eval().requires_grad_(False)
+    check_architecture(model)
     largest = max(tokenizer.get_vocab().values())
     if largest >= model.config.vocab_size:
         raise UserError(
             f"{folder}: the tokenizer has ids up to {largest}, the model's vocabulary ends at "
             f"{model.config.vocab_size - 1}; use the tokenizer that the model was trained with"
         )
-    if arithmetic_dtype(model.dtype) != model.dtype:  # .to() would also round what is not of this dtype, as rotations
-        model = model.to(arithmetic_dtype(model.dtype))
-    return model.eval().requires_grad_(False), tokenizer
+    return model, tokenizer
 
 
 def load_tokenizer(folder: str | Path) -> PreTrainedTokenizerBase:
@@ -98,12 +102,9 @@ def load_tokenizer(folder: str | Path) -> PreTrainedTokenizerBase:
         raise UserError(f"{folder} has no tokenizer that transformers can read: {one_line(error)}") from None
 
 
-def check_cut(student: Student, teacher_layers: int) -> None:
-    """Raise UserError if the student wants more layers than the teacher has."""
-    if student.layers > teacher_layers:
-        raise UserError(
-            f"student.layers = {student.layers}, but the teacher has {teacher_layers}: take at most {teacher_layers}"
-        )
+def check_cut(student: Student, teacher: PreTrainedModel) -> None:
+    """Raise UserError if the teacher has no such layers, or they cannot stand where the student has them."""
+    check_layers(teacher, student_layers(student, teacher.config.num_hidden_layers))
 
 
 def split_depth(student: Student) -> int:
@@ -115,39 +116,14 @@ def student_layers(student: Student, teacher_layers: int) -> list[int]:
     """Which of the teacher's layers the student starts from, lowest first (docs/method.md, section 4).
 
     `first` is the paper's cut. `lower_last` starts the trained layers from the teacher's last ones.
+    Raises UserError if the student wants more layers than the teacher has.
     """
-    check_cut(student, teacher_layers)
+    if student.layers > teacher_layers:
+        raise UserError(
+            f"student.layers = {student.layers}, but the teacher has {teacher_layers}: take at most {teacher_layers}"
+        )
     start = split_depth(student) if student.cut == "first" else teacher_layers - student.trained
     return [*range(split_depth(student)), *range(start, start + student.trained)]
-
-
-def part(model: PreTrainedModel, layers: list[int], norm: bool) -> PreTrainedModel:
-    """A decoder without a head made of some of the model's layers; weights are shared, not copied.
-
-    Call it with `input_ids` or `inputs_embeds`; its `last_hidden_state` is (batch, length, d).
-
-    Args:
-        layers: indices into the model's layers, in order.
-        norm: whether the model's final norm follows.
-    """
-    base = model.base_model
-    config = layered_config(model.config, layers)
-    with torch.device("meta"):  # no weights are made: all of them come from `base`
-        shell = type(base)(config)
-    shell.embed_tokens = base.embed_tokens
-    shell.layers = nn.ModuleList(base.layers[i] for i in layers)
-    shell.norm = base.norm if norm else nn.Identity()
-    shell.rotary_emb = base.rotary_emb
-    return shell.eval()
-
-
-def layered_config(config, layers: list[int]):
-    """The configuration of a model made of these layers."""
-    config = copy.deepcopy(config)
-    config.num_hidden_layers = len(layers)
-    if getattr(config, "layer_types", None):
-        config.layer_types = [config.layer_types[i] for i in layers]
-    return config
 
 
 def trunk(teacher: PreTrainedModel, student: Student) -> PreTrainedModel:
@@ -169,11 +145,6 @@ def student_top(teacher: PreTrainedModel, student: Student) -> PreTrainedModel:
     top = part(teacher, layers, norm=True)
     top.layers = copy.deepcopy(top.layers).float().requires_grad_(True)
     return top
-
-
-def run_part(model: PreTrainedModel, *, ids: Tensor | None = None, states: Tensor | None = None) -> Tensor:
-    """Last hidden states (batch, length, d) of a part, from token ids or from split states."""
-    return model(input_ids=ids, inputs_embeds=states, use_cache=False).last_hidden_state
 
 
 def assemble_student(teacher: PreTrainedModel, top: PreTrainedModel, student: Student) -> PreTrainedModel:
@@ -213,11 +184,17 @@ def load_student_top(folder: Path, teacher: PreTrainedModel, student: Student) -
     """The trained part of an exported student, to be run on cached split states.
 
     Raises:
-        UserError: the folder holds a student of another shape than the parameters say.
+        UserError: the folder holds a student of another depth than the parameters say, or of another teacher.
     """
     with artifacts.reading(folder, "distill"):
-        layers = int(artifacts.read_json(folder / "config.json")["num_hidden_layers"])
+        config = artifacts.read_json(folder / "config.json")
+        layers, *shape = (int(config[key]) for key in ("num_hidden_layers", "vocab_size", "hidden_size"))
     if layers != student.layers:
         raise UserError(f"{folder} has {layers} layers, student.layers = {student.layers}: run `dvc repro distill`")
+    if shape != [teacher.config.vocab_size, teacher.config.hidden_size]:
+        raise UserError(
+            f"{folder} was cut from another teacher: it has {shape[0]} tokens and states of {shape[1]}, the teacher "
+            f"has {teacher.config.vocab_size} and {teacher.config.hidden_size}: run `dvc repro distill`"
+        )
     model, _ = load_decoder(folder, str(teacher.dtype).removeprefix("torch."))
     return part(model, list(range(split_depth(student), student.layers)), norm=True)

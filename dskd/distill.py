@@ -16,10 +16,10 @@ from tqdm import tqdm
 from transformers import PreTrainedModel
 
 from dskd import artifacts
-from dskd.decoder import run_part
+from dskd.architecture import run_part
 from dskd.determinism import hash_integers
 from dskd.forms import FORMS, metric
-from dskd.losses import hidden_loss, output_loss, sense_loss
+from dskd.losses import LogitMap, hidden_loss, output_loss, sense_loss
 from dskd.params import Distill, Objective
 from dskd.states import States, take_blocks
 from dskd.targets import SenseTargets
@@ -46,8 +46,9 @@ def train(
     seed: int,
     work: Path,
     curves: Path,
+    logit_map: LogitMap | None = None,
 ) -> None:
-    """Train `top.layers` in place (docs/method.md, section 4).
+    """Train those weights of `top.layers` that are not frozen, in place (docs/method.md, section 4).
 
         L = kl * T^2 * KL(p_teacher^T || p_student^T) + ce * CE(y, p_student)
             + hidden * mean ||s - h||^2 / d + sense * L_sense
@@ -62,10 +63,11 @@ def train(
         targets: needed where the objective has a sense term.
         seed: orders the blocks.
         curves: folder for DVCLive's tables of loss terms by step.
+        logit_map: of the teacher (`architecture.logit_map`).
     """
     mixed = "bf16" if head.dtype == torch.bfloat16 else "no"
     accelerator = Accelerator(mixed_precision=mixed)
-    weights = dict(top.layers.named_parameters())
+    weights = {name: weight for name, weight in top.layers.named_parameters() if weight.requires_grad}
     optimizer = torch.optim.AdamW(
         weights.values(), lr=settings.learning_rate, weight_decay=settings.weight_decay, foreach=True
     )
@@ -91,7 +93,7 @@ def train(
             with accelerator.autocast():
                 hidden_states = run_part(model, states=batch.split_states)
             left = 1 - step / len(order) if objective.anneal else 1.0
-            loss, terms = step_loss(hidden_states, head, batch, vectors, objective, settings, geometry, left)
+            loss, terms = step_loss(hidden_states, head, batch, vectors, objective, settings, logit_map, geometry, left)
             accelerator.backward(loss)
             clip_grad_norm_(weights.values(), settings.clip_norm)
             optimizer.step()
@@ -142,6 +144,7 @@ def step_loss(
     vectors: Tensor | None,
     objective: Objective,
     settings: Distill,
+    logit_map: LogitMap | None = None,
     geometry: Tensor | None = None,
     left: float = 1.0,
 ) -> tuple[Tensor, dict[str, Tensor]]:
@@ -165,6 +168,7 @@ def step_loss(
         temperature=settings.temperature,
         beta=settings.beta,
         compiled=True,
+        logit_map=logit_map,
     )
     terms = {"ce": ce}
     if objective.kl:

@@ -5,8 +5,8 @@ from torch import Tensor
 from tqdm import tqdm
 from transformers import PreTrainedModel
 
-from dskd.decoder import run_part
-from dskd.losses import fused
+from dskd.architecture import run_part
+from dskd.losses import LogitMap, fused, mapped
 from dskd.states import States, take_blocks
 
 _CHUNK = 256  # positions whose logits exist at one time: 50 MB each at V = 49 152
@@ -14,7 +14,12 @@ _CHUNK = 256  # positions whose logits exist at one time: 50 MB each at V = 49 1
 
 @torch.inference_mode()
 def heldout_scores(
-    top: PreTrainedModel | None, head: Tensor, states: States, labels: Tensor, batch_size: int
+    top: PreTrainedModel | None,
+    head: Tensor,
+    states: States,
+    labels: Tensor,
+    batch_size: int,
+    logit_map: LogitMap | None = None,
 ) -> dict[str, Tensor]:
     """Cross-entropy, KL from the teacher and agreement with it, block by block.
 
@@ -24,6 +29,7 @@ def heldout_scores(
         top: the model above the split; None is the teacher itself.
         head: (V, d) output embedding.
         labels: (n, L) int64 tokens that follow.
+        logit_map: of the teacher (`architecture.logit_map`).
 
     Returns:
         "ce", "kl" (nats per token, means over a block's L positions) and "agreement" (share of positions
@@ -41,13 +47,13 @@ def heldout_scores(
             student = run_part(top, states=take_blocks(states.split_states, blocks).to(top.dtype))
             of_student = student.flatten(0, 1).float().split(_CHUNK)
         chunks = zip(of_student, of_teacher, targets)
-        terms = torch.cat([_token_scores(*chunk, head, buffers) for chunk in chunks])
+        terms = torch.cat([_token_scores(*chunk, head, buffers, logit_map) for chunk in chunks])
         rows.append(terms.view(len(blocks), -1, 3).mean(dim=1))
     scores = torch.cat(rows)
     return {"ce": scores[:, 0], "kl": scores[:, 1], "agreement": scores[:, 2]}
 
 
-def _token_scores(student: Tensor, teacher: Tensor, labels: Tensor, head: Tensor, buffers: Tensor) -> Tensor:
+def _token_scores(student, teacher, labels, head, buffers, logit_map) -> Tensor:
     """CE, KL and agreement of each position of a chunk, (n, 3) float64; `buffers` (2, >= n, V) hold the logits."""
     student_logits, teacher_logits = buffers[:, : len(labels)]
     torch.mm(teacher, head.T, out=teacher_logits)
@@ -55,10 +61,11 @@ def _token_scores(student: Tensor, teacher: Tensor, labels: Tensor, head: Tensor
         student_logits = teacher_logits
     else:
         torch.mm(student, head.T, out=student_logits)
-    return fused(_logit_scores)(student_logits, teacher_logits, labels).double()
+    return fused(_logit_scores)(student_logits, teacher_logits, labels, logit_map).double()
 
 
-def _logit_scores(student: Tensor, teacher: Tensor, labels: Tensor) -> Tensor:
+def _logit_scores(student: Tensor, teacher: Tensor, labels: Tensor, logit_map: LogitMap | None) -> Tensor:
+    student, teacher = mapped(student, logit_map), mapped(teacher, logit_map)
     log_q = student - student.logsumexp(dim=1, keepdim=True)
     log_p = teacher - teacher.logsumexp(dim=1, keepdim=True)
     ce = -log_q.gather(1, labels[:, None]).squeeze(1)

@@ -8,7 +8,8 @@ from tqdm import tqdm
 from transformers import PreTrainedModel
 
 from dskd import artifacts
-from dskd.decoder import check_cut, run_part, teacher_top, trunk
+from dskd.architecture import run_part
+from dskd.decoder import check_cut, teacher_top, trunk
 from dskd.params import Harvest, Student
 from dskd.states import save_shard, shard_path
 
@@ -34,9 +35,9 @@ def harvest(
             kept fits together: the upper layers give these last states for these split states, the head these tokens.
 
     Raises:
-        UserError: the student is deeper than the teacher, or the disk is full.
+        UserError: the student cannot be cut from this teacher, or the disk is full.
     """
-    check_cut(student, teacher.config.num_hidden_layers)
+    check_cut(student, teacher)
     lower, upper = trunk(teacher, student), teacher_top(teacher, student)
     head = teacher.get_output_embeddings().weight
     total = sum(ids[:, 1:].numel() for ids in blocks.values())
@@ -65,7 +66,10 @@ def _harvest_shard(path, lower, upper, head, ids, batch_size, dtype, bar):
 
 
 def predict(hidden_states: Tensor, head: Tensor, chunk: int = 256) -> Tensor:
-    """The most probable next token of each state, int32, without ever holding all logits."""
+    """The most probable next token of each state, int32, without ever holding all logits.
+
+    No map of the logits changes which is the largest.
+    """
     flat = hidden_states.flatten(0, -2)
     best = torch.cat([(piece @ head.T).argmax(dim=1) for piece in flat.split(chunk)])
     return best.to(torch.int32).view(hidden_states.shape[:-1])

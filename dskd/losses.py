@@ -11,11 +11,34 @@ import math
 import shutil
 import sys
 from collections.abc import Callable
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 IGNORE = -100
+
+
+class LogitMap(NamedTuple):
+    """How logits follow from the product z of a state and the head: `softcap * tanh(scale * z / softcap)`, or
+    `scale * z` without a soft cap (Gemma 2: arXiv 2408.00118, section 2; Cohere's logit_scale). It keeps the order."""
+
+    scale: float = 1.0
+    softcap: float | None = None
+
+
+def mapped(products: Tensor, logit_map: LogitMap | None) -> Tensor:
+    """The logits of these products; the products themselves where there is no map."""
+    if logit_map is None:
+        return products
+    scaled = products * logit_map.scale
+    return scaled if logit_map.softcap is None else logit_map.softcap * torch.tanh(scaled / logit_map.softcap)
+
+
+def _slope(logits: Tensor, logit_map: LogitMap) -> Tensor | float:
+    """d(logits) / d(products)."""
+    scale, softcap = logit_map
+    return scale if softcap is None else scale * (1 - (logits / softcap).square())
 
 
 def output_loss(
@@ -31,6 +54,7 @@ def output_loss(
     count: int | None = None,
     chunk: int = 384,
     compiled: bool = False,
+    logit_map: LogitMap | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Cross-entropy and distillation over the whole vocabulary from last hidden states.
 
@@ -50,6 +74,7 @@ def output_loss(
             a batch is split, so that the split changes nothing.
         chunk: positions whose logits exist at one time.
         compiled: fuse the arithmetic between the head products with torch.compile, where that works.
+        logit_map: of the models, where their logits are not the plain product of state and head.
 
     Returns:
         The weighted loss (differentiable in `student`), the mean CE and the mean divergence at
@@ -59,12 +84,12 @@ def output_loss(
         count = int((labels != IGNORE).sum())
     terms = fused(_chunk_terms) if compiled else _chunk_terms
     weights = (ce_weight, kl_weight, temperature, beta)
-    return _OutputLoss.apply(student, teacher, head, labels, weights, max(count, 1), chunk, terms)
+    return _OutputLoss.apply(student, teacher, head, labels, weights, max(count, 1), chunk, terms, logit_map)
 
 
 class _OutputLoss(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, student, teacher, head, labels, weights, count, chunk, terms):
+    def forward(ctx, student, teacher, head, labels, weights, count, chunk, terms, logit_map):
         ce_weight, kl_weight, temperature, _ = weights
         gradient = torch.zeros_like(student)
         totals = torch.zeros(2, dtype=_wide(student.dtype), device=student.device)
@@ -77,7 +102,7 @@ class _OutputLoss(torch.autograd.Function):
             states = torch.cat([student[index], teacher[index]][:models])
             logits = torch.mm(states, head.T, out=buffer[: len(states)])
             student_logits, teacher_logits = logits[: len(index)], logits[-len(index) :]
-            totals += terms(student_logits, teacher_logits, labels[index], *weights)
+            totals += terms(student_logits, teacher_logits, labels[index], *weights, logit_map)
             gradient[index] = (student_logits @ head).div_(count)
         ctx.save_for_backward(gradient)
         ce, kl = totals / count
@@ -87,29 +112,33 @@ class _OutputLoss(torch.autograd.Function):
     @staticmethod
     def backward(ctx, upstream, *_):
         (gradient,) = ctx.saved_tensors
-        return (gradient * upstream.to(gradient.dtype), *[None] * 7)
+        return (gradient * upstream.to(gradient.dtype), *[None] * 8)
 
 
 def _wide(dtype: torch.dtype) -> torch.dtype:
     return torch.float64 if dtype == torch.float64 else torch.float32
 
 
-def _chunk_terms(student_logits, teacher_logits, labels, ce_weight, kl_weight, temperature, beta):
-    """Sums of CE and divergence over a chunk, (2,). `student_logits` (c, V) is overwritten with the gradient in it."""
+def _chunk_terms(student_logits, teacher_logits, labels, ce_weight, kl_weight, temperature, beta, logit_map):
+    """Sums of CE and divergence over a chunk, (2,). `student_logits` (c, V), products of states and head, are
+    overwritten with the gradient in them."""
     wide = _wide(student_logits.dtype)
-    student = student_logits.to(wide)
+    student = mapped(student_logits.to(wide), logit_map)
     log_p = student - student.logsumexp(dim=1, keepdim=True)
     is_target = torch.arange(student.shape[1], device=labels.device) == labels[:, None]
     ce = -torch.where(is_target, log_p, 0.0).sum()
     gradient = ce_weight * (log_p.exp() - is_target.to(wide))
     divergence = torch.zeros_like(ce)
     if kl_weight:
-        softer, softer_teacher = student / temperature, teacher_logits.to(wide) / temperature
+        softer = student / temperature
+        softer_teacher = mapped(teacher_logits.to(wide), logit_map) / temperature
         log_q = softer - softer.logsumexp(dim=1, keepdim=True)
         log_t = softer_teacher - softer_teacher.logsumexp(dim=1, keepdim=True)
         divergence, slope = _divergence(log_t, log_q, beta)
         # `slope` is d(divergence) / d(logits / T), so T^2 times the divergence has T times that slope.
         gradient = gradient + kl_weight * temperature * slope
+    if logit_map is not None:
+        gradient = gradient * _slope(student, logit_map)
     student_logits.copy_(gradient)
     return torch.stack([ce, divergence])
 

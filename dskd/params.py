@@ -39,7 +39,8 @@ class Runtime(Group):
 
 class Source(Group):
     source: str = Field(
-        description="pypi:NAME==VERSION!PATH, hf:OWNER/NAME@REVISION[!PATH], nltk:ID, https://HOST/PATH or file:PATH"
+        description="pypi:NAME==VERSION!PATH, hf:OWNER/NAME@REVISION[!PATH], nltk:ID, https://HOST/PATH or file:PATH; "
+        "several with ` + ` between them are the parts of one file"
     )
     archive: Literal["wheel", "sdist"] = Field("wheel", description="for pypi: which archive holds PATH")
     archive_sha256: str | None = Field(
@@ -116,12 +117,20 @@ class Harvest(Group):
     shard_blocks: Count = Field(description="blocks a file of states")
 
 
+class Lora(Group):
+    rank: Count = Field(description="inner width of the two thin matrices beside each weight matrix")
+    alpha: Annotated[float, Field(gt=0)] = Field(description="their product is multiplied with alpha / rank")
+
+
 class Student(Group):
     cut: Literal["first", "lower_last"] = Field(
         description="first: the teacher's first layers; lower_last: its lower layers with its last ones on top"
     )
     layers: Count = Field(description="layers of the student (N)")
-    trained: Count = Field(description="its last layers, which train (m); all else is frozen")
+    trained: Count = Field(description="its last layers, which train (m), all where it is `layers`; the rest is frozen")
+    lora: Lora | None = Field(
+        None, description="train thin matrices beside the trained layers' weights instead of these; needs peft"
+    )
 
     @model_validator(mode="after")
     def _fits(self):

@@ -13,6 +13,7 @@ _PATTERNS = {
     "^[a-z]{2,3}$": "two or three letters",
     "^([a-z]+-|-[a-z]+)$": "texts like un- or -less",
 }
+_GROUPS = {"Source": "a source", "PairLists": "lists", "Lora": "`{rank: whole number, alpha: number}`"}
 _PLURALS = {"text": "texts", "whole number": "whole numbers"}
 
 
@@ -62,7 +63,7 @@ def in_words(field: dict) -> str:
         *others, last = (f"`{value}`" for value in field["enum"])
         return f"{', '.join(others)} or {last}"
     if "$ref" in field:
-        return {"Source": "a source", "PairLists": "lists"}[_reference(field)]
+        return _GROUPS[_reference(field)]
     kind = field["type"]
     if kind == "array":
         return f"list of {'one or more ' if field.get('minItems') else ''}{_plural(in_words(field['items']))}"

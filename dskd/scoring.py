@@ -12,18 +12,21 @@ from torch import Tensor
 from tqdm import tqdm
 from transformers import DynamicCache, PreTrainedModel, PreTrainedTokenizerBase
 
+from dskd.losses import LogitMap, mapped
+
 _POSITIONS = 256  # whose logits exist at one time: 50 MB at V = 49 152
 _TOKENS = 2048  # of a batch, padding counted
 
 
 class Models(NamedTuple):
-    """Models that share the layers below the split, as `decoder.trunk` and `decoder.part` make them."""
+    """Models that share the layers below the split, as `decoder.trunk` and `decoder.teacher_top` make them."""
 
     lower: PreTrainedModel  # ids -> split states
     tops: Mapping[str, PreTrainedModel]  # name -> split states -> last hidden states
     head: Tensor  # (V, d) output embedding; logits are float32 whatever the dtype of the states
     tokenizer: PreTrainedTokenizerBase
     context: int  # tokens that the models can read
+    logit_map: LogitMap | None = None  # it keeps the order, so `greedy` does without
 
 
 class Choices(NamedTuple):
@@ -58,7 +61,7 @@ def log_likelihoods(models: Models, items: Sequence[Choices]) -> dict[str, list[
         sizes = [len(c) for i in batch for c in items[i].continuations]
         for name, top in tops.items():
             states = run(top, mask, positions, inputs_embeds=shared).flatten(0, 1)
-            values, greedy = _token_scores(states, sources, labels, head)
+            values, greedy = _token_scores(states, sources, labels, head, models.logit_map)
             scores = iter(
                 (float(v.sum()), bool(g.all())) for v, g in zip(values.double().split(sizes), greedy.split(sizes))
             )
@@ -110,21 +113,51 @@ def greedy(models: Models, prompts: Sequence[Sequence[int]], tokens: int, stop: 
             while len(new) < tokens and not all((torch.stack(new) == stop).any(dim=0)):
                 seen = (torch.arange(length + len(new)) >= empty)[:, None, None]
                 at = (sizes + len(new) - 1)[:, None]
-                below = run(lower, seen, at, cache, input_ids=new[-1][:, None])
-                new.append(_most_probable(run(top, seen, at, cache, inputs_embeds=below)[:, -1], head))
+                keys = (torch.arange(length + len(new)) - empty).clamp_min(0)
+                below = run(lower, seen, at, cache, keys, input_ids=new[-1][:, None])
+                new.append(_most_probable(run(top, seen, at, cache, keys, inputs_embeds=below)[:, -1], head))
             for i, written in zip(batch, torch.stack(new, dim=1).tolist()):
                 found[name][i] = written[: written.index(stop)] if stop in written else written
     return found
 
 
-def run(model: PreTrainedModel, mask: Tensor, positions: Tensor, cache: DynamicCache | None = None, **inputs) -> Tensor:
+def run(
+    model: PreTrainedModel,
+    mask: Tensor,
+    positions: Tensor,
+    cache: DynamicCache | None = None,
+    keys: Tensor | None = None,
+    **inputs,
+) -> Tensor:
     """Last hidden states (b, l, d) with an attention mask (b, 1, l, seen) and positions (b, l) of our own.
 
     Trunk and top share one cache: each keeps its keys under the number of its layer in the whole model.
+
+    Args:
+        keys: (b, seen) positions of what is seen; default: `positions`.
     """
+    masks = _layer_masks(model, mask, positions, positions if keys is None else keys)
     return model(
-        **inputs, attention_mask=mask, position_ids=positions, cache=cache, use_cache=cache is not None
+        **inputs, attention_mask=masks, position_ids=positions, cache=cache, use_cache=cache is not None
     ).last_hidden_state
+
+
+def _layer_masks(model: PreTrainedModel, mask: Tensor, positions: Tensor, keys: Tensor) -> Tensor | dict[str, Tensor]:
+    """The mask as the model takes it: one for all layers, or one a kind of layer, those with a window narrowed to it.
+
+    transformers takes a mask of ours as it is: it adds no window to it.
+    """
+
+    def form(sees: Tensor) -> Tensor:
+        if model.config._attn_implementation != "eager":
+            return sees
+        return torch.zeros(sees.shape, dtype=model.dtype).masked_fill_(~sees, torch.finfo(model.dtype).min)
+
+    window, kinds = (getattr(model.config, name, None) for name in ("sliding_window", "layer_types"))
+    if window is None or (kinds is not None and "sliding_attention" not in kinds):
+        return form(mask)
+    local = mask & (positions[:, :, None] - keys[:, None] < window)[:, None]
+    return form(local) if kinds is None else {"full_attention": form(mask), "sliding_attention": form(local)}
 
 
 class Packed(NamedTuple):
@@ -157,12 +190,14 @@ def row_mask(row: Packed, length: int) -> Tensor:
     return mask
 
 
-def _token_scores(states: Tensor, sources: Tensor, labels: Tensor, head: Tensor) -> tuple[Tensor, Tensor]:
+def _token_scores(
+    states: Tensor, sources: Tensor, labels: Tensor, head: Tensor, logit_map: LogitMap | None
+) -> tuple[Tensor, Tensor]:
     """Log-probability of each label at its source, and whether it is the most probable token there."""
     places, index = sources.unique(return_inverse=True)  # a context's last place serves every choice
     values, greedy = torch.empty(len(labels)), torch.empty(len(labels), dtype=torch.bool)
     for first in range(0, len(places), _POSITIONS):
-        logits = states[places[first : first + _POSITIONS]].float() @ head.T
+        logits = mapped(states[places[first : first + _POSITIONS]].float() @ head.T, logit_map)
         here = ((index >= first) & (index < first + _POSITIONS)).nonzero().squeeze(1)
         local = index[here] - first
         chosen = logits[local, labels[here]]

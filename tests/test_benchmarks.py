@@ -1,16 +1,20 @@
 """Benchmarks from a mirror and from the network: invented rows in the published files' own schemas."""
 
+import copy
 import os
 from pathlib import Path
 
 import pytest
 from huggingface_hub import constants
+from test_pipeline import ROOT
 from test_sources_hub import server
 from tiny_benchmarks import SIMLEX, canonical, exam_rows, hub_answers, jsonl, lines, mirror_files, move_hosts, write
 
-from dskd import sources
+from dskd import artifacts, sources, stages
 from dskd.artifacts import UserError, sha256_file, write_jsonl
 from dskd.download import DownloadError
+from dskd.harness import CHAT
+from dskd.params import load_params
 from dskd.tasks import benchmarks, hub
 
 
@@ -213,3 +217,21 @@ def test_real_mirror(tmp_path):
             assert (
                 row[f"sentence{i}"][slice(*row[f"span{i}"])].isprintable() and row[f"span{i}"][0] < row[f"span{i}"][1]
             )
+
+
+@pytest.mark.parametrize("template", [None, "{{ messages[-1].content }}"])
+def test_a_teacher_without_a_chat_template_leaves_out_the_chat_prompts_alone(
+    template, tokenizer, mirror, tmp_path, monkeypatch, capsys
+):
+    teacher = copy.deepcopy(tokenizer)
+    teacher.chat_template = template
+    teacher.save_pretrained(tmp_path / artifacts.TEACHER)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DSKD_MIRROR", str(mirror))
+    summary = stages.benchmarks(load_params(ROOT / "params.yaml"))
+    reasons = {name for name, value in summary.items() if "no chat template" in value.get("no_chat", "")}
+    prompts = {path.name.partition(".")[0] for path in Path(artifacts.BENCHMARKS).glob("*.chat.jsonl")}
+    assert (prompts, reasons) == ((set(CHAT), set()) if template else (set(), set(CHAT)))
+    assert artifacts.read_json(f"{artifacts.BENCHMARKS}/summary.json") == summary
+    assert all(summary[name]["available"] for name in CHAT)
+    assert ("no chat prompts" in capsys.readouterr().err) == (template is None)

@@ -7,6 +7,7 @@ import torch
 from tiny import FIRST, LAYERS, LOWER_LAST, VOCABULARY, make_ids, make_teacher, make_tokenizer
 
 from dskd import decoder
+from dskd.architecture import run_part
 from dskd.artifacts import UserError
 from dskd.decoder import (
     assemble_student,
@@ -14,7 +15,6 @@ from dskd.decoder import (
     load_decoder,
     load_student_top,
     load_tokenizer,
-    run_part,
     split_depth,
     student_layers,
     student_top,
@@ -202,3 +202,10 @@ def test_a_student_of_another_depth_than_the_parameters_say_is_an_error(teacher,
     export_student(teacher, student_top(teacher, LOWER_LAST), LOWER_LAST, tokenizer, tmp_path, "", torch.float32)
     with pytest.raises(UserError, match=r"has 4 layers, student\.layers = 5"):
         load_student_top(tmp_path, teacher, Student(cut="first", layers=5, trained=2))
+
+
+def test_a_student_of_a_teacher_with_another_vocabulary_is_an_error_that_names_both(teacher, tokenizer, tmp_path):
+    other = make_teacher(vocabulary=VOCABULARY + 8)
+    export_student(other, student_top(other, LOWER_LAST), LOWER_LAST, tokenizer, tmp_path, "", torch.float32)
+    with pytest.raises(UserError, match=f"it has {VOCABULARY + 8} tokens.*the teacher has {VOCABULARY}"):
+        load_student_top(tmp_path, teacher, LOWER_LAST)

@@ -1,11 +1,13 @@
 import pytest
 import torch
 from accelerate.state import AcceleratorState
+from families import make_decoder
 from tiny import LOWER_LAST, VOCABULARY, distill_settings, make_ids, make_states
 
 from dskd import decoder, distill, evaluate, losses
+from dskd.architecture import logit_map, run_part
 from dskd.artifacts import sha256_tree
-from dskd.decoder import export_student, load_student_top, run_part, student_top
+from dskd.decoder import export_student, load_student_top, student_top
 from dskd.distill import batches, learning_rate, load_batch, prefetched, sampled_states, step_loss, train
 from dskd.evaluate import heldout_scores
 from dskd.forms import assignment, metric
@@ -95,7 +97,7 @@ def test_a_failure_of_the_reading_thread_stops_the_training(data):
         list(prefetched(order, states, labels, targets, torch.float32))
 
 
-def run(teacher, data, folder, objective="kd", seed=0, **changes):
+def run(teacher, data, folder, objective="kd", seed=0, logits=None, **changes):
     """Train in `folder`; the trained part."""
     states, labels, targets = data
     top = student_top(teacher, LOWER_LAST)
@@ -111,6 +113,7 @@ def run(teacher, data, folder, objective="kd", seed=0, **changes):
         seed,
         folder / "work",
         folder / "curves",
+        logits,
     )
     return top
 
@@ -183,10 +186,16 @@ def test_another_form_another_distance_and_a_falling_weight_are_in_the_loss_of_a
     vectors = targets.vectors.float() @ m
     weights = {"ce": 0.5, "kl": 0.7, "margin": 1.0, "targets": "lexicon", "form": "assignment", "scale": 0.3}
     plain, _ = step_loss(
-        hidden_states, head, batch, None, Objective(**weights | {"hidden": 0.0, "sense": 0.0}), distill_settings(), m
+        hidden_states,
+        head,
+        batch,
+        None,
+        Objective(**weights | {"hidden": 0.0, "sense": 0.0}),
+        distill_settings(),
+        geometry=m,
     )
     objective = Objective(**weights, hidden=1.3, sense=0.2)
-    loss, terms = step_loss(hidden_states, head, batch, vectors, objective, distill_settings(), m, 0.25)
+    loss, terms = step_loss(hidden_states, head, batch, vectors, objective, distill_settings(), geometry=m, left=0.25)
     assigned = assignment((student @ m)[chosen], (teacher_states @ m)[chosen], vectors, pull, push, 0.3).mean()
     torch.testing.assert_close(terms["sense"], assigned.detach())
     torch.testing.assert_close(terms["hidden"], hidden_loss(student @ m, teacher_states @ m, len(student)).detach())
@@ -265,6 +274,19 @@ def test_training_in_bfloat16_lowers_the_loss_and_repeats_bitwise(bf16_teacher, 
     assert {weight.dtype for weight in one.layers.parameters()} == {torch.float32}
     values = [float(line.split("\t")[1]) for line in curves(tmp_path / "0")["ce"].splitlines()[1:]]
     assert values[-1] < 0.9 * values[0]
+
+
+@pytest.mark.parametrize("family", ["gemma2", "gemma3_text", "cohere"])
+def test_the_curves_of_other_families_are_the_losses_of_the_whole_student(family, tmp_path):
+    teacher = make_decoder(family)
+    data = _, labels, _ = make_data(teacher)
+    run(teacher, data, tmp_path, "ce", logits=logit_map(teacher), epochs=0.01, log_steps=1)
+    (blocks,) = distill.schedule(BLOCKS, 0, distill_settings(epochs=0.01))
+    start = decoder.assemble_student(teacher, student_top(teacher, LOWER_LAST), LOWER_LAST)
+    logits = start(input_ids=make_text()[blocks, :-1]).logits.flatten(0, 1)
+    expected = torch.nn.functional.cross_entropy(logits.detach(), labels[blocks].flatten())
+    found = float(curves(tmp_path)["ce"].splitlines()[1].split("\t")[1])
+    assert found == pytest.approx(float(expected), rel=1e-5)
 
 
 @pytest.mark.parametrize("kind", ["teacher", "bf16_teacher"])

@@ -1,8 +1,10 @@
 import pytest
 import torch
+from families import make_decoder
 from tiny import LOWER_LAST, make_ids, make_states
 from torch.nn import functional as F
 
+from dskd.architecture import logit_map
 from dskd.decoder import assemble_student, student_top, teacher_top
 from dskd.evaluate import heldout_scores
 
@@ -33,10 +35,13 @@ def test_the_teacher_agrees_with_itself_and_has_its_own_cross_entropy(teacher, s
     torch.testing.assert_close(scores["ce"], true, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize("family", ["llama", "gemma2", "cohere"])  # plain logits, capped ones, scaled ones
 @torch.no_grad()
-def test_a_student_is_scored_against_the_teacher_position_by_position(teacher, states):
+def test_a_student_is_scored_against_the_teacher_position_by_position(family):
+    teacher = make_decoder(family)
+    states = make_states(teacher, IDS, LOWER_LAST, shard=3)
     top, head = other_top(teacher), teacher.get_output_embeddings().weight
-    scores = heldout_scores(top, head, states, LABELS, batch_size=3)
+    scores = heldout_scores(top, head, states, LABELS, 3, logit_map(teacher))
     student = assemble_student(teacher, top, LOWER_LAST)
     q, p = (model(input_ids=IDS[:, :-1].long()).logits.double().log_softmax(2) for model in (student, teacher))
     ce = -q.gather(2, LABELS[..., None])[..., 0].mean(dim=1)

@@ -7,8 +7,9 @@ from tiny import FIRST, LOWER_LAST, make_ids
 
 from dskd import harvest as harvest_module
 from dskd import states as states_module
+from dskd.architecture import run_part
 from dskd.artifacts import UserError, sha256_tree
-from dskd.decoder import run_part, split_depth, teacher_top
+from dskd.decoder import split_depth, teacher_top
 from dskd.harvest import harvest, predict
 from dskd.params import Harvest, Student
 from dskd.states import open_states, take_blocks, take_positions

@@ -3,13 +3,13 @@ import torch
 from tiny import generator
 from torch.nn import functional as F
 
-from dskd.losses import IGNORE, hidden_loss, output_loss, sense_loss
+from dskd.losses import IGNORE, LogitMap, hidden_loss, output_loss, sense_loss
 
 
-def naive_output_loss(student, teacher, head, labels, ce_weight, kl_weight, temperature, beta=0.0):
+def naive_output_loss(student, teacher, head, labels, ce_weight, kl_weight, temperature, beta=0.0, form=lambda z: z):
     """docs/method.md, section 4 in float64 with all logits at once: loss, CE, divergence."""
     kept = labels != IGNORE
-    student, teacher = student[kept].double() @ head.double().T, teacher[kept].double() @ head.double().T
+    student, teacher = (form(states[kept].double() @ head.double().T) for states in (student, teacher))
     ce = F.cross_entropy(student, labels[kept])
     log_q, log_p = ((logits / temperature).log_softmax(dim=1) for logits in (student, teacher))
     kl = naive_divergence(log_p, log_q, beta)
@@ -75,6 +75,27 @@ def test_every_divergence_has_the_value_and_gradient_of_the_naive_form(beta, com
     loss, _, divergence = output_loss(student, teacher, head, labels, chunk=4, compiled=compiled, **weights)
     true_loss, _, true = naive_output_loss(student, teacher, head, labels, *weights.values())
     torch.testing.assert_close(divergence, true.detach(), rtol=1e-11, atol=0)
+    found, right = value_and_gradient(loss, student), value_and_gradient(true_loss, student)
+    torch.testing.assert_close(found, right, rtol=1e-10, atol=1e-13)
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+@pytest.mark.parametrize(
+    "logit_map, form",
+    [
+        (LogitMap(softcap=2.0), lambda z: 2 * (z / 2).tanh()),
+        (LogitMap(scale=0.3), lambda z: 0.3 * z),
+        (LogitMap(scale=1.5, softcap=4.0), lambda z: 4 * (1.5 * z / 4).tanh()),
+        (LogitMap(), lambda z: z),
+    ],
+)
+def test_mapped_logits_have_the_value_and_gradient_of_the_naive_form(logit_map, form, compiled):
+    student, teacher, head, labels = example()
+    weights = {"ce_weight": 0.5, "kl_weight": 0.7, "temperature": 2.0, "beta": 0.5}
+    options = {"chunk": 4, "compiled": compiled, "logit_map": logit_map}
+    loss, ce, divergence = output_loss(student, teacher, head, labels, **weights, **options)
+    true_loss, true_ce, true = naive_output_loss(student, teacher, head, labels, *weights.values(), form)
+    torch.testing.assert_close((ce, divergence), (true_ce.detach(), true.detach()), rtol=1e-11, atol=0)
     found, right = value_and_gradient(loss, student), value_and_gradient(true_loss, student)
     torch.testing.assert_close(found, right, rtol=1e-10, atol=1e-13)
 

@@ -18,9 +18,10 @@ from tiny_benchmarks import mirror_files, write
 from tiny_project import STAGES, run
 
 from dskd.__main__ import main
+from dskd.architecture import run_part
 from dskd.artifacts import sha256_tree
 from dskd.corpus import load_corpus
-from dskd.decoder import load_tokenizer, run_part, teacher_top, trunk
+from dskd.decoder import load_tokenizer, teacher_top, trunk
 from dskd.params import load_params
 from dskd.profiles import apply_profile
 

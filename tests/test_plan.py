@@ -15,8 +15,9 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from dskd import harvest, losses, plan, shapes
 from dskd.__main__ import main
+from dskd.architecture import run_part
 from dskd.artifacts import PROVENANCE, load_tensors, read_json
-from dskd.decoder import export_student, run_part, student_top
+from dskd.decoder import export_student, student_top
 from dskd.params import load_params
 from dskd.profiles import load_profile
 from dskd.states import save_shard

@@ -6,7 +6,8 @@ from published import published_step
 from test_distill import fresh_accelerator, make_data, make_lexicon, make_text, uncompiled  # noqa: F401 (fixtures)
 from tiny import LOWER_LAST, distill_settings
 
-from dskd.decoder import assemble_student, run_part, split_depth, student_top
+from dskd.architecture import run_part
+from dskd.decoder import assemble_student, split_depth, student_top
 from dskd.distill import load_batch, step_loss
 from dskd.params import Objective
 from dskd.targets import candidates, sample_positions, trimmed_lexicon

@@ -61,6 +61,23 @@ def test_file_and_folder(tmp_path, monkeypatch):
     assert "there is no" in fails("file:from/a", tmp_path / "out/c")
 
 
+def test_the_parts_of_one_file_are_joined_in_their_order(tmp_path, monkeypatch, cache):
+    monkeypatch.chdir(tmp_path)
+    for name, content in {"first part": DATA[:300], "2": DATA[300:301], "3": DATA[301:]}.items():
+        (tmp_path / name).write_bytes(content)
+    sources.fetch(spec("file:first part + file:2 + file:3"), tmp_path / "out/whole")
+    assert (tmp_path / "out/whole").read_bytes() == DATA
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["whole"]
+    assert "expected" in fails("file:2 + file:first part + file:3", tmp_path / "out/other")
+    assert "there is no" in fails("file:2 + file:none", tmp_path / "out/other")
+    assert "malformed" in fails("file:2 + pypi:none", tmp_path / "out/other")
+    (tmp_path / "folder").mkdir()
+    assert "part 2 is a folder" in fails("file:2 + file:folder", tmp_path / "out/other")
+    (tmp_path / "a + b").write_bytes(DATA)
+    sources.fetch(spec("file:a + b"), tmp_path / "out/plus")  # no part begins with b
+    assert (tmp_path / "out/plus").read_bytes() == DATA
+
+
 def test_wrong_hash_leaves_the_earlier_file(tmp_path):
     (tmp_path / "a").write_bytes(DATA)
     message = fails(f"file:{tmp_path}/a", tmp_path / "out/b", sha256=WRONG)

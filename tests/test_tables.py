@@ -131,6 +131,7 @@ def test_a_benchmark_says_what_was_scored_cut_and_left_out():
                 "wic": benchmark(638, cloze=cloze | {"items": 50, "too_long": 0}),
                 "simlex": benchmark(999),
                 "mmlu": {"available": False, "how": "DSKD_MIRROR is not set"},
+                "squad_v2": benchmark(200, no_chat="no chat template"),
             }
         }
     )
@@ -139,6 +140,7 @@ def test_a_benchmark_says_what_was_scored_cut_and_left_out():
         ["WiC", "50 cloze, 638 by states", 0, 0, ""],
         ["SimLex-999", "999 by states", "", 0, ""],
         ["MMLU", "not available", "", "", "DSKD_MIRROR is not set"],
+        ["SQuAD 2.0", "not available", "", 0, "no chat template"],
     ]
 
 

@@ -5,7 +5,8 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from torch import Tensor
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from dskd.decoder import run_part, teacher_top, trunk
+from dskd.architecture import run_part
+from dskd.decoder import teacher_top, trunk
 from dskd.harvest import predict
 from dskd.params import Distill, Student
 from dskd.states import States

@@ -16,6 +16,7 @@ from dskd.tasks.squad import NO_ANSWER
 
 LETTERS = string.ascii_uppercase
 LABELS = {"piqa": "01"}  # all others have letters
+NO_TEMPLATE = "the teacher's tokenizer has no chat template: take a model tuned for chat (sources.teacher)"
 
 _CHOOSE = "Answer each question with the {} of the right choice, and nothing else."
 _EXTRACT = (
@@ -81,7 +82,7 @@ def render(messages: list[dict], tokenizer) -> str:
         UserError: the tokenizer has no chat template.
     """
     if not tokenizer.chat_template:
-        raise UserError("the teacher's tokenizer has no chat template: take a model tuned for chat (sources.teacher)")
+        raise UserError(NO_TEMPLATE)
     return tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
 
 

@@ -15,6 +15,7 @@ from measure import FOLDER, append, here, memory_beyond, seconds
 from training import Setting
 
 from dskd import decoder, distill
+from dskd.architecture import run_part
 from dskd.losses import output_loss
 from dskd.senses import build_senses
 from dskd.states import States
@@ -95,7 +96,7 @@ def _by_layers(s: Setting) -> Iterable[tuple[int, Callable]]:
 
         def step(top=top, optimizer=optimizer) -> None:
             with torch.autocast("cpu", dtype=torch.bfloat16, enabled=s.head.dtype == torch.bfloat16):
-                hidden_states = decoder.run_part(top, states=batch.split_states)
+                hidden_states = run_part(top, states=batch.split_states)
             given = s.head, batch, s.targets.vectors, s.weights, s.params.distill
             distill.step_loss(hidden_states, *given)[0].backward()
             optimizer.step()

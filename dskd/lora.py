@@ -1,0 +1,41 @@
+"""Low-rank training of the trained layers (LoRA, Hu et al. 2021, arXiv 2106.09685), by the library peft.
+
+Each weight matrix W of the trained layers is frozen and gets a product of two thin ones, W + (alpha / rank) B A, which
+trains. Before the student is scored and exported the product is added to W: its folder is that of any other student.
+"""
+
+import torch
+from torch import nn
+from transformers import PreTrainedModel
+
+from dskd.artifacts import UserError
+from dskd.params import Lora
+
+
+def add_lora(top: PreTrainedModel, settings: Lora, seed: int) -> None:
+    """Freeze `top.layers` and put trainable low-rank products beside their weight matrices, in float32.
+
+    B starts as 0, so that the student starts as without; A is drawn by `seed`.
+
+    Raises:
+        UserError: peft is not installed.
+    """
+    try:
+        from peft import LoraConfig, inject_adapter_in_model
+    except ImportError:
+        raise UserError("student.lora needs the package peft: pip install peft") from None
+    matrices = [name for name, module in top.layers.named_modules() if isinstance(module, nn.Linear)]
+    top.layers.requires_grad_(False)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        inject_adapter_in_model(
+            LoraConfig(r=settings.rank, lora_alpha=settings.alpha, target_modules=matrices), top.layers
+        )
+
+
+def merge_lora(top: PreTrainedModel) -> None:
+    """Add the products to the weight matrices; `top.layers` are then what they were before `add_lora`, but trained."""
+    for name, module in list(top.layers.named_modules()):
+        if hasattr(module, "lora_A"):
+            module.merge()
+            top.layers.set_submodule(name, module.get_base_layer())
