@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,10 +16,10 @@ from torch.nn.utils import clip_grad_norm_
 from tqdm import tqdm
 from transformers import PreTrainedModel
 
-from dskd import artifacts
+from dskd import artifacts, processes
 from dskd.decoder import run_part
 from dskd.determinism import hash_integers
-from dskd.losses import hidden_loss, output_loss, sense_loss
+from dskd.losses import IGNORE, hidden_loss, output_loss, sense_loss
 from dskd.params import Distill, Objective
 from dskd.states import States, take_blocks
 from dskd.targets import SenseTargets
@@ -32,6 +33,7 @@ class Batch(NamedTuple):
     labels: Tensor  # (b, L) int64
     pull: Tensor | None  # (b, L, kappa) int32 rows of the targets' vectors
     push: Tensor | None
+    counts: tuple[float, float, float]  # of all processes' batch: positions with a label, positions, those pulled
 
 
 def train(
@@ -52,7 +54,8 @@ def train(
             + hidden * mean ||s - h||^2 / d + sense * L_sense
 
     The weights are the objective's. A run that was stopped goes on from its last checkpoint in `work`
-    and ends in the same weights.
+    and ends in the same weights. Many processes take a part of every batch each, and end in weights that are equal
+    up to rounding; how many they are may change from one run to the next that goes on.
 
     Args:
         top: the student above the split, layers in float32.
@@ -62,6 +65,7 @@ def train(
         seed: orders the blocks.
         curves: folder for DVCLive's tables of loss terms by step.
     """
+    processes.state()  # first: it connects processes without a GPU, too
     mixed = "bf16" if head.dtype == torch.bfloat16 else "no"
     accelerator = Accelerator(mixed_precision=mixed)
     weights = dict(top.layers.named_parameters())
@@ -69,25 +73,28 @@ def train(
         weights.values(), lr=settings.learning_rate, weight_decay=settings.weight_decay, foreach=True
     )
     model = accelerator.prepare_model(top)
+    parts, main = accelerator.num_processes, accelerator.is_main_process
     vectors = None if targets is None else targets.vectors
     order = schedule(len(labels), seed, settings)
     done, history, sums = load_checkpoint(work, weights, optimizer)
     total = sum(map(len, order)) * states.length
     with (
-        Live(str(curves), save_dvc_exp=False, dvcyaml=None, monitor_system=False) as live,
-        tqdm(total=total, desc="distill", unit="tok", unit_scale=True) as bar,
+        Live(str(curves), save_dvc_exp=False, dvcyaml=None, monitor_system=False) if main else nullcontext() as live,
+        tqdm(total=total, desc="distill", unit="tok", unit_scale=True, disable=not main) as bar,
     ):
         for point in history:
             log(live, point)
         bar.update(done * settings.batch_size * states.length)
         bar.unpause()
-        for step, batch in enumerate(prefetched(order[done:], states, labels, targets, head.dtype), start=done):
+        coming = prefetched(order[done:], states, labels, targets, head.dtype, accelerator.process_index, parts)
+        for step, batch in enumerate(coming, start=done):
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate(step, len(order), settings)
             with accelerator.autocast():
                 hidden_states = run_part(model, states=batch.split_states)
             loss, terms = step_loss(hidden_states, head, batch, vectors, objective, settings)
-            accelerator.backward(loss)
+            accelerator.backward(loss * parts)  # accelerate takes the mean of the processes' gradients
+            terms = accelerator.reduce(terms, "sum")
             clip_grad_norm_(weights.values(), settings.clip_norm)
             optimizer.step()
             optimizer.zero_grad()
@@ -98,7 +105,7 @@ def train(
                 log(live, history[-1])
                 bar.set_postfix({name: f"{value:.3f}" for name, value in history[-1].items() if name != "step"})
                 sums = {}
-            if (step + 1) % settings.checkpoint_steps == 0 or step + 1 == len(order):
+            if main and ((step + 1) % settings.checkpoint_steps == 0 or step + 1 == len(order)):
                 save_checkpoint(work, step + 1, weights, optimizer, history, sums)
     (curves / "metrics.json").unlink(missing_ok=True)  # DVCLive's last values; `dvc plots` wants tables only
     for name in ("forward", "_original_forward"):
@@ -106,24 +113,46 @@ def train(
 
 
 def load_batch(
-    states: States, labels: Tensor, targets: SenseTargets | None, dtype: torch.dtype, blocks: Tensor
+    states: States,
+    labels: Tensor,
+    targets: SenseTargets | None,
+    dtype: torch.dtype,
+    blocks: Tensor,
+    part: int = 0,
+    parts: int = 1,
 ) -> Batch:
-    """Read the blocks with these numbers, (b,)."""
+    """Read one of the parts, of like size, of the batch that has the blocks with these numbers, (b,).
+
+    Where there are fewer blocks than parts, a part without any is given a block that weighs nothing, since all
+    processes have to take part in a step.
+    """
+    mine = blocks.tensor_split(parts)[part]
+    empty, mine = len(mine) == 0, mine if len(mine) else blocks[:1]
     split_states, hidden_states = (
-        take_blocks(shards, blocks).to(dtype) for shards in (states.split_states, states.hidden_states)
+        take_blocks(shards, mine).to(dtype) for shards in (states.split_states, states.hidden_states)
     )
-    pull, push = (None, None) if targets is None else (targets.pull[blocks], targets.push[blocks])
-    return Batch(split_states, hidden_states, labels[blocks], pull, push)
+    whole = labels[blocks]
+    pull, push = (None, None) if targets is None else (targets.pull[mine], targets.push[mine])
+    supervised = 0 if targets is None else int((targets.pull[blocks] >= 0).any(dim=-1).sum())
+    counts = (math.inf,) * 3 if empty else (int((whole != IGNORE).sum()), whole.numel(), supervised)
+    return Batch(split_states, hidden_states, labels[mine], pull, push, counts)
 
 
 def prefetched(
-    order: list[Tensor], states: States, labels: Tensor, targets: SenseTargets | None, dtype: torch.dtype
+    order: list[Tensor],
+    states: States,
+    labels: Tensor,
+    targets: SenseTargets | None,
+    dtype: torch.dtype,
+    part: int = 0,
+    parts: int = 1,
 ) -> Iterator[Batch]:
-    """The batches of these steps; while one is used, a thread reads the next, so that no step waits for the disk."""
+    """One part of the batches of these steps; while one is used, a thread reads the next, so that no step waits for
+    the disk."""
     with ThreadPoolExecutor(max_workers=1) as reader:
         coming = None
         for blocks in order:
-            ready, coming = coming, reader.submit(load_batch, states, labels, targets, dtype, blocks)
+            ready, coming = coming, reader.submit(load_batch, states, labels, targets, dtype, blocks, part, parts)
             if ready is not None:
                 yield ready.result()
         if coming is not None:
@@ -138,7 +167,7 @@ def step_loss(
     objective: Objective,
     settings: Distill,
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """The loss of a batch and its terms, each a mean a position and unweighted.
+    """The loss of a batch and its terms, each a mean a position and unweighted; of a part of a batch its share of them.
 
     Args:
         hidden_states: (b, L, d) of the student.
@@ -146,6 +175,7 @@ def step_loss(
     """
     student = hidden_states.flatten(0, 1).to(head.dtype)
     teacher = batch.hidden_states.flatten(0, 1)
+    labelled, positions, supervised = batch.counts
     loss, ce, kl = output_loss(
         student,
         teacher,
@@ -155,18 +185,19 @@ def step_loss(
         kl_weight=objective.kl,
         temperature=settings.temperature,
         beta=settings.beta,
+        count=labelled,
         compiled=True,
     )
     terms = {"ce": ce}
     if objective.kl:
         terms["kl"] = kl
     if objective.hidden:
-        terms["hidden"] = hidden_loss(student, teacher, len(student))
+        terms["hidden"] = hidden_loss(student, teacher, positions)
         loss = loss + objective.hidden * terms["hidden"]
     if objective.sense:
         pull, push = batch.pull.flatten(0, 1), batch.push.flatten(0, 1)
         chosen = (pull >= 0).any(dim=1).nonzero().squeeze(1)
-        terms["sense"] = sense_loss(student[chosen], vectors, pull[chosen], push[chosen], objective.margin, len(chosen))
+        terms["sense"] = sense_loss(student[chosen], vectors, pull[chosen], push[chosen], objective.margin, supervised)
         loss = loss + objective.sense * terms["sense"]
     return loss, {name: value.detach() for name, value in terms.items()}
 
@@ -191,7 +222,9 @@ def learning_rate(step: int, steps: int, settings: Distill) -> float:
     return settings.learning_rate * 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, steps - warmup)))
 
 
-def log(live: Live, point: dict) -> None:
+def log(live: Live | None, point: dict) -> None:
+    if live is None:  # not the main process
+        return
     live.step = point["step"]
     for name, value in point.items():
         if name != "step":

@@ -1,0 +1,104 @@
+"""Many processes for one stage: who takes which part, what the main one alone does, and how they are started.
+
+`accelerate launch` starts them, torch.distributed connects them; with one process nothing here does anything.
+They share a file system, on which all see the same project. Results do not depend on how many they are
+(docs/processes.md).
+"""
+
+import codecs
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import BinaryIO
+
+import torch
+from accelerate import PartialState
+
+from dskd import artifacts
+from dskd.artifacts import UserError
+from dskd.params import Launch
+
+LAUNCHED = "DSKD_LAUNCHED"  # in the environment of processes that `launch` has started
+_PATIENCE = timedelta(hours=12)  # that one waits for another, which may have a last shard to write
+
+
+def state() -> PartialState:
+    """This process among those of the run: `process_index`, `num_processes`, `is_main_process`.
+
+    Raises:
+        UserError: `accelerate launch --cpu` has started one process where several were meant.
+    """
+    use_cpu = os.environ.get("ACCELERATE_USE_CPU", "").lower() == "true"
+    if use_cpu and "MASTER_ADDR" in os.environ and "LOCAL_RANK" not in os.environ:
+        raise UserError("`accelerate launch --cpu` starts one process only: write --multi_gpu, with or without a GPU")
+    return PartialState(cpu=use_cpu or not torch.cuda.is_available(), timeout=_PATIENCE)
+
+
+def share(items: Sequence) -> Sequence:
+    """Those of `items` that are this process's: each is one process's, dealt in turn."""
+    return items[state().process_index :: state().num_processes]
+
+
+@contextmanager
+def output(path: str | Path, fingerprint: str | None = None, checksums: bool = False) -> Iterator[Path]:
+    """`artifacts.output` of a folder that all processes write into: it is there when the block begins, and renamed
+    when the block of every process has succeeded."""
+    path = Path(path)
+    if state().is_main_process:
+        with artifacts.output(path, fingerprint, checksums) as partial:
+            partial.mkdir(exist_ok=True)
+            state().wait_for_everyone()
+            yield partial
+            state().wait_for_everyone()
+    else:
+        state().wait_for_everyone()
+        yield artifacts.partial_path(path)
+        state().wait_for_everyone()
+    state().wait_for_everyone()
+
+
+def launch(settings: Launch, stage: str, **instance: str | int) -> bool:
+    """Let `settings.processes` processes do a stage, and say whether they did: not where one is enough, nor within
+    such a process. Their progress goes to stderr. They end with this process.
+
+    Raises:
+        UserError: one of them has failed; with what it said.
+    """
+    if settings.processes == 1 or "LOCAL_RANK" in os.environ:
+        return False
+    if settings.config is None:
+        options = ["--multi_gpu", "--num_machines=1", "--mixed_precision=no", "--dynamo_backend=no"]
+        options.append("--main_process_port=0")  # a free one
+    else:
+        options = [f"--config_file={settings.config}"]
+    command = [sys.executable, "-m", "accelerate.commands.launch", *options, f"--num_processes={settings.processes}"]
+    command += ["-m", "dskd", stage, *(f"--{key}={value}" for key, value in instance.items())]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stderr=subprocess.PIPE, env={**os.environ, LAUNCHED: "1"}
+    ) as processes:
+        fault = _relay(processes.stderr)
+    if processes.returncode:
+        raise UserError(fault or f"{stage} has failed in one of {settings.processes} processes: see above")
+    return True
+
+
+def _relay(stream: BinaryIO) -> str | None:
+    """Pass on what processes write, up to the first line of dskd's own about a failure; returns that line.
+
+    What follows it says the same again: of the other processes, and of the launcher that ends them.
+    """
+    decoder, mark, seen, found = codecs.getincrementaldecoder("utf-8")("replace"), "dskd: ", "", False
+    for chunk in iter(lambda: stream.read1(1 << 16), b""):
+        text = decoder.decode(chunk)
+        seen += text
+        if not found and mark in seen:
+            found, seen = True, seen.partition(mark)[2]
+        if not found:
+            sys.stderr.write(text)
+            sys.stderr.flush()
+            seen = seen[-len(mark) :]
+    return seen.partition("\n")[0] if found else None
