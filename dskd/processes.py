@@ -91,14 +91,18 @@ def _relay(stream: BinaryIO) -> str | None:
 
     What follows it says the same again: of the other processes, and of the launcher that ends them.
     """
-    decoder, mark, seen, found = codecs.getincrementaldecoder("utf-8")("replace"), "dskd: ", "", False
+    decoder, mark, passed, fault = codecs.getincrementaldecoder("utf-8")("replace"), "dskd: ", "", None
     for chunk in iter(lambda: stream.read1(1 << 16), b""):
         text = decoder.decode(chunk)
-        seen += text
-        if not found and mark in seen:
-            found, seen = True, seen.partition(mark)[2]
-        if not found:
-            sys.stderr.write(text)
-            sys.stderr.flush()
-            seen = seen[-len(mark) :]
-    return seen.partition("\n")[0] if found else None
+        if fault is not None:
+            fault += text
+            continue
+        before, found, after = (passed + text).partition(mark)
+        new = before[len(passed) :]
+        if found:
+            fault = after
+            new += "\n" if before and not before.endswith("\n") else ""  # where a bar stands in the line
+        sys.stderr.write(new)
+        sys.stderr.flush()
+        passed = before[-len(mark) :]
+    return None if fault is None else fault.partition("\n")[0]

@@ -1,19 +1,34 @@
 """Stages done by several processes, over gloo on one machine."""
 
+import os
+import re
+import shutil
+from pathlib import Path
+
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
 from parallel import run_in_processes
-from test_distill import OBJECTIVES, make_data, stop_at, weights_of
+from safetensors.torch import load_file, save_file
+from test_distill import (
+    OBJECTIVES,
+    make_data,
+    stop_at,
+    uncompiled,  # noqa: F401
+    weights_of,
+)
 from test_distill import curves as curves_of
 from test_distill import run as distill
-from test_distill import uncompiled  # noqa: F401
 from test_harvest import run as harvest
-from test_senses import NO_LABELS, BLOCKS, LENGTH, WIDTH, TOKENS
+from test_senses import BLOCKS, LENGTH, NO_LABELS, TOKENS, WIDTH
 from test_senses import settings as sense_settings
 from tiny import random_states
+from tiny_project import ROOT
+from tiny_project import run as run_stage
 
-from dskd.artifacts import UserError, sha256_tree
+from dskd import harvest as harvest_module
+from dskd import processes, stages
+from dskd.__main__ import main
+from dskd.artifacts import STATES, UserError, sha256_tree
 from dskd.params import Objective
 from dskd.senses import build_senses, save_senses
 
@@ -90,3 +105,69 @@ def test_another_number_of_processes_goes_on_where_one_was_stopped(teacher, data
     assert distill_in_processes(2, teacher, data, tmp_path / "more", epochs=1) == [0, 0]
     torch.testing.assert_close(load_file(tmp_path / "more/weights-0"), whole, rtol=1e-3, atol=1e-4)
     torch.testing.assert_close(points(tmp_path / "more"), points(tmp_path / "one"), rtol=1e-5, atol=1e-6)
+
+
+def with_processes(number):
+    """Ask for so many in the project's params.yaml."""
+    path = Path("params.yaml")
+    path.write_text(path.read_text() + f"launch: {{processes: {number}}}\n")
+
+
+def test_a_stage_starts_the_processes_that_the_parameters_ask_for(project, monkeypatch):
+    before = sha256_tree(STATES)
+    with_processes(2)
+    monkeypatch.setattr(stages, "harvest_states", None)  # this process does nothing of it
+    shutil.rmtree(STATES)
+    assert run_stage("harvest") == (0, "")
+    assert sha256_tree(STATES) == before
+
+
+# What Python runs before all else where it finds it: the disk is full, for the second process alone.
+FULL_DISK = """
+import os
+if os.environ.get("RANK") == "1":
+    import safetensors.torch
+    def save_file(*_):
+        raise OSError(28, "No space left on device")
+    safetensors.torch.save_file = save_file
+"""
+
+
+def test_a_failure_in_one_of_the_processes_is_one_line_and_can_be_mended(project, tmp_path, monkeypatch):
+    with_processes(2)
+    before = sha256_tree(STATES)
+    (tmp_path / "sitecustomize.py").write_text(FULL_DISK)
+    with monkeypatch.context() as patch:
+        patch.setenv("PYTHONPATH", f"{tmp_path}{os.pathsep}{ROOT}")
+        code, said = run_stage("harvest")
+    assert code == 1 and re.fullmatch(r"dskd: disk full while writing \S+train-00001.safetensors \(.*", said)
+    assert sha256_tree(STATES) == before
+    Path("params.yaml").write_text(Path("params.yaml").read_text().replace("processes: 2", "processes: 1"))
+    shutil.rmtree(STATES)
+    assert run_stage("harvest") == (0, "")
+    assert sha256_tree(STATES) == before
+
+
+def test_a_process_that_loses_the_others_ends_too(project, capfd):
+    def work(rank):
+        if rank == 1:
+            harvest_module.save_shard = None  # a bug: it cannot be called
+        return main(["harvest"])
+
+    assert run_in_processes(2, work) == [1, 1]
+    assert "dskd: this process has lost the others" in capfd.readouterr().err
+
+
+def test_accelerate_s_launcher_of_one_cpu_process_is_refused(monkeypatch):
+    for name, value in {"ACCELERATE_USE_CPU": "True", "MASTER_ADDR": "127.0.0.1"}.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(UserError, match="starts one process only: write --multi_gpu"):
+        processes.state()
+
+
+def test_other_stages_refuse_more_than_one_process(monkeypatch, capsys):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert main(["lexicon"]) == 1
+    assert (
+        capsys.readouterr().err == "dskd: lexicon runs in one process; harvest, senses, distill can be shared by more\n"
+    )
