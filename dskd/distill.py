@@ -1,5 +1,6 @@
 """Distil the student's trained layers from cached states: nothing below the split is ever run."""
 
+import copy
 import math
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -8,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from accelerate import Accelerator
+from accelerate import Accelerator, DistributedType
 from dvclive import Live
 from safetensors.torch import save_file
 from torch import Tensor
@@ -68,11 +69,16 @@ def train(
     processes.state()  # first: it connects processes without a GPU, too
     mixed = "bf16" if head.dtype == torch.bfloat16 else "no"
     accelerator = Accelerator(mixed_precision=mixed)
+    unsharded = copy.deepcopy(top.layers) if is_sharded(accelerator) else None
+    if unsharded is None:
+        model = accelerator.prepare_model(top)
+    else:
+        model = top.to(accelerator.device)
+        processes.shard(top.layers)
     weights = dict(top.layers.named_parameters())
     optimizer = torch.optim.AdamW(
         weights.values(), lr=settings.learning_rate, weight_decay=settings.weight_decay, foreach=True
     )
-    model = accelerator.prepare_model(top)
     parts, main = accelerator.num_processes, accelerator.is_main_process
     vectors = None if targets is None else targets.vectors
     order = schedule(len(labels), seed, settings)
@@ -105,11 +111,19 @@ def train(
                 log(live, history[-1])
                 bar.set_postfix({name: f"{value:.3f}" for name, value in history[-1].items() if name != "step"})
                 sums = {}
-            if main and ((step + 1) % settings.checkpoint_steps == 0 or step + 1 == len(order)):
+            if (step + 1) % settings.checkpoint_steps == 0 or step + 1 == len(order):
                 save_checkpoint(work, step + 1, weights, optimizer, history, sums)
     (curves / "metrics.json").unlink(missing_ok=True)  # DVCLive's last values; `dvc plots` wants tables only
     for name in ("forward", "_original_forward"):
         top.__dict__.pop(name, None)  # accelerate's wrapper
+    if unsharded is not None:
+        unsharded.load_state_dict({name: processes.whole(weight.detach()) for name, weight in weights.items()})
+        top.layers = unsharded.to(accelerator.device)
+
+
+def is_sharded(accelerator: Accelerator) -> bool:
+    """Whether accelerate's configuration asks for weights and moments to be shared among the processes."""
+    return accelerator.distributed_type == DistributedType.FSDP
 
 
 def load_batch(
@@ -236,11 +250,13 @@ def save_checkpoint(
 ) -> None:
     """Weights, moments, curves and sums of the point to come; the order of the data follows from the step."""
     moments = {
-        f"{part}/{name}": optimizer.state[weight][part]
+        f"{part}/{name}": processes.whole(optimizer.state[weight][part])
         for name, weight in weights.items()
         for part in ("step", "exp_avg", "exp_avg_sq")
     }
-    tensors = {**{f"weight/{name}": weight.detach() for name, weight in weights.items()}, **moments}
+    tensors = {**{f"weight/{n}": processes.whole(weight.detach()) for n, weight in weights.items()}, **moments}
+    if not processes.state().is_main_process:
+        return
     place = work / f"checkpoint-{step:09d}"
     with artifacts.output(place, checksums=True) as partial:
         partial.mkdir()
@@ -263,10 +279,12 @@ def load_checkpoint(work: Path, weights: dict, optimizer: torch.optim.Optimizer)
     tensors = artifacts.load_tensors(folder / "tensors.safetensors", "distill")
     with artifacts.reading(folder, "distill"):
         for name, weight in weights.items():
-            weight.data.copy_(tensors[f"weight/{name}"].view_as(weight))
-            optimizer.state[weight] = {
-                "step": tensors[f"step/{name}"].view(()).clone(),
-                **{part: tensors[f"{part}/{name}"].view_as(weight).clone() for part in ("exp_avg", "exp_avg_sq")},
+            found = {
+                part: processes.shared_as(weight, tensors[f"{part}/{name}"].view(weight.shape))
+                for part in ("weight", "exp_avg", "exp_avg_sq")
             }
+            weight.data.copy_(found.pop("weight"))
+            moments = {part: moment.clone() for part, moment in found.items()}
+            optimizer.state[weight] = {"step": tensors[f"step/{name}"].view(()).clone(), **moments}
         saved = artifacts.read_json(artifacts.require(folder / "history.json", "distill"))
         return int(saved["step"]), list(saved["history"]), dict(saved["sums"])

@@ -17,6 +17,7 @@ from typing import BinaryIO
 
 import torch
 from accelerate import PartialState
+from torch import Tensor, nn
 
 from dskd import artifacts
 from dskd.artifacts import UserError
@@ -59,6 +60,32 @@ def output(path: str | Path, fingerprint: str | None = None, checksums: bool = F
         yield artifacts.partial_path(path)
         state().wait_for_everyone()
     state().wait_for_everyone()
+
+
+def shard(layers: nn.ModuleList) -> None:
+    """Leave each process its share of every weight of these layers (FSDP 2), in place."""
+    from torch.distributed.fsdp import fully_shard  # 600 modules that nothing else needs
+
+    for layer in layers:
+        fully_shard(layer)
+
+
+def whole(tensor: Tensor) -> Tensor:
+    """All of a weight of which each process may have a share; then every process has to call it."""
+    return tensor.full_tensor() if is_shared(tensor) else tensor
+
+
+def shared_as(weight: Tensor, tensor: Tensor) -> Tensor:
+    """This process's share of `tensor`, where `weight` is shared; the inverse of `whole`."""
+    if not is_shared(weight):
+        return tensor
+    from torch.distributed.tensor import distribute_tensor
+
+    return distribute_tensor(tensor, weight.device_mesh, weight.placements)
+
+
+def is_shared(tensor: Tensor) -> bool:
+    return hasattr(tensor, "device_mesh")  # a DTensor, without the import of what defines it
 
 
 def launch(settings: Launch, stage: str, **instance: str | int) -> bool:

@@ -25,6 +25,7 @@ from tiny import random_states
 from tiny_project import ROOT
 from tiny_project import run as run_stage
 
+from dskd import distill as distill_module
 from dskd import harvest as harvest_module
 from dskd import processes, stages
 from dskd.__main__ import main
@@ -95,16 +96,22 @@ def test_more_processes_train_as_one_does(teacher, data, tmp_path, monkeypatch, 
     assert points(tmp_path / "one").keys() == {"ce", "kl", "hidden", "sense"}
 
 
-def test_another_number_of_processes_goes_on_where_one_was_stopped(teacher, data, tmp_path, monkeypatch):
+@pytest.mark.parametrize("sharded", [False, True])
+def test_another_number_of_processes_goes_on_where_one_was_stopped(teacher, data, tmp_path, monkeypatch, sharded):
     whole = weights_of(distill(teacher, data, tmp_path / "one", epochs=1))
     stop_at(monkeypatch, 5)
     with pytest.raises(RuntimeError, match="power"):
         distill(teacher, data, tmp_path / "more", epochs=1)
     monkeypatch.undo()
     assert [path.name for path in (tmp_path / "more/work").glob("checkpoint-*")] == ["checkpoint-000000004"]
+    monkeypatch.setattr(distill_module, "is_sharded", lambda _: sharded)  # as FSDP, which accelerate has for GPUs alone
     assert distill_in_processes(2, teacher, data, tmp_path / "more", epochs=1) == [0, 0]
+    assert [path.name for path in (tmp_path / "more/work").glob("checkpoint-*")] == ["checkpoint-000000006"]
     torch.testing.assert_close(load_file(tmp_path / "more/weights-0"), whole, rtol=1e-3, atol=1e-4)
     torch.testing.assert_close(points(tmp_path / "more"), points(tmp_path / "one"), rtol=1e-5, atol=1e-6)
+    monkeypatch.undo()
+    again = weights_of(distill(teacher, data, tmp_path / "more", epochs=1))  # one process reads what they have left
+    torch.testing.assert_close(again, whole, rtol=1e-3, atol=1e-4)
 
 
 def with_processes(number):
