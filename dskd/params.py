@@ -224,7 +224,10 @@ class Params(Group):
     benchmarks: Benchmarks = Field(description="The prompts of the paper's protocol.")
     evaluate: Evaluate = Field(description="How much is measured.")
     report: Report = Field(description="What the report shows.")
-    launch: Launch = Field(Launch(), description="How many processes a stage has; no result depends on it.")
+    launch: Launch = Field(
+        Launch(),
+        description="How many processes a stage has; a student is the same up to rounding, all else to the byte.",
+    )
 
     @model_validator(mode="after")
     def _lexicon_has_its_sources(self):

@@ -1,8 +1,8 @@
 """How far training by several processes is from that by one: python tests/benchmarks/processes.py > docs/processes.csv
 
 A small decoder, 5 epochs of 22 blocks, all terms of the loss, by 2 to 4 processes over gloo, whole or sharded. A row
-has the largest relative difference of any point of any curve from one process's, and the largest of any weight as a
-share of the largest weight.
+has the largest difference of any point of a curve from one process's, as a share of the curve's largest point, and the
+largest of any weight, as a share of the largest weight.
 """
 
 import csv
@@ -40,7 +40,7 @@ def measure(table) -> None:
 
             curves, weights = ones[batch_size] = ones.get(batch_size) or train(1)
             other_curves, other_weights = train(number)
-            apart = max(float(((other_curves[n] - curves[n]) / curves[n]).abs().max()) for n in curves)
+            apart = max(float((other_curves[n] - curves[n]).abs().max() / curves[n].max()) for n in curves)
             largest = max(float(weight.abs().max()) for weight in weights.values())
             moved = max(float((other_weights[n] - weights[n]).abs().max()) for n in weights) / largest
             name = str(dtype).removeprefix("torch.")
