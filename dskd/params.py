@@ -206,7 +206,7 @@ class Report(Group):
 
 
 class Launch(Group):
-    processes: Count = Field(1, description="that share the work of harvest, senses and distill (docs/processes.md)")
+    processes: Count = Field(1, description="that share the work of harvest, senses and distill")
     config: str | None = Field(None, min_length=1, description="file of `accelerate config` that says how they start")
 
 
@@ -224,10 +224,7 @@ class Params(Group):
     benchmarks: Benchmarks = Field(description="The prompts of the paper's protocol.")
     evaluate: Evaluate = Field(description="How much is measured.")
     report: Report = Field(description="What the report shows.")
-    launch: Launch = Field(
-        Launch(),
-        description="How many processes a stage has; a student is the same up to rounding, all else to the byte.",
-    )
+    launch: Launch = Field(Launch(), description="How many processes a stage has (docs/processes.md).")
 
     @model_validator(mode="after")
     def _lexicon_has_its_sources(self):
