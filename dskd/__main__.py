@@ -22,6 +22,7 @@ STAGES = {
     "evaluate": "score teacher, untrained cut and students",
     "report": "write metrics, tables and pictures",
 }
+SHARED = ("harvest", "senses", "distill")  # by many processes, where there are (dskd/processes.py)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -74,6 +75,8 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser().parse_args(arguments)
     if "DVC_STAGE" in os.environ:
         threading.Thread(target=_end_with, args=[os.getppid()], daemon=True).start()
+    if "DSKD_LAUNCHED" in os.environ:
+        threading.Thread(target=_end_with_input, daemon=True).start()
     try:
         return _main(options)
     except KeyboardInterrupt:
@@ -92,6 +95,11 @@ def _main(options: argparse.Namespace) -> int:
             what = f"{error.strerror or error}: {error.filename or 'output'}"
             return _fail(f"{what}; make room or allow writing, and run again")
         raise
+    except RuntimeError as error:
+        if "LOCAL_RANK" not in os.environ or "Connection" not in str(error):
+            raise
+        time.sleep(5)  # another process has failed and says why; the launcher is about to end this one
+        return _fail("this process has lost the others: one has failed, or the network has")
 
 
 def _end_with(parent: int) -> None:
@@ -105,6 +113,13 @@ def _end_with(parent: int) -> None:
         os._exit(1)
 
 
+def _end_with_input() -> None:
+    """Leave when nothing can come from stdin any more: the process that has launched this one has ended."""
+    while os.read(0, 1):
+        pass
+    os._exit(1)
+
+
 def _fail(message: str, code: int = 1) -> int:
     print(f"dskd: {message}", file=sys.stderr)
     return code
@@ -112,9 +127,11 @@ def _fail(message: str, code: int = 1) -> int:
 
 def run(options: argparse.Namespace) -> int:
     """Carry out a parsed command line; returns the exit status."""
-    from dskd.artifacts import project_root
+    from dskd.artifacts import UserError, project_root
     from dskd.params import load_params
 
+    if int(os.environ.get("WORLD_SIZE", 1)) > 1 and options.command not in SHARED:
+        raise UserError(f"{options.command} runs in one process; {', '.join(SHARED)} can be shared by more")
     instance = {key: getattr(options, key) for key in ("objective", "seed") if hasattr(options, key)}
     if options.command == "profile":
         from dskd.profiles import apply_profile

@@ -144,7 +144,7 @@ def output(path: str | Path, fingerprint: str | None = None, checksums: bool = F
             the same output.
     """
     path = Path(path)
-    partial = path.with_name(f".{path.name}.partial")
+    partial = partial_path(path)
     mark = path.with_name(f".{path.name}.fingerprint")
     with writing(path), _only_writer(path):
         if fingerprint is None:
@@ -165,6 +165,11 @@ def output(path: str | Path, fingerprint: str | None = None, checksums: bool = F
         if fingerprint is not None:
             _write_mark(mark, f"{fingerprint} {sha256_tree(partial)}")
         _replace(partial, path)
+
+
+def partial_path(path: Path) -> Path:
+    """Where `output` has `path` written."""
+    return path.with_name(f".{path.name}.partial")
 
 
 def _resume(path: Path, partial: Path, mark: Path, fingerprint: str) -> None:

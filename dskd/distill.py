@@ -1,13 +1,15 @@
 """Distil the student's trained layers from cached states: nothing below the split is ever run."""
 
+import copy
 import math
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from accelerate import Accelerator
+from accelerate import Accelerator, DistributedType
 from dvclive import Live
 from safetensors.torch import save_file
 from torch import Tensor
@@ -15,11 +17,11 @@ from torch.nn.utils import clip_grad_norm_
 from tqdm import tqdm
 from transformers import PreTrainedModel
 
-from dskd import artifacts
+from dskd import artifacts, processes
 from dskd.architecture import run_part
 from dskd.determinism import hash_integers
 from dskd.forms import FORMS, metric
-from dskd.losses import LogitMap, hidden_loss, output_loss, sense_loss
+from dskd.losses import IGNORE, LogitMap, hidden_loss, output_loss, sense_loss
 from dskd.params import Distill, Objective
 from dskd.states import States, take_blocks
 from dskd.targets import SenseTargets
@@ -33,6 +35,7 @@ class Batch(NamedTuple):
     labels: Tensor  # (b, L) int64
     pull: Tensor | None  # (b, L, kappa) int32 rows of the targets' vectors
     push: Tensor | None
+    counts: tuple[float, float, float]  # of all processes' batch: positions with a label, positions, those pulled
 
 
 def train(
@@ -54,7 +57,9 @@ def train(
             + hidden * mean ||s - h||^2 / d + sense * L_sense
 
     The weights are the objective's, which may also take other distances and another form of L_sense. A run that
-    was stopped goes on from its last checkpoint in `work` and ends in the same weights.
+    was stopped goes on from its last checkpoint in `work` and ends in the same weights. Many processes take a part of
+    every batch each, and end in weights that are equal up to rounding; how many they are may change from one run to
+    the next that goes on.
 
     Args:
         top: the student above the split, layers in float32.
@@ -65,13 +70,20 @@ def train(
         curves: folder for DVCLive's tables of loss terms by step.
         logit_map: of the teacher (`architecture.logit_map`).
     """
+    processes.state()  # first: it connects processes without a GPU, too
     mixed = "bf16" if head.dtype == torch.bfloat16 else "no"
     accelerator = Accelerator(mixed_precision=mixed)
+    unsharded = copy.deepcopy(top.layers) if is_sharded(accelerator) else None
+    if unsharded is None:
+        model = accelerator.prepare_model(top)
+    else:
+        model = top.to(accelerator.device)
+        processes.shard(top.layers)
     weights = {name: weight for name, weight in top.layers.named_parameters() if weight.requires_grad}
     optimizer = torch.optim.AdamW(
         weights.values(), lr=settings.learning_rate, weight_decay=settings.weight_decay, foreach=True
     )
-    model = accelerator.prepare_model(top)
+    parts, main = accelerator.num_processes, accelerator.is_main_process
     vectors = None if targets is None else targets.vectors
     geometry = None if objective.metric == "plain" else metric(objective.metric, sampled_states(states), head)
     if targets is not None and geometry is not None:
@@ -80,21 +92,23 @@ def train(
     done, history, sums = load_checkpoint(work, weights, optimizer)
     total = sum(map(len, order)) * states.length
     with (
-        Live(str(curves), save_dvc_exp=False, dvcyaml=None, monitor_system=False) as live,
-        tqdm(total=total, desc="distill", unit="tok", unit_scale=True) as bar,
+        Live(str(curves), save_dvc_exp=False, dvcyaml=None, monitor_system=False) if main else nullcontext() as live,
+        tqdm(total=total, desc="distill", unit="tok", unit_scale=True, disable=not main) as bar,
     ):
         for point in history:
             log(live, point)
         bar.update(done * settings.batch_size * states.length)
         bar.unpause()
-        for step, batch in enumerate(prefetched(order[done:], states, labels, targets, head.dtype), start=done):
+        coming = prefetched(order[done:], states, labels, targets, head.dtype, accelerator.process_index, parts)
+        for step, batch in enumerate(coming, start=done):
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate(step, len(order), settings)
             with accelerator.autocast():
                 hidden_states = run_part(model, states=batch.split_states)
             left = 1 - step / len(order) if objective.anneal else 1.0
             loss, terms = step_loss(hidden_states, head, batch, vectors, objective, settings, logit_map, geometry, left)
-            accelerator.backward(loss)
+            accelerator.backward(loss * parts)  # accelerate takes the mean of the processes' gradients
+            terms = accelerator.reduce(terms, "sum")
             clip_grad_norm_(weights.values(), settings.clip_norm)
             optimizer.step()
             optimizer.zero_grad()
@@ -110,27 +124,57 @@ def train(
     (curves / "metrics.json").unlink(missing_ok=True)  # DVCLive's last values; `dvc plots` wants tables only
     for name in ("forward", "_original_forward"):
         top.__dict__.pop(name, None)  # accelerate's wrapper
+    if unsharded is not None:
+        unsharded.load_state_dict({name: processes.whole(weight.detach()) for name, weight in weights.items()}, strict=False)
+        top.layers = unsharded.to(accelerator.device)
+
+
+def is_sharded(accelerator: Accelerator) -> bool:
+    """Whether accelerate's configuration asks for weights and moments to be shared among the processes."""
+    return accelerator.distributed_type == DistributedType.FSDP
 
 
 def load_batch(
-    states: States, labels: Tensor, targets: SenseTargets | None, dtype: torch.dtype, blocks: Tensor
+    states: States,
+    labels: Tensor,
+    targets: SenseTargets | None,
+    dtype: torch.dtype,
+    blocks: Tensor,
+    part: int = 0,
+    parts: int = 1,
 ) -> Batch:
-    """Read the blocks with these numbers, (b,)."""
+    """Read one of the parts, of like size, of the batch that has the blocks with these numbers, (b,).
+
+    Where there are fewer blocks than parts, a part without any is given a block that weighs nothing, since all
+    processes have to take part in a step.
+    """
+    mine = blocks.tensor_split(parts)[part]
+    empty, mine = len(mine) == 0, mine if len(mine) else blocks[:1]
     split_states, hidden_states = (
-        take_blocks(shards, blocks).to(dtype) for shards in (states.split_states, states.hidden_states)
+        take_blocks(shards, mine).to(dtype) for shards in (states.split_states, states.hidden_states)
     )
-    pull, push = (None, None) if targets is None else (targets.pull[blocks], targets.push[blocks])
-    return Batch(split_states, hidden_states, labels[blocks], pull, push)
+    whole = labels[blocks]
+    pull, push = (None, None) if targets is None else (targets.pull[mine], targets.push[mine])
+    supervised = 0 if targets is None else int((targets.pull[blocks] >= 0).any(dim=-1).sum())
+    counts = (math.inf,) * 3 if empty else (int((whole != IGNORE).sum()), whole.numel(), supervised)
+    return Batch(split_states, hidden_states, labels[mine], pull, push, counts)
 
 
 def prefetched(
-    order: list[Tensor], states: States, labels: Tensor, targets: SenseTargets | None, dtype: torch.dtype
+    order: list[Tensor],
+    states: States,
+    labels: Tensor,
+    targets: SenseTargets | None,
+    dtype: torch.dtype,
+    part: int = 0,
+    parts: int = 1,
 ) -> Iterator[Batch]:
-    """The batches of these steps; while one is used, a thread reads the next, so that no step waits for the disk."""
+    """One part of the batches of these steps; while one is used, a thread reads the next, so that no step waits for
+    the disk."""
     with ThreadPoolExecutor(max_workers=1) as reader:
         coming = None
         for blocks in order:
-            ready, coming = coming, reader.submit(load_batch, states, labels, targets, dtype, blocks)
+            ready, coming = coming, reader.submit(load_batch, states, labels, targets, dtype, blocks, part, parts)
             if ready is not None:
                 yield ready.result()
         if coming is not None:
@@ -148,7 +192,7 @@ def step_loss(
     geometry: Tensor | None = None,
     left: float = 1.0,
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """The loss of a batch and its terms, each a mean a position and unweighted.
+    """The loss of a batch and its terms, each a mean a position and unweighted; of a part of a batch its share of them.
 
     Args:
         hidden_states: (b, L, d) of the student.
@@ -158,6 +202,7 @@ def step_loss(
     """
     student = hidden_states.flatten(0, 1).to(head.dtype)
     teacher = batch.hidden_states.flatten(0, 1)
+    labelled, positions, supervised = batch.counts
     loss, ce, kl = output_loss(
         student,
         teacher,
@@ -167,6 +212,7 @@ def step_loss(
         kl_weight=objective.kl,
         temperature=settings.temperature,
         beta=settings.beta,
+        count=labelled,
         compiled=True,
         logit_map=logit_map,
     )
@@ -176,17 +222,17 @@ def step_loss(
     if geometry is not None:
         student, teacher = (states.float() @ geometry for states in (student, teacher))
     if objective.hidden:
-        terms["hidden"] = hidden_loss(student, teacher, len(student))
+        terms["hidden"] = hidden_loss(student, teacher, positions)
         loss = loss + objective.hidden * terms["hidden"]
     if objective.sense:
         pull, push = batch.pull.flatten(0, 1), batch.push.flatten(0, 1)
         chosen = (pull >= 0).any(dim=1).nonzero().squeeze(1)
         pull, push = pull[chosen], push[chosen]
         if objective.form == "regression":
-            terms["sense"] = sense_loss(student[chosen], vectors, pull, push, objective.margin, len(chosen))
+            terms["sense"] = sense_loss(student[chosen], vectors, pull, push, objective.margin, supervised)
         else:
             given = student[chosen], teacher[chosen], vectors, pull, push
-            terms["sense"] = FORMS[objective.form](*given, objective.scale).sum() / max(len(chosen), 1)
+            terms["sense"] = FORMS[objective.form](*given, objective.scale).sum() / max(supervised, 1)
         loss = loss + objective.sense * left * terms["sense"]
     return loss, {name: value.detach() for name, value in terms.items()}
 
@@ -216,7 +262,9 @@ def learning_rate(step: int, steps: int, settings: Distill) -> float:
     return settings.learning_rate * 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, steps - warmup)))
 
 
-def log(live: Live, point: dict) -> None:
+def log(live: Live | None, point: dict) -> None:
+    if live is None:  # not the main process
+        return
     live.step = point["step"]
     for name, value in point.items():
         if name != "step":
@@ -228,11 +276,13 @@ def save_checkpoint(
 ) -> None:
     """Weights, moments, curves and sums of the point to come; the order of the data follows from the step."""
     moments = {
-        f"{part}/{name}": optimizer.state[weight][part]
+        f"{part}/{name}": processes.whole(optimizer.state[weight][part])
         for name, weight in weights.items()
         for part in ("step", "exp_avg", "exp_avg_sq")
     }
-    tensors = {**{f"weight/{name}": weight.detach() for name, weight in weights.items()}, **moments}
+    tensors = {**{f"weight/{n}": processes.whole(weight.detach()) for n, weight in weights.items()}, **moments}
+    if not processes.state().is_main_process:
+        return
     place = work / f"checkpoint-{step:09d}"
     with artifacts.output(place, checksums=True) as partial:
         partial.mkdir()
@@ -255,10 +305,12 @@ def load_checkpoint(work: Path, weights: dict, optimizer: torch.optim.Optimizer)
     tensors = artifacts.load_tensors(folder / "tensors.safetensors", "distill")
     with artifacts.reading(folder, "distill"):
         for name, weight in weights.items():
-            weight.data.copy_(tensors[f"weight/{name}"].view_as(weight))
-            optimizer.state[weight] = {
-                "step": tensors[f"step/{name}"].view(()).clone(),
-                **{part: tensors[f"{part}/{name}"].view_as(weight).clone() for part in ("exp_avg", "exp_avg_sq")},
+            found = {
+                part: processes.shared_as(weight, tensors[f"{part}/{name}"].view(weight.shape))
+                for part in ("weight", "exp_avg", "exp_avg_sq")
             }
+            weight.data.copy_(found.pop("weight"))
+            moments = {part: moment.clone() for part, moment in found.items()}
+            optimizer.state[weight] = {"step": tensors[f"step/{name}"].view(()).clone(), **moments}
         saved = artifacts.read_json(artifacts.require(folder / "history.json", "distill"))
         return int(saved["step"]), list(saved["history"]), dict(saved["sums"])

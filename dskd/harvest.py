@@ -7,7 +7,7 @@ from torch import Tensor
 from tqdm import tqdm
 from transformers import PreTrainedModel
 
-from dskd import artifacts
+from dskd import processes
 from dskd.architecture import run_part
 from dskd.decoder import check_cut, teacher_top, trunk
 from dskd.params import Harvest, Student
@@ -26,7 +26,7 @@ def harvest(
     """Write the shards of every split in `blocks` to the folder `destination`.
 
     A run that was stopped goes on after its last whole shard. Memory holds one shard, whatever the
-    size of the corpus.
+    size of the corpus. Many processes deal the shards; a shard's bytes are the same from whichever.
 
     Args:
         blocks: split name -> (n, L + 1) token ids; the states are those of the first L positions.
@@ -40,18 +40,30 @@ def harvest(
     check_cut(student, teacher)
     lower, upper = trunk(teacher, student), teacher_top(teacher, student)
     head = teacher.get_output_embeddings().weight
-    total = sum(ids[:, 1:].numel() for ids in blocks.values())
+    shards = processes.share(
+        [
+            (split, index, shard)
+            for split, ids in blocks.items()
+            for index, shard in enumerate(ids[:, :-1].split(settings.shard_blocks))
+        ]
+    )
     with (
-        artifacts.output(destination, fingerprint, checksums=True) as partial,
-        tqdm(total=total, desc="harvest", unit="tok", unit_scale=True, mininterval=1) as bar,
+        processes.output(destination, fingerprint, checksums=True) as partial,
+        tqdm(
+            total=sum(shard.numel() for *_, shard in shards),
+            desc="harvest",
+            unit="tok",
+            unit_scale=True,
+            mininterval=1,
+            disable=not processes.state().is_main_process,
+        ) as bar,
     ):
-        for split, ids in blocks.items():
-            for index, shard in enumerate(ids[:, :-1].split(settings.shard_blocks)):
-                path = shard_path(partial, split, index)
-                if not path.exists():
-                    _harvest_shard(path, lower, upper, head, shard, settings.batch_size, dtype, bar)
-                else:
-                    bar.update(shard.numel())
+        for split, index, shard in shards:
+            path = shard_path(partial, split, index)
+            if not path.exists():
+                _harvest_shard(path, lower, upper, head, shard, settings.batch_size, dtype, bar)
+            else:
+                bar.update(shard.numel())
 
 
 @torch.inference_mode()

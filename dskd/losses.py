@@ -51,7 +51,7 @@ def output_loss(
     kl_weight: float,
     temperature: float,
     beta: float = 0.0,
-    count: int | None = None,
+    count: float | None = None,
     chunk: int = 384,
     compiled: bool = False,
     logit_map: LogitMap | None = None,
@@ -167,7 +167,7 @@ def fused(function: Callable) -> Callable:
     return function
 
 
-def hidden_loss(student: Tensor, teacher: Tensor, count: int) -> Tensor:
+def hidden_loss(student: Tensor, teacher: Tensor, count: float) -> Tensor:
     """Regression on the teacher's own state: sum over positions of ||s - h||^2 / d, divided by `count`.
 
     Args:
@@ -176,7 +176,7 @@ def hidden_loss(student: Tensor, teacher: Tensor, count: int) -> Tensor:
     return (student.float() - teacher.float()).square().mean(dim=1).sum() / max(count, 1)
 
 
-def sense_loss(student: Tensor, vectors: Tensor, pull: Tensor, push: Tensor, margin: float, count: int) -> Tensor:
+def sense_loss(student: Tensor, vectors: Tensor, pull: Tensor, push: Tensor, margin: float, count: float) -> Tensor:
     """The sense loss (docs/method.md, section 4): for each position the mean over its pulling senses r of
     ||s - r||^2 / d, plus the mean over its pushing senses a of max(0, margin - ||s - a||^2 / d); summed
     and divided by `count`.

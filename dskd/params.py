@@ -224,6 +224,11 @@ class Report(Group):
     word: str = Field(description="word of the sense map; it must be one token with synonyms and antonyms")
 
 
+class Launch(Group):
+    processes: Count = Field(1, description="that share the work of harvest, senses and distill")
+    config: str | None = Field(None, min_length=1, description="file of `accelerate config` that says how they start")
+
+
 class Params(Group):
     runtime: Runtime = Field(description="How the processor is used.")
     sources: Sources = Field(description="What a run starts from; each source is pinned by the hash of its content.")
@@ -238,6 +243,7 @@ class Params(Group):
     benchmarks: Benchmarks = Field(description="The prompts of the paper's protocol.")
     evaluate: Evaluate = Field(description="How much is measured.")
     report: Report = Field(description="What the report shows.")
+    launch: Launch = Field(Launch(), description="How many processes a stage has (docs/processes.md).")
 
     @model_validator(mode="after")
     def _lexicon_has_its_sources(self):

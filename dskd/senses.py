@@ -10,7 +10,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 from tqdm import tqdm
 
-from dskd.artifacts import load_tensors, output
+from dskd import processes
+from dskd.artifacts import load_tensors
 from dskd.determinism import hash_integers
 from dskd.kmeans import kmeans, squared_distances
 from dskd.params import Senses
@@ -40,7 +41,7 @@ class SenseDictionary(NamedTuple):
 
 
 def build_senses(states: States, labels: Tensor, settings: Senses) -> SenseDictionary:
-    """Cluster the states of each token.
+    """Cluster the states of each token; of many processes each gets the senses of its share of the tokens.
 
     Args:
         states: the training split's.
@@ -54,9 +55,16 @@ def build_senses(states: States, labels: Tensor, settings: Senses) -> SenseDicti
         shards = list(labels.split([len(shard) for shard in shards]))
     tokens, occurrences, positions, sizes = reservoir(shards, settings.seed, settings.reservoir)
     starts = torch.cat([sizes.new_zeros(1), sizes.cumsum(0)])
-    found: list[tuple[Tensor, ...]] = []
-    with tqdm(total=len(tokens), desc="senses", unit="tok", mininterval=1) as bar:
-        for group, width in _groups(sizes, settings.k):
+    dtype, groups = states.hidden_states[0].dtype, processes.share(list(_groups(sizes, settings.k)))
+    found = [_no_senses(states, settings)]  # a process may have no other part
+    with tqdm(
+        total=sum(len(group) for group, _ in groups),
+        desc="senses",
+        unit="tok",
+        mininterval=1,
+        disable=not processes.state().is_main_process,
+    ) as bar:
+        for group, width in groups:
             chosen = torch.cat([positions[starts[t] : starts[t + 1]] for t in group.tolist()])
             rows = take_positions(states.hidden_states, chosen)
             if width <= settings.k:  # few states: they are the senses
@@ -68,14 +76,27 @@ def build_senses(states: States, labels: Tensor, settings: Senses) -> SenseDicti
                 x, places = torch.zeros(len(group), width, rows.shape[1]), torch.full(member.shape, -1)
                 x[member], places[member] = rows.float(), chosen
                 numbers, clusters = _cluster(x, places, sizes[group], tokens[group], settings)
-            found.append((group.repeat_interleave(numbers), *clusters))
+            centroids, *others = clusters
+            offsets = torch.cat([numbers.new_zeros(1), numbers.cumsum(0)])
+            found.append(SenseDictionary(tokens[group], offsets, occurrences[group], centroids.to(dtype), *others))
             bar.update(len(group))
-    token_of, centroids, counts, contexts = (torch.cat(column) for column in zip(*found))
-    order = token_of.argsort(stable=True)
-    numbers = token_of.bincount(minlength=len(tokens))
-    offsets = torch.cat([numbers.new_zeros(1), numbers.cumsum(0)])
-    dtype = states.hidden_states[0].dtype
-    return SenseDictionary(tokens, offsets, occurrences, centroids[order].to(dtype), counts[order], contexts[order])
+    return join_senses(found)
+
+
+def _no_senses(states: States, settings: Senses) -> SenseDictionary:
+    """The senses of no token."""
+    none = torch.empty(0, dtype=torch.int32)
+    centroids, contexts = states.hidden_states[0].flatten(0, 1)[:0], torch.empty(0, settings.contexts).long()
+    return SenseDictionary(none, torch.zeros(1).long(), none.long(), centroids, none, contexts)
+
+
+def join_senses(parts: list[SenseDictionary]) -> SenseDictionary:
+    """One dictionary of those of different tokens."""
+    tokens, _, occurrences, *columns = (torch.cat(column) for column in zip(*parts))
+    numbers = torch.cat([part.offsets.diff() for part in parts])
+    order, rows = tokens.argsort(), tokens.repeat_interleave(numbers).argsort(stable=True)
+    offsets = torch.cat([numbers.new_zeros(1), numbers[order].cumsum(0)])
+    return SenseDictionary(tokens[order], offsets, occurrences[order], *(column[rows] for column in columns))
 
 
 def _cluster(x: Tensor, positions: Tensor, sizes: Tensor, tokens: Tensor, settings: Senses) -> tuple[Tensor, tuple]:
@@ -156,10 +177,24 @@ def _groups(sizes: Tensor, k: int):
 
 
 def save_senses(folder: Path, senses: SenseDictionary) -> None:
-    """Write the dictionary into `folder`, which appears whole or not at all."""
-    with output(folder, checksums=True) as partial:
-        partial.mkdir()
-        save_file({name: value.contiguous() for name, value in senses._asdict().items()}, partial / _FILE)
+    """Write the dictionary, of which many processes have a part each, into `folder`, which appears whole or not at
+    all."""
+    state = processes.state()
+    with processes.output(folder, checksums=True) as partial:
+        if state.num_processes > 1:
+            parts = [partial / f"part-{i}" for i in range(state.num_processes)]
+            _write(senses, parts[state.process_index])
+            state.wait_for_everyone()
+        if state.is_main_process:
+            if state.num_processes > 1:
+                senses = join_senses([SenseDictionary(**load_tensors(part, "senses")) for part in parts])
+                for part in parts:
+                    part.unlink()
+            _write(senses, partial / _FILE)
+
+
+def _write(senses: SenseDictionary, path: Path) -> None:
+    save_file({name: value.contiguous() for name, value in senses._asdict().items()}, path)
 
 
 def load_senses(folder: str | Path) -> SenseDictionary:

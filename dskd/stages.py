@@ -15,7 +15,7 @@ import pandas as pd
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from dskd import architecture, artifacts, card, decoder, determinism, report, scores, suite
+from dskd import architecture, artifacts, card, decoder, determinism, processes, report, scores, suite
 from dskd.artifacts import UserError, require
 from dskd.corpus import build_corpus, load_corpus, save_corpus
 from dskd.distill import train
@@ -54,6 +54,7 @@ def begin() -> Params:
     """Go to the project's root, read the parameters and pin what has to be pinned. First cell of a notebook."""
     os.chdir(artifacts.project_root())
     params = load_params()
+    processes.state()  # first: where it starts a process group, it may set the number of threads
     determinism.pin(params.runtime.threads)
     pd.set_option("display.max_colwidth", None)
     pd.set_option("display.precision", 3)
@@ -122,6 +123,8 @@ def make_corpus(params: Params) -> tuple[dict[str, Tensor], dict]:
 
 def harvest(params: Params) -> States:
     """The teacher's states for all blocks; returns those of the training split."""
+    if processes.launch(params.launch, "harvest"):
+        return cached_states("train")
     teacher, _ = load_teacher(params)
     blocks, _ = load_corpus(Path(artifacts.CORPUS))
     made_from = artifacts.fingerprint(
@@ -140,9 +143,9 @@ def harvest(params: Params) -> States:
 
 def senses(params: Params) -> SenseDictionary:
     """The sense dictionary of the training text."""
-    dictionary = build_senses(cached_states("train"), labels("train"), params.senses)
-    save_senses(Path(artifacts.SENSES), dictionary)
-    return dictionary
+    if not processes.launch(params.launch, "senses"):
+        save_senses(Path(artifacts.SENSES), build_senses(cached_states("train"), labels("train"), params.senses))
+    return load_senses(artifacts.SENSES)
 
 
 def targets(params: Params, objective: str) -> SenseTargets:
@@ -171,6 +174,8 @@ def distill(params: Params, objective: str, seed: int) -> dict:
     Returns its held-out scores: means of "ce", "kl", "agreement".
     """
     name, weights = f"{objective}-{seed}", chosen_objective(params, objective)
+    if processes.launch(params.launch, "distill", objective=objective, seed=seed):
+        return _heldout_means(name)
     teacher, tokenizer = load_teacher(params)
     states, _ = cached_states("train"), cached_states("heldout")  # a fault in either shows before hours of training
     chosen = Path(artifacts.TARGETS) / objective
@@ -184,25 +189,26 @@ def distill(params: Params, objective: str, seed: int) -> dict:
     top = decoder.student_top(teacher, params.student)
     if params.student.lora:
         add_lora(top, params.student.lora, seed)
-    with artifacts.output(Path(artifacts.STUDENTS) / name, made_from, checksums=True) as partial:
+    with processes.output(Path(artifacts.STUDENTS) / name, made_from, checksums=True) as partial:
         work = partial / ".work"
         if not (partial / "heldout.json").exists():
             curves = work / "curves"
             data = (states, labels("train"), sense_targets)
             train(top, head, *data, weights, params.distill, seed, work, curves, logit_map)
-            merge_lora(top)
-            with artifacts.output(Path(artifacts.CURVES) / name) as place:
-                shutil.copytree(curves, place)
-            top.layers.to(kept_dtype(params)).to(teacher.dtype)  # what is scored is what the folder will hold
-            heldout = _heldout_scores(params, top, head, logit_map)
-            means = {key: fmean(values) for key, values in heldout.items()}
-            chat = bool(tokenizer.chat_template)
-            text = card.model_card(name, objective, seed, teacher.config.num_hidden_layers, params, means, hashes, chat)
-            decoder.export_student(teacher, top, params.student, tokenizer, partial, text, kept_dtype(params))
-            artifacts.write_json(partial / "heldout.json", heldout)  # last: it marks the student as whole
-        artifacts.remove(work)
-        means = {key: fmean(values) for key, values in artifacts.read_json(partial / "heldout.json").items()}
-    return means
+            if processes.state().is_main_process:
+                merge_lora(top)
+                with artifacts.output(Path(artifacts.CURVES) / name) as place:
+                    shutil.copytree(curves, place)
+                top.layers.to(kept_dtype(params)).to(teacher.dtype)  # what is scored is what the folder will hold
+                heldout = _heldout_scores(params, top, head, logit_map)
+                means = {key: fmean(values) for key, values in heldout.items()}
+                depth, chat = teacher.config.num_hidden_layers, bool(tokenizer.chat_template)
+                text = card.model_card(name, objective, seed, depth, params, means, hashes, chat)
+                decoder.export_student(teacher, top, params.student, tokenizer, partial, text, kept_dtype(params))
+                artifacts.write_json(partial / "heldout.json", heldout)  # last: it marks the student as whole
+        if processes.state().is_main_process:
+            artifacts.remove(work)
+    return _heldout_means(name)
 
 
 def benchmarks(params: Params) -> dict:
@@ -318,6 +324,12 @@ def chosen_objective(params: Params, objective: str) -> Objective:
 def student_names(params: Params) -> list[str]:
     """The students of the run, in the order of the parameters: "kd-0", …"""
     return [f"{objective}-{seed}" for objective in params.distill.objectives for seed in params.distill.seeds]
+
+
+def _heldout_means(name: str) -> dict[str, float]:
+    """What `distill` returns of a student."""
+    scores = artifacts.read_json(Path(artifacts.STUDENTS) / name / "heldout.json")
+    return {key: fmean(values) for key, values in scores.items()}
 
 
 def _heldout_scores(

@@ -1,0 +1,90 @@
+"""The files and command lines of docs/launch, as accelerate understands them. Nothing is started."""
+
+import re
+import shlex
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from accelerate.commands.config.config_args import load_config_from_file
+from accelerate.commands.launch import _validate_launch_command, launch_command_parser
+from accelerate.utils import launch
+from accelerate.utils.launch import prepare_multi_gpu_env
+from torch.distributed.run import get_args_parser
+
+from dskd.__main__ import SHARED, parser
+
+ROOT = Path(__file__).resolve().parents[1]
+FILES = sorted((ROOT / "docs/launch").glob("*.yaml"))
+PAGES = [ROOT / "docs/processes.md", *FILES, ROOT / "docs/launch/slurm.sh"]
+SLURM = {"SLURM_NNODES": "3", "SLURM_GPUS_ON_NODE": "4", "SLURM_NODEID": "2", "SLURM_JOB_NODELIST": "n[1-3]"}
+
+
+@pytest.fixture(autouse=True)
+def free_ports(monkeypatch):
+    """Whether another run uses the port is not what is asked here."""
+    monkeypatch.setattr(launch, "is_port_in_use", lambda *_: False)
+
+
+def understood(command: list[str]):
+    """The arguments of a command line `accelerate launch ...`, completed from its file, as its launchers get them."""
+    assert command[:2] == ["accelerate", "launch"]
+    arguments, *_ = _validate_launch_command(launch_command_parser().parse_args(command[2:]))
+    assert arguments.module and arguments.training_script == "dskd"
+    stage, *_ = given = arguments.training_script_args
+    assert stage in SHARED
+    parser().parse_args(given)
+    return arguments
+
+
+def commands() -> list[str]:
+    """Every command line that the pages show."""
+    text = "\n".join(path.read_text().replace("\\\n", " ") for path in PAGES if path.suffix != ".sh")
+    return re.findall(r"^(?:#.*|\s*)(accelerate launch (?:.* )?-m dskd [^`\n]*)", text, flags=re.MULTILINE)
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_accelerate_reads_the_file(path):
+    config = load_config_from_file(str(path))
+    assert config.num_processes >= 2 and config.distributed_type in ("MULTI_GPU", "FSDP")
+
+
+@pytest.mark.parametrize("command", commands())
+def test_a_command_line_that_is_shown_is_understood(command, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    arguments = understood(shlex.split(command, comments=True))
+    environment = prepare_multi_gpu_env(arguments)
+    assert (environment.get("ACCELERATE_USE_FSDP") == "true") == ("fsdp" in command)
+    get_args_parser().parse_args(["--nproc_per_node", arguments.nproc_per_node, "x"])
+
+
+def test_every_file_is_shown_in_use():
+    shown = " ".join(commands())
+    assert all(f"docs/launch/{path.name}" in shown for path in FILES)
+
+
+def test_the_job_of_slurm_starts_a_launcher_on_each_machine(tmp_path, monkeypatch):
+    """With stand-ins for Slurm's commands and for accelerate, which here says what it was given."""
+    stands_in = {"scontrol": "echo n1; echo n2; echo n3", "accelerate": 'printf "%s\\n" accelerate "$@"'}
+    stands_in["srun"] = 'shift; exec "$@"'
+    for name, body in stands_in.items():
+        (tmp_path / name).write_text(f"#!/bin/bash\n{body}\n")
+        (tmp_path / name).chmod(0o755)
+    script = shutil.copy(ROOT / "docs/launch/slurm.sh", tmp_path)  # where no .venv comes first
+    path = f"{tmp_path}:/usr/bin:/bin"
+    done = subprocess.run(
+        ["bash", script, "distill", "--objective", "kd", "--seed", "0"],
+        cwd=tmp_path,
+        env={"PATH": path, **SLURM},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    monkeypatch.chdir(ROOT)
+    arguments = understood(done.stdout.splitlines())
+    assert (arguments.num_machines, arguments.num_processes, arguments.machine_rank) == (3, 12, 2)
+    assert (arguments.main_process_ip, arguments.main_process_port) == ("n1", 29500)
+    assert arguments.training_script_args == ["distill", "--objective", "kd", "--seed", "0"]
+    environment = prepare_multi_gpu_env(arguments)
+    assert environment and (arguments.nproc_per_node, arguments.nnodes) == ("4", "3")
