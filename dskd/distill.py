@@ -2,40 +2,26 @@
 
 import copy
 import math
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from pathlib import Path
-from typing import NamedTuple
 
 import torch
 from accelerate import Accelerator, DistributedType
 from dvclive import Live
-from safetensors.torch import save_file
 from torch import Tensor
 from torch.nn.utils import clip_grad_norm_
 from tqdm import tqdm
 from transformers import PreTrainedModel
 
-from dskd import artifacts, processes
+from dskd import processes
 from dskd.architecture import run_part
-from dskd.determinism import hash_integers
+from dskd.batches import Batch, prefetched, schedule
+from dskd.checkpoint import load_checkpoint, save_checkpoint
 from dskd.forms import FORMS, metric
-from dskd.losses import IGNORE, LogitMap, hidden_loss, output_loss, sense_loss
+from dskd.losses import LogitMap, hidden_loss, output_loss, sense_loss
 from dskd.params import Distill, Objective
 from dskd.states import States, take_blocks
 from dskd.targets import SenseTargets
-
-
-class Batch(NamedTuple):
-    """What a step needs of its b blocks, in memory and in the format to compute in."""
-
-    split_states: Tensor  # (b, L, d)
-    hidden_states: Tensor  # (b, L, d), the teacher's
-    labels: Tensor  # (b, L) int64
-    pull: Tensor | None  # (b, L, kappa) int32 rows of the targets' vectors
-    push: Tensor | None
-    counts: tuple[float, float, float]  # of all processes' batch: positions with a label, positions, those pulled
 
 
 def train(
@@ -125,60 +111,14 @@ def train(
     for name in ("forward", "_original_forward"):
         top.__dict__.pop(name, None)  # accelerate's wrapper
     if unsharded is not None:
-        unsharded.load_state_dict({name: processes.whole(weight.detach()) for name, weight in weights.items()}, strict=False)
+        trained = {name: processes.whole(weight.detach()) for name, weight in weights.items()}
+        unsharded.load_state_dict(trained, strict=False)  # with LoRA all else is frozen
         top.layers = unsharded.to(accelerator.device)
 
 
 def is_sharded(accelerator: Accelerator) -> bool:
     """Whether accelerate's configuration asks for weights and moments to be shared among the processes."""
     return accelerator.distributed_type == DistributedType.FSDP
-
-
-def load_batch(
-    states: States,
-    labels: Tensor,
-    targets: SenseTargets | None,
-    dtype: torch.dtype,
-    blocks: Tensor,
-    part: int = 0,
-    parts: int = 1,
-) -> Batch:
-    """Read one of the parts, of like size, of the batch that has the blocks with these numbers, (b,).
-
-    Where there are fewer blocks than parts, a part without any is given a block that weighs nothing, since all
-    processes have to take part in a step.
-    """
-    mine = blocks.tensor_split(parts)[part]
-    empty, mine = len(mine) == 0, mine if len(mine) else blocks[:1]
-    split_states, hidden_states = (
-        take_blocks(shards, mine).to(dtype) for shards in (states.split_states, states.hidden_states)
-    )
-    whole = labels[blocks]
-    pull, push = (None, None) if targets is None else (targets.pull[mine], targets.push[mine])
-    supervised = 0 if targets is None else int((targets.pull[blocks] >= 0).any(dim=-1).sum())
-    counts = (math.inf,) * 3 if empty else (int((whole != IGNORE).sum()), whole.numel(), supervised)
-    return Batch(split_states, hidden_states, labels[mine], pull, push, counts)
-
-
-def prefetched(
-    order: list[Tensor],
-    states: States,
-    labels: Tensor,
-    targets: SenseTargets | None,
-    dtype: torch.dtype,
-    part: int = 0,
-    parts: int = 1,
-) -> Iterator[Batch]:
-    """One part of the batches of these steps; while one is used, a thread reads the next, so that no step waits for
-    the disk."""
-    with ThreadPoolExecutor(max_workers=1) as reader:
-        coming = None
-        for blocks in order:
-            ready, coming = coming, reader.submit(load_batch, states, labels, targets, dtype, blocks, part, parts)
-            if ready is not None:
-                yield ready.result()
-        if coming is not None:
-            yield coming.result()
 
 
 def step_loss(
@@ -242,18 +182,6 @@ def sampled_states(states: States, every: int = 8) -> Tensor:
     return take_blocks(states.hidden_states, torch.arange(0, states.blocks, every)).flatten(0, 1)
 
 
-def schedule(n: int, seed: int, settings: Distill) -> list[Tensor]:
-    """Block numbers of each step of a run. Part of an epoch is its first steps, at least one."""
-    epochs = [batches(n, epoch, seed, settings) for epoch in range(math.ceil(settings.epochs))]
-    return [step for epoch in epochs for step in epoch][: max(1, round(settings.epochs * len(epochs[0])))]
-
-
-def batches(n: int, epoch: int, seed: int, settings: Distill) -> list[Tensor]:
-    """Block numbers of each step of an epoch, in an order that (seed, epoch) alone decide."""
-    order = torch.from_numpy(hash_integers(seed, epoch, torch.arange(n).numpy()).argsort(kind="stable"))
-    return list(order.split(settings.batch_size))
-
-
 def learning_rate(step: int, steps: int, settings: Distill) -> float:
     """Linear warm-up over `warmup_share` of the steps, then half a cosine to 0."""
     warmup = round(settings.warmup_share * steps)
@@ -269,48 +197,3 @@ def log(live: Live | None, point: dict) -> None:
     for name, value in point.items():
         if name != "step":
             live.log_metric(name, value)
-
-
-def save_checkpoint(
-    work: Path, step: int, weights: dict, optimizer: torch.optim.Optimizer, history: list, sums: dict
-) -> None:
-    """Weights, moments, curves and sums of the point to come; the order of the data follows from the step."""
-    moments = {
-        f"{part}/{name}": processes.whole(optimizer.state[weight][part])
-        for name, weight in weights.items()
-        for part in ("step", "exp_avg", "exp_avg_sq")
-    }
-    tensors = {**{f"weight/{n}": processes.whole(weight.detach()) for n, weight in weights.items()}, **moments}
-    if not processes.state().is_main_process:
-        return
-    place = work / f"checkpoint-{step:09d}"
-    with artifacts.output(place, checksums=True) as partial:
-        partial.mkdir()
-        save_file(tensors, partial / "tensors.safetensors")
-        artifacts.write_json(partial / "history.json", {"step": step, "history": history, "sums": sums})
-    for folder in work.glob("checkpoint-*"):
-        if folder != place:  # only now: at every moment there is a whole one
-            artifacts.remove(folder)
-
-
-def load_checkpoint(work: Path, weights: dict, optimizer: torch.optim.Optimizer) -> tuple[int, list, dict]:
-    """Restore what `save_checkpoint` left: steps done, curves, sums; (0, [], {}) where there is nothing.
-
-    Raises:
-        UserError: the checkpoint is damaged, or of another model.
-    """
-    folder = max(work.glob("checkpoint-*"), default=None)
-    if folder is None:
-        return 0, [], {}
-    tensors = artifacts.load_tensors(folder / "tensors.safetensors", "distill")
-    with artifacts.reading(folder, "distill"):
-        for name, weight in weights.items():
-            found = {
-                part: processes.shared_as(weight, tensors[f"{part}/{name}"].view(weight.shape))
-                for part in ("weight", "exp_avg", "exp_avg_sq")
-            }
-            weight.data.copy_(found.pop("weight"))
-            moments = {part: moment.clone() for part, moment in found.items()}
-            optimizer.state[weight] = {"step": tensors[f"step/{name}"].view(()).clone(), **moments}
-        saved = artifacts.read_json(artifacts.require(folder / "history.json", "distill"))
-        return int(saved["step"]), list(saved["history"]), dict(saved["sums"])

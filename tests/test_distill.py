@@ -7,8 +7,9 @@ from tiny import LOWER_LAST, VOCABULARY, distill_settings, make_ids, make_states
 from dskd import decoder, distill, evaluate, losses
 from dskd.architecture import logit_map, run_part
 from dskd.artifacts import sha256_tree
+from dskd.batches import batches, load_batch, prefetched, schedule
 from dskd.decoder import export_student, load_student_top, student_top
-from dskd.distill import batches, learning_rate, load_batch, prefetched, sampled_states, step_loss, train
+from dskd.distill import learning_rate, sampled_states, step_loss, train
 from dskd.evaluate import heldout_scores
 from dskd.forms import assignment, metric
 from dskd.losses import hidden_loss, output_loss, sense_loss
@@ -68,15 +69,15 @@ def make_lexicon(states, labels):
 
 @pytest.mark.parametrize("epochs, steps", [(1, 6), (2, 12), (0.5, 3), (1.5, 9), (0.01, 1)])
 def test_part_of_an_epoch_is_its_first_steps(epochs, steps):
-    whole = distill.schedule(BLOCKS, 0, distill_settings(epochs=3))
-    part = distill.schedule(BLOCKS, 0, distill_settings(epochs=epochs))
+    whole = schedule(BLOCKS, 0, distill_settings(epochs=3))
+    part = schedule(BLOCKS, 0, distill_settings(epochs=epochs))
     assert len(part) == steps and all(torch.equal(a, b) for a, b in zip(part, whole))
 
 
 def test_batches_are_read_ahead_each_once_and_in_order(data, monkeypatch):
     states, labels, targets = data
     asked = []
-    monkeypatch.setattr(distill, "load_batch", lambda *arguments: asked.append(arguments) or load_batch(*arguments))
+    monkeypatch.setattr("dskd.batches.load_batch", lambda *given: asked.append(given) or load_batch(*given))
     order = [torch.tensor([7, 2]), torch.tensor([21]), torch.tensor([0, 5])]
     found = prefetched(order, states, labels, targets, torch.float64)
     first = next(found)
@@ -281,7 +282,7 @@ def test_the_curves_of_other_families_are_the_losses_of_the_whole_student(family
     teacher = make_decoder(family)
     data = _, labels, _ = make_data(teacher)
     run(teacher, data, tmp_path, "ce", logits=logit_map(teacher), epochs=0.01, log_steps=1)
-    (blocks,) = distill.schedule(BLOCKS, 0, distill_settings(epochs=0.01))
+    (blocks,) = schedule(BLOCKS, 0, distill_settings(epochs=0.01))
     start = decoder.assemble_student(teacher, student_top(teacher, LOWER_LAST), LOWER_LAST)
     logits = start(input_ids=make_text()[blocks, :-1]).logits.flatten(0, 1)
     expected = torch.nn.functional.cross_entropy(logits.detach(), labels[blocks].flatten())

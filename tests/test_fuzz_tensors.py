@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from tiny import LOWER_LAST, make_tokenizer
 
 from dskd import artifacts
+from dskd.checkpoint import load_checkpoint, save_checkpoint
 from dskd.corpus import load_corpus, save_corpus
 from dskd.decoder import import_gguf, load_student_top
-from dskd.distill import load_checkpoint, save_checkpoint
 from dskd.senses import SenseDictionary, load_senses
 from dskd.states import States, open_states, save_shard
 from dskd.targets import SenseTargets, load_targets

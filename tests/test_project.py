@@ -29,7 +29,7 @@ FLOORS = """
     architecture decoder lora chat corpus senses
     tasks tasks.lexical tasks.squad tasks.chat tasks.pairs tasks.hub tasks.rows tasks.benchmarks
     tasks.harness.metrics
-    inputs controls harvest targets quality evaluate scoring harness card
+    inputs controls harvest targets batches checkpoint quality evaluate scoring harness card
     distill scores suite report tables findings differences verify reference readme figures
     explore_words explore_results stages explore __main__
 """.split()

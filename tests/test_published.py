@@ -7,8 +7,9 @@ from test_distill import fresh_accelerator, make_data, make_lexicon, make_text, 
 from tiny import LOWER_LAST, distill_settings
 
 from dskd.architecture import run_part
+from dskd.batches import load_batch
 from dskd.decoder import assemble_student, split_depth, student_top
-from dskd.distill import load_batch, step_loss
+from dskd.distill import step_loss
 from dskd.params import Objective
 from dskd.targets import candidates, sample_positions, trimmed_lexicon
 

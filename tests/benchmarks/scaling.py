@@ -16,6 +16,7 @@ from training import Setting
 
 from dskd import decoder, distill
 from dskd.architecture import run_part
+from dskd.batches import load_batch
 from dskd.losses import output_loss
 from dskd.senses import build_senses
 from dskd.states import States
@@ -89,7 +90,7 @@ def _by_vocabulary(s: Setting, positions: int = 1024) -> Iterable[tuple[int, Cal
 
 
 def _by_layers(s: Setting) -> Iterable[tuple[int, Callable]]:
-    batch = distill.load_batch(s.states, s.labels, s.targets, s.head.dtype, torch.arange(s.params.distill.batch_size))
+    batch = load_batch(s.states, s.labels, s.targets, s.head.dtype, torch.arange(s.params.distill.batch_size))
     for layers in (1, 2, 4, 8):
         top = decoder.student_top(s.teacher, s.params.student.model_copy(update={"trained": layers}))
         optimizer = torch.optim.AdamW(top.layers.parameters(), lr=1e-4, foreach=True)

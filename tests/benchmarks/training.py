@@ -14,6 +14,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from dskd import artifacts, decoder, distill, stages
+from dskd.batches import load_batch
 from dskd.corpus import load_corpus
 from dskd.harvest import harvest
 from dskd.lexicon import table as lexicon_table
@@ -119,7 +120,7 @@ def _input_share(s: Setting, steps: int, shape: str) -> dict:
 def _sense_share(s: Setting, step_seconds: float, shape: str) -> dict:
     """What the sense loss adds to a step, its gradient counted."""
     blocks = torch.arange(s.params.distill.batch_size)
-    batch = distill.load_batch(s.states, s.labels, s.targets, s.head.dtype, blocks)
+    batch = load_batch(s.states, s.labels, s.targets, s.head.dtype, blocks)
     student = batch.hidden_states.flatten(0, 1).clone().requires_grad_()
 
     def sense() -> None:
