@@ -8,7 +8,6 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel
 
-from dskd.artifacts import UserError
 from dskd.params import Lora
 
 
@@ -16,14 +15,9 @@ def add_lora(top: PreTrainedModel, settings: Lora, seed: int) -> None:
     """Freeze `top.layers` and put trainable low-rank products beside their weight matrices, in float32.
 
     B starts as 0, so that the student starts as without; A is drawn by `seed`.
-
-    Raises:
-        UserError: peft is not installed.
     """
-    try:
-        from peft import LoraConfig, inject_adapter_in_model
-    except ImportError:
-        raise UserError("student.lora needs the package peft: pip install peft") from None
+    from peft import LoraConfig, inject_adapter_in_model  # here: few runs need it, and it takes seconds
+
     matrices = [name for name, module in top.layers.named_modules() if isinstance(module, nn.Linear)]
     top.layers.requires_grad_(False)
     with torch.random.fork_rng(devices=[]):

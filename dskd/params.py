@@ -129,7 +129,7 @@ class Student(Group):
     layers: Count = Field(description="layers of the student (N)")
     trained: Count = Field(description="its last layers, which train (m), all where it is `layers`; the rest is frozen")
     lora: Lora | None = Field(
-        None, description="train thin matrices beside the trained layers' weights instead of these; needs peft"
+        None, description="train thin matrices beside the trained layers' weights instead of these"
     )
 
     @model_validator(mode="after")

@@ -1,12 +1,9 @@
-import sys
-
 import pytest
 import torch
 from test_distill import OBJECTIVES, assert_same, fresh_accelerator, make_data, stop_at, uncompiled, weights_of
 from tiny import LOWER_LAST, distill_settings
 
 from dskd.architecture import run_part
-from dskd.artifacts import UserError
 from dskd.decoder import export_student, load_student_top, student_top
 from dskd.distill import train
 from dskd.lora import add_lora, merge_lora
@@ -22,7 +19,6 @@ def data(teacher):
 
 
 def run(teacher, data, folder, student=LOWER_LAST, seed=0, lora=LORA):
-    pytest.importorskip("peft")
     top, (states, labels, _) = student_top(teacher, student), data
     add_lora(top, lora, seed)
     given = (states, labels, None, OBJECTIVES["kd"], distill_settings(), seed, folder / "work", folder / "curves")
@@ -31,7 +27,6 @@ def run(teacher, data, folder, student=LOWER_LAST, seed=0, lora=LORA):
 
 
 def test_a_student_starts_as_without_lora_and_trains_the_thin_matrices_alone(teacher):
-    pytest.importorskip("peft")
     states = torch.randn(2, 9, 32)
     plain, top = student_top(teacher, LOWER_LAST), student_top(teacher, LOWER_LAST)
     add_lora(top, LORA, seed=0)
@@ -76,9 +71,3 @@ def test_all_layers_train_where_as_many_are_asked_for(teacher):
     student = Student(cut="first", layers=4, trained=4)
     top = student_top(teacher, student)
     assert len(top.layers) == 4 and all(weight.requires_grad for weight in top.layers.parameters())
-
-
-def test_a_missing_peft_is_an_error_that_says_how_to_get_it(teacher, monkeypatch):
-    monkeypatch.setitem(sys.modules, "peft", None)
-    with pytest.raises(UserError, match=r"student\.lora needs the package peft"):
-        add_lora(student_top(teacher, LOWER_LAST), LORA, 0)
