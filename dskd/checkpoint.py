@@ -43,7 +43,7 @@ def load_checkpoint(work: Path, weights: dict, optimizer: torch.optim.Optimizer)
     with artifacts.reading(folder, "distill"):
         for name, weight in weights.items():
             found = {
-                part: processes.shared_as(weight, tensors[f"{part}/{name}"].view(weight.shape))
+                part: processes.shared_as(weight, tensors[f"{part}/{name}"].view(weight.shape).to(weight.device))
                 for part in ("weight", "exp_avg", "exp_avg_sq")
             }
             weight.data.copy_(found.pop("weight"))

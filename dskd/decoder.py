@@ -197,4 +197,4 @@ def load_student_top(folder: Path, teacher: PreTrainedModel, student: Student) -
             f"has {teacher.config.vocab_size} and {teacher.config.hidden_size}: run `dvc repro distill`"
         )
     model, _ = load_decoder(folder, str(teacher.dtype).removeprefix("torch."))
-    return part(model, list(range(split_depth(student), student.layers)), norm=True)
+    return part(model.to(teacher.device), list(range(split_depth(student), student.layers)), norm=True)

@@ -13,6 +13,7 @@ def pin(threads: int) -> None:
 
     Another number of threads sums in another order, so results then agree to rounding only.
     """
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # what CUDA's products need to be deterministic
     os.environ["PYTHONHASHSEED"] = "0"  # for child processes; nothing here iterates over hashed sets
     torch.set_num_threads(threads)
     torch.use_deterministic_algorithms(True)
@@ -20,7 +21,9 @@ def pin(threads: int) -> None:
 
 
 def fast_bfloat16() -> bool:
-    """Whether PyTorch has a fast product of bfloat16 matrices for this processor."""
+    """Whether PyTorch has a fast product of bfloat16 matrices for this machine's GPU or, without one, processor."""
+    if torch.cuda.is_available():
+        return torch.cuda.is_bf16_supported(including_emulation=False)
     return torch.ops.mkldnn._is_mkldnn_bf16_supported()  # what PyTorch itself asks before it hands them to oneDNN
 
 

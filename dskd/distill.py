@@ -7,6 +7,7 @@ from pathlib import Path
 
 import torch
 from accelerate import Accelerator, DistributedType
+from accelerate.utils import send_to_device
 from dvclive import Live
 from torch import Tensor
 from torch.nn.utils import clip_grad_norm_
@@ -71,9 +72,11 @@ def train(
     )
     parts, main = accelerator.num_processes, accelerator.is_main_process
     vectors = None if targets is None else targets.vectors
-    geometry = None if objective.metric == "plain" else metric(objective.metric, sampled_states(states), head)
+    geometry = None if objective.metric == "plain" else metric(objective.metric, sampled_states(states), head.cpu())
     if targets is not None and geometry is not None:
         vectors = vectors.float() @ geometry
+    head = head.to(accelerator.device)
+    vectors, geometry = (None if tensor is None else tensor.to(accelerator.device) for tensor in (vectors, geometry))
     order = schedule(len(labels), seed, settings)
     done, history, sums = load_checkpoint(work, weights, optimizer)
     total = sum(map(len, order)) * states.length
@@ -89,6 +92,7 @@ def train(
         for step, batch in enumerate(coming, start=done):
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate(step, len(order), settings)
+            batch = send_to_device(batch, accelerator.device)
             with accelerator.autocast():
                 hidden_states = run_part(model, states=batch.split_states)
             left = 1 - step / len(order) if objective.anneal else 1.0

@@ -39,8 +39,8 @@ def heldout_scores(
     buffers = head.new_empty(2, _CHUNK, len(head))
     rows = []
     for blocks in tqdm(torch.arange(len(labels)).split(batch_size), desc="held-out", unit="batch", mininterval=1):
-        teacher = take_blocks(states.hidden_states, blocks)
-        targets = labels[blocks].flatten().split(_CHUNK)
+        teacher = take_blocks(states.hidden_states, blocks).to(head.device)
+        targets = labels[blocks].flatten().to(head.device).split(_CHUNK)
         of_teacher = teacher.flatten(0, 1).float().split(_CHUNK)
         of_student = of_teacher
         if top is not None:
@@ -48,7 +48,7 @@ def heldout_scores(
             of_student = student.flatten(0, 1).float().split(_CHUNK)
         chunks = zip(of_student, of_teacher, targets)
         terms = torch.cat([_token_scores(*chunk, head, buffers, logit_map) for chunk in chunks])
-        rows.append(terms.view(len(blocks), -1, 3).mean(dim=1))
+        rows.append(terms.view(len(blocks), -1, 3).mean(dim=1).cpu())
     scores = torch.cat(rows)
     return {"ce": scores[:, 0], "kl": scores[:, 1], "agreement": scores[:, 2]}
 

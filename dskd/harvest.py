@@ -72,7 +72,8 @@ def _harvest_shard(path, lower, upper, head, ids, batch_size, dtype, bar):
     for batch in ids.split(batch_size):
         split_states = run_part(lower, ids=batch).to(dtype)
         hidden_states = run_part(upper, states=split_states.to(head.dtype)).to(dtype)
-        parts.append((hidden_states, split_states, predict(hidden_states.to(head.dtype), head)))
+        found = hidden_states, split_states, predict(hidden_states.to(head.dtype), head)
+        parts.append([tensor.cpu() for tensor in found])
         bar.update(batch.numel())
     save_shard(path, *(torch.cat(column) for column in zip(*parts)))
 

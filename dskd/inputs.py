@@ -7,7 +7,7 @@ from nltk.corpus.reader.wordnet import WordNetCorpusReader
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from dskd import artifacts, decoder
+from dskd import artifacts, decoder, processes
 from dskd.artifacts import UserError, require
 from dskd.corpus import load_corpus
 from dskd.lexicon import Files, wordnet
@@ -32,8 +32,9 @@ def labels(split: str) -> Tensor:
 
 
 def load_teacher(params: Params) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """The teacher as the run uses it, frozen, and its tokenizer."""
-    return decoder.load_decoder(require(artifacts.TEACHER, "sources"), params.runtime.dtype)
+    """The teacher as the run uses it, frozen, on this process's device, and its tokenizer."""
+    teacher, tokenizer = decoder.load_decoder(require(artifacts.TEACHER, "sources"), params.runtime.dtype)
+    return teacher.to(processes.state().device), tokenizer
 
 
 def kept_dtype(params: Params) -> torch.dtype:

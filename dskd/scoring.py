@@ -12,6 +12,7 @@ from torch import Tensor
 from tqdm import tqdm
 from transformers import DynamicCache, PreTrainedModel, PreTrainedTokenizerBase
 
+from dskd.architecture import run_part
 from dskd.losses import LogitMap, mapped
 
 _POSITIONS = 256  # whose logits exist at one time: 50 MB at V = 49 152
@@ -80,11 +81,10 @@ def states_at(models: Models, sequences: Sequence[Sequence[int]], positions: Seq
     for batch in _batches([len(ids) for ids in cut], "states"):
         ids = _padded([cut[i] for i in batch])
         # Padding stands on the right, where a causal model's earlier positions cannot see it.
-        shared = lower(input_ids=ids, use_cache=False).last_hidden_state
+        shared = run_part(lower, ids=ids)
         where = torch.arange(len(batch)), torch.tensor([positions[i] for i in batch])
         for name, top in tops.items():
-            states = top(inputs_embeds=shared, use_cache=False).last_hidden_state
-            found[name][torch.tensor(batch)] = states[where].float()
+            found[name][torch.tensor(batch)] = run_part(top, states=shared)[where].float().cpu()
     return found
 
 
@@ -136,7 +136,10 @@ def run(
     Args:
         keys: (b, seen) positions of what is seen; default: `positions`.
     """
-    masks = _layer_masks(model, mask, positions, positions if keys is None else keys)
+    device = next(model.parameters()).device
+    positions, keys = positions.to(device), (positions if keys is None else keys).to(device)
+    masks = _layer_masks(model, mask.to(device), positions, keys)
+    inputs = {name: tensor.to(device) for name, tensor in inputs.items()}
     return model(
         **inputs, attention_mask=masks, position_ids=positions, cache=cache, use_cache=cache is not None
     ).last_hidden_state
@@ -194,8 +197,9 @@ def _token_scores(
     states: Tensor, sources: Tensor, labels: Tensor, head: Tensor, logit_map: LogitMap | None
 ) -> tuple[Tensor, Tensor]:
     """Log-probability of each label at its source, and whether it is the most probable token there."""
+    sources, labels = sources.to(states.device), labels.to(states.device)
     places, index = sources.unique(return_inverse=True)  # a context's last place serves every choice
-    values, greedy = torch.empty(len(labels)), torch.empty(len(labels), dtype=torch.bool)
+    values, greedy = labels.new_empty(len(labels), dtype=torch.float32), labels.new_empty(len(labels), dtype=torch.bool)
     for first in range(0, len(places), _POSITIONS):
         logits = mapped(states[places[first : first + _POSITIONS]].float() @ head.T, logit_map)
         here = ((index >= first) & (index < first + _POSITIONS)).nonzero().squeeze(1)
@@ -203,11 +207,11 @@ def _token_scores(
         chosen = logits[local, labels[here]]
         values[here] = chosen - logits.logsumexp(dim=1)[local]
         greedy[here] = logits.argmax(dim=1)[local] == labels[here]
-    return values, greedy
+    return values.cpu(), greedy.cpu()
 
 
 def _most_probable(states: Tensor, head: Tensor) -> Tensor:
-    return (states.float() @ head.T).argmax(dim=1)
+    return (states.float() @ head.T).argmax(dim=1).cpu()
 
 
 def _batches(lengths: Sequence[int], title: str) -> Iterator[list[int]]:
