@@ -33,6 +33,8 @@ def _section(name: str, field: dict, value: object, models: dict) -> str:
     if name == "sources":
         for title, model in (("A source", "Source"), ("Lists", "PairLists")):
             parts.append(f"{title}:\n\n{_table(_fields(models[model]))}")
+    if name == "prompts":
+        parts.append(f"A set:\n\n{_table(_fields(models['PromptSet']))}")
     return "\n\n".join(parts)
 
 
@@ -62,7 +64,7 @@ def in_words(field: dict) -> str:
         *others, last = (f"`{value}`" for value in field["enum"])
         return f"{', '.join(others)} or {last}"
     if "$ref" in field:
-        return {"Source": "a source", "PairLists": "lists"}[_reference(field)]
+        return {"Source": "a source", "PairLists": "lists", "PromptSet": "a set"}[_reference(field)]
     kind = field["type"]
     if kind == "array":
         return f"list of {'one or more ' if field.get('minItems') else ''}{_plural(in_words(field['items']))}"
