@@ -7,6 +7,7 @@ question nor as answered example.
 from collections import Counter
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
+from typing import get_args
 
 import numpy as np
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -45,7 +46,7 @@ def training_prompts(
         found = gather(Path(work), mirror)  # of all, since each may hold another's question
         scored = {
             item(row)
-            for name in params.PromptSets.__args__
+            for name in get_args(params.PromptSetName)
             if found[name]["available"]
             for row in read_benchmark(Path(work), name, "test")
         }

@@ -104,7 +104,7 @@ class Lexicon(Group):
 
 
 # Those that the chat protocol can ask: questions with choices, and SQuAD.
-PromptSets = Literal["arc_challenge", "arc_easy", "commonsense_qa", "piqa", "mmlu", "openbookqa", "squad_v2"]
+PromptSetName = Literal["arc_challenge", "arc_easy", "commonsense_qa", "piqa", "mmlu", "openbookqa", "squad_v2"]
 
 
 class PromptSet(Group):
@@ -117,7 +117,7 @@ class PromptSet(Group):
 class Prompts(Group):
     seed: int = Field(0, description="draws the examples of each prompt")
     shots: Annotated[int, Field(ge=0)] = Field(5, description="examples in a prompt; SQuAD has one, or none for 0")
-    sets: dict[PromptSets, PromptSet] = Field({}, description="benchmarks whose training rows the teacher answers")
+    sets: dict[PromptSetName, PromptSet] = Field({}, description="benchmarks whose training rows the teacher answers")
 
     @model_validator(mode="after")
     def _squad_has_rows(self):

@@ -117,8 +117,9 @@ def prompts(params: Params) -> dict[str, dict]:
         if params.prompts.sets:
             teacher, tokenizer = load_teacher(params)
             asked, summary = training_prompts(params.prompts, Path(mirror).expanduser() if mirror else None, tokenizer)
+            models = teacher_alone(teacher, tokenizer)
             for name, rows in asked.items():
-                answer(teacher_alone(teacher, tokenizer), name, rows, partial)
+                answer(models, name, rows, partial)
                 summary[name]["teacher_score"] = teacher_score(name, rows, partial, tokenizer)
         artifacts.write_json(partial / "summary.json", summary)
     return summary

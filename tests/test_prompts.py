@@ -187,7 +187,7 @@ def test_answers_are_what_the_whole_teacher_finds_most_probable(mirror, tmp_path
     tokenizer = byte_tokenizer()
     tokenizer.eos_token = "<|im_end|>"
     teacher = make_teacher(vocabulary=len(tokenizer))
-    teacher.config.max_position_embeddings = 600
+    teacher.config.max_position_embeddings = 150
     models = answers.teacher_alone(teacher, tokenizer)
     prompts, _ = answers.training_prompts(settings(mirror), mirror, tokenizer)
     cut = 0
@@ -198,8 +198,8 @@ def test_answers_are_what_the_whole_teacher_finds_most_probable(mirror, tmp_path
         starts = [0, *found.ends[:-1]]
         for row, start, middle, end in zip(rows, starts, found.answers, found.ends):
             asked = tokenizer(row["prompt"], add_special_tokens=False)["input_ids"]
-            cut += len(asked) > 600 - most
-            assert found.tokens[start:middle].tolist() == asked[-(600 - most) :]
+            cut += len(asked) > 150 - most
+            assert found.tokens[start:middle].tolist() == asked[-(150 - most) :]
             ids, written = found.tokens[start:end], found.tokens[middle : end - 1]
             with torch.no_grad():
                 best = teacher(torch.tensor(ids)[None].long()).logits[0].argmax(dim=1).numpy()
