@@ -62,8 +62,8 @@ def training_prompts(
 
 
 def item(row: dict) -> tuple[str, ...]:
-    """What makes two rows the same item: the passage, or the question with its choices in any order."""
-    return (row["context"],) if "context" in row else (row["question"], *sorted(row["choices"]))
+    """What makes two rows one item: the article of a passage, or a question with its choices in any order."""
+    return (row["title"],) if "context" in row else (row["question"], *sorted(row["choices"]))
 
 
 def _rows(name: str, chosen: params.PromptSet, work: Path, found: dict) -> list[dict]:

@@ -102,8 +102,9 @@ def mirror(tmp_path, monkeypatch) -> Path:
         {"id": f"t{i}", "question": question, "answers": [{"text": gold, "answer_start": 0} for gold in golds]}
         for i, (_, question, golds) in enumerate(SQUAD)
     ]
-    paragraphs = [{"context": text, "qas": qas} for text in (NEW, CONTEXT)]
-    files["squad_v2/train-v2.0.json"] = json.dumps({"data": [{"title": "T", "paragraphs": paragraphs}]})
+    passages = {"Tides": NEW, "A_town": CONTEXT}  # the second is of an article of the test rows
+    articles = [{"title": title, "paragraphs": [{"context": text, "qas": qas}]} for title, text in passages.items()]
+    files["squad_v2/train-v2.0.json"] = json.dumps({"data": articles})
     root = write(tmp_path / "mirror", files)
     pin(root, monkeypatch)
     return root
@@ -139,7 +140,7 @@ def test_a_share_is_of_the_first_rows_and_never_none(mirror):
     assert found == {"arc_challenge": every["arc_challenge"][:1], "piqa": every["piqa"]}
 
 
-def test_the_same_rows_in_another_order_are_one_item():
+def test_a_question_with_its_choices_in_another_order_is_one_item():
     row = {"question": "q", "choices": ["a", "b"], "answer": 0}
     assert answers.item(row) == answers.item({"question": "q", "choices": ["b", "a"], "answer": 1})
     assert answers.item(row) != answers.item({"question": "q", "choices": ["a", "c"], "answer": 0})
