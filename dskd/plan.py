@@ -111,10 +111,10 @@ def prompt_tokens(params: Params) -> tuple[int, int]:
 
 
 def train_tokens(params: Params) -> int:
-    """Of plain text, and of blocks that hold as many whole prompts as they can (prompts.pack_prompts)."""
+    """Of plain text, and of blocks of prompts: the last prompt of each, cut in the middle on average, comes again."""
     number, tokens = prompt_tokens(params)
     length = params.corpus.block_length
-    blocks = math.ceil(number / max(1, length * number // tokens)) if number else 0
+    blocks = math.ceil(number / max(1, length * number / tokens - 0.5)) if number else 0
     return params.corpus.train_tokens + blocks * length
 
 
