@@ -205,7 +205,7 @@ def measured_speed(root: Path, params: Params) -> Speed:
     lock, record = root / "dvc.lock", root / PROVENANCE
     if not (lock.is_file() and record.is_file()):
         raise UserError(f"no {lock.name} or no {PROVENANCE}, so nothing is measured: run `dvc repro`, or say --flops")
-    values, changes = params.model_dump(), {}
+    values, changes = params.model_dump(exclude={"prompts"}), {}  # a run from before there were any has none
     with reading(lock):
         for stage in YAML(typ="safe", pure=True).load(lock.read_text(encoding="utf-8"))["stages"].values():
             for key, value in stage.get("params", {}).get("params.yaml", {}).items():

@@ -175,6 +175,7 @@ def test_prompts_are_counted_where_there_are_some(root, capsys):
     number, tokens = plan.prompt_tokens(paper)
     assert number == 130319 + round(1119 / 4) + round(9741 / 4) + round(16113 / 4) + round(285 / 4)
     assert 40e6 < tokens < plan.train_tokens(paper) < 50e6
+    assert plan.measured_speed(root, paper) == plan.measured_speed(root, PARAMS)  # the measured run had none
     assert main(["plan", "--profile", "paper", "--model", "Llama-3-8B-Instruct", "--flops", "4e14"]) == 0
     assert re.search(rf"^prompts +{tokens:,} ", capsys.readouterr().out, re.M)
 
