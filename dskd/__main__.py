@@ -12,6 +12,7 @@ import time
 STAGES = {
     "sources": "fetch and verify teacher, WordNet and Wikipedia sample",
     "lexicon": "make the table of synonyms and antonyms",
+    "prompts": "ask the teacher the benchmarks' training prompts, which become training text (none by default)",
     "corpus": "strip, split and pack the text into blocks of tokens",
     "harvest": "run the teacher over the corpus once and keep its states",
     "senses": "cluster the states of each token into its senses; with a word, print what is known of it",

@@ -1,4 +1,4 @@
-"""The text to train and evaluate on: Wikipedia and WordNet's glosses as blocks of tokens.
+"""The text to train and evaluate on: Wikipedia, WordNet's glosses and prompts as blocks of tokens.
 
 Documents are split, ordered and packed source by source, so that the share of glosses is exact; block b of
 a source covers tokens b·L to b·L+L of its stream, so that each token but the first is predicted once.
@@ -21,8 +21,9 @@ from dskd.artifacts import UserError, load_tensors, output, read_json, require, 
 from dskd.determinism import hash_integers, text_key, uniform
 from dskd.lexicon.relations import heldout_words
 from dskd.lexicon.wordnet import Gloss, glosses
+from dskd.prompts import Prompts, pack_prompts, too_long
 
-SOURCES = ("wiki", "gloss")  # their places are the codes in `train_source` and `heldout_source`
+SOURCES = ("wiki", "gloss", "prompt")  # their places are the codes in `train_source` and `heldout_source`
 SPLITS = ("train", "heldout")
 
 _BATCH_CHARACTERS = 50_000  # rendered and tokenised at a time: little is done in vain for a small corpus
@@ -44,16 +45,17 @@ class Packed(NamedTuple):
 
 
 def build_corpus(
-    corpus: params.Corpus, lexicon: params.Lexicon, wikipedia: Path, reader, tokenizer
+    corpus: params.Corpus, lexicon: params.Lexicon, wikipedia: Path, reader, tokenizer, prompts: Prompts | None = None
 ) -> tuple[dict[str, torch.Tensor], dict]:
     """Blocks of both splits, and an account of them.
 
     Synsets with a held-out word among their lemmas are left out of both splits: the lexical tasks ask for them.
-    All articles' mark-up is held in memory, since documents are drawn in seeded order.
+    All articles' mark-up is held in memory, since documents are drawn in seeded order. Blocks of prompts
+    (`pack_prompts`) come to the training split, beside what `corpus.train_tokens` asks for.
 
     Returns:
         tensors: `train` (n, L+1) and `heldout` (m, L+1) int32; `train_source` (n,) and `heldout_source` (m,)
-            int8, 0 for Wikipedia and 1 for a gloss. Blocks of one source keep the order of its stream.
+            int8, 0 for Wikipedia, 1 for a gloss and 2 for prompts. Blocks of one source keep the order of its stream.
         summary: what corpus.json holds; `heldout_bytes` are the UTF-8 bytes of the `heldout_byte_tokens`
             target tokens that are not separators.
 
@@ -70,7 +72,7 @@ def build_corpus(
         wanted = {"gloss": round(corpus.gloss_share * blocks)}
         wanted["wiki"] = blocks - wanted["gloss"]
         packed = {}
-        for source in SOURCES:
+        for source in documents:
             chosen = _draw(documents[source], split, corpus.seed, corpus.heldout_share)
             stream = packed[source] = _pack(
                 chosen, wanted[source], corpus.block_length, tokenizer, separator, f"{split} {source}"
@@ -84,7 +86,17 @@ def build_corpus(
             }
             if len(stream.blocks) < wanted[source]:
                 short[f"{split}.{source}"] = {"blocks_wanted": wanted[source], "blocks": len(stream.blocks)}
-        tensors |= _interleave(split, [packed[source].blocks for source in SOURCES], corpus.seed)
+        streams = [stream.blocks for stream in packed.values()]
+        if prompts is not None and len(prompts.ends) and split == "train":
+            streams.append(pack_prompts(prompts, corpus.block_length, corpus.seed))
+            rows["train.prompt"] = {
+                "documents": len(prompts.ends),
+                "documents_available": len(prompts.ends),
+                "blocks": len(streams[-1]),
+                "tokens": len(streams[-1]) * corpus.block_length,
+                "cut_at_their_beginning": too_long(prompts, corpus.block_length),
+            }
+        tensors |= _interleave(split, streams, corpus.seed)
         ids[split] = sorted(chain.from_iterable(stream.ids for stream in packed.values()))
         if not len(tensors[split]):
             raise UserError(

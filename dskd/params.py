@@ -1,6 +1,7 @@
 """The typed parameters of a run. `params.yaml` holds every value; this module says what each may be.
 
-Nothing that a run depends on has a default here: what it used is what the file says.
+Nothing that a run depends on has a default here: what it used is what the file says. Only the group `prompts` may be
+missing, in a file that is older than it: then there are none.
 """
 
 from pathlib import Path
@@ -101,6 +102,29 @@ class Lexicon(Group):
         description="source -> its vote where sources disagree: log-odds of being right (docs/lexicon.md)"
     )
     negation_weight: Share = Field(description="what the vote of a pair that comes from a negation is multiplied with")
+
+
+# Those that the chat protocol can ask: questions with choices, and SQuAD.
+PromptSetName = Literal["arc_challenge", "arc_easy", "commonsense_qa", "piqa", "mmlu", "openbookqa", "squad_v2"]
+
+
+class PromptSet(Group):
+    share: Annotated[float, Field(gt=0, le=1)] = Field(description="of its training rows")
+    source: Source | None = Field(
+        None, description="one file of rows as published; without one, those that the stage `benchmarks` would fetch"
+    )
+
+
+class Prompts(Group):
+    seed: int = Field(0, description="draws the examples of each prompt")
+    shots: Annotated[int, Field(ge=0)] = Field(5, description="examples in a prompt; SQuAD has one, or none for 0")
+    sets: dict[PromptSetName, PromptSet] = Field({}, description="benchmarks whose training rows the teacher answers")
+
+    @model_validator(mode="after")
+    def _squad_has_rows(self):
+        if "squad_v2" in self.sets and self.sets["squad_v2"].source is None:
+            raise ValueError("squad_v2 needs a source: no training rows of it are known here (see profiles/paper.yaml)")
+        return self
 
 
 class Corpus(Group):
@@ -233,6 +257,9 @@ class Params(Group):
     runtime: Runtime = Field(description="How the processor is used.")
     sources: Sources = Field(description="What a run starts from; each source is pinned by the hash of its content.")
     lexicon: Lexicon = Field(description="How the sources' synonyms and antonyms become one table.")
+    prompts: Prompts = Field(
+        Prompts(), description="Prompts with the teacher's answers that the training text has beside plain text."
+    )
     corpus: Corpus = Field(description="The text that is trained and evaluated on.")
     student: Student = Field(description="How the student is cut from the teacher.")
     harvest: Harvest = Field(description="The one pass of the teacher over the text.")

@@ -35,7 +35,17 @@ SPANS = 1.0  # senses of spans to one of tokens, in the committed run's targets;
 # Tokens read for an item, about the committed run's mean: a cloze, a chat prompt, a choice between words, a pair
 # of sentences (WiC, each twice) or of words (AntSynNET, SimLex: at most). Beside it how many sets, tasks or test pairs.
 CLOZE, CHAT, CHOICE, SENTENCES, WORDS = (50, 7), (480, 5), (19, 3), (37, 638), (8, 786 + 999)
-PARALLEL = ("harvest", "distill", "evaluate")  # stages whose blocks or items can be shared out among devices
+# Training rows, and tokens of a prompt with its answer: the default teacher's, means over 400 rows (SQuAD: of its dev).
+PROMPTS = {
+    "arc_challenge": (1119, 499),
+    "arc_easy": (2251, 445),
+    "commonsense_qa": (9741, 372),
+    "piqa": (16113, 501),
+    "mmlu": (285, 610),
+    "openbookqa": (4957, 355),
+    "squad_v2": (130319, 294),
+}
+PARALLEL = ("prompts", "harvest", "distill", "evaluate")  # stages whose blocks or items can be shared out among devices
 
 
 def harvest_memory(shape: Shape, params: Params, held: int) -> int:
@@ -86,15 +96,37 @@ def run_stages(params: Params, shape: Shape, held: int) -> list[Stage]:
     wanted, layers = params.student.layers, shape.num_hidden_layers
     if wanted > layers:
         raise UserError(f"student.layers = {wanted}, but the teacher has {layers}: take at most {layers}")
-    found = [_harvest(params, shape, held), _senses(params, shape)]
+    found = [_prompts(params, shape)] if params.prompts.sets else []
+    found += [_harvest(params, shape, held), _senses(params, shape)]
     found += [_targets(params, shape, name) for name in params.distill.objectives]
     for name in params.distill.objectives:
         found += [_distill(params, shape, held, name, seed) for seed in params.distill.seeds]
     return [*found, _evaluate(params, shape)]
 
 
+def prompt_tokens(params: Params) -> tuple[int, int]:
+    """Number and tokens of all training prompts, answers counted."""
+    asked = {name: max(1, round(chosen.share * PROMPTS[name][0])) for name, chosen in params.prompts.sets.items()}
+    return sum(asked.values()), sum(number * PROMPTS[name][1] for name, number in asked.items())
+
+
+def train_tokens(params: Params) -> int:
+    """Of plain text, and of blocks of prompts: the last prompt of each, cut in the middle on average, comes again."""
+    number, tokens = prompt_tokens(params)
+    length = params.corpus.block_length
+    blocks = math.ceil(number / max(1, length * number / tokens - 0.5)) if number else 0
+    return params.corpus.train_tokens + blocks * length
+
+
+def _prompts(params: Params, shape: Shape) -> Stage:
+    """The teacher's forward pass over the prompts; its memory does not follow from shapes, as that of evaluate."""
+    number, tokens = prompt_tokens(params)
+    flops = forward_flops(shape, shape.num_hidden_layers, tokens, tokens // number) + head_flops(shape, number)
+    return Stage("prompts", tokens, flops, None, None, 4 * tokens)
+
+
 def _harvest(params: Params, shape: Shape, held: int) -> Stage:
-    tokens = params.corpus.train_tokens + params.corpus.heldout_tokens
+    tokens = train_tokens(params) + params.corpus.heldout_tokens
     flops = forward_flops(shape, shape.num_hidden_layers, tokens, params.corpus.block_length)
     disk = tokens * state_bytes(shape, kept_bytes(params))
     return Stage("harvest", tokens, flops + head_flops(shape, tokens), harvest_memory(shape, params, held), 0, disk)
@@ -103,7 +135,7 @@ def _harvest(params: Params, shape: Shape, held: int) -> Stage:
 def _senses(params: Params, shape: Shape) -> Stage:
     """k-means over at most the reservoir; seeding and the search for contexts count as an iteration each. All centroids
     are there three times in float32: as found, as one, in order."""
-    settings, tokens, d, kept = params.senses, params.corpus.train_tokens, shape.hidden_size, kept_bytes(params)
+    settings, tokens, d, kept = params.senses, train_tokens(params), shape.hidden_size, kept_bytes(params)
     states = min(tokens, shape.vocab_size * settings.reservoir)
     flops = 2 * d * settings.k * states * (settings.iterations + 2)
     senses = sense_count(shape, tokens, settings.k)
@@ -114,7 +146,7 @@ def _senses(params: Params, shape: Shape) -> Stage:
 def _targets(params: Params, shape: Shape, objective: str) -> Stage:
     """Distances of at most every state to all senses of its token and of as many related words as there may be. The
     vectors are there twice, in pieces and as one."""
-    name, settings, tokens = f"targets-{objective}", params.targets, params.corpus.train_tokens
+    name, settings, tokens = f"targets-{objective}", params.targets, train_tokens(params)
     if params.objectives[objective].targets == "none":
         return Stage(name, 0, 0, 0, 0, 0)
     numbers = shape.hidden_size * kept_bytes(params)
@@ -129,7 +161,7 @@ def _distill(params: Params, shape: Shape, held: int, objective: str, seed: int)
     """Training, and the scores on the held-out text: the trained layers and two products with the head. States and
     targets are read from maps."""
     layers, length, kept = params.student.trained, params.corpus.block_length, kept_bytes(params)
-    train, heldout, weights = params.corpus.train_tokens, params.corpus.heldout_tokens, params.objectives[objective]
+    train, heldout, weights = train_tokens(params), params.corpus.heldout_tokens, params.objectives[objective]
     tokens = round(params.distill.epochs * train)
     flops = training_flops(shape, layers, tokens, length, kl=weights.kl > 0)
     flops += forward_flops(shape, layers, heldout, length) + 2 * head_flops(shape, heldout)
@@ -173,7 +205,7 @@ def measured_speed(root: Path, params: Params) -> Speed:
     lock, record = root / "dvc.lock", root / PROVENANCE
     if not (lock.is_file() and record.is_file()):
         raise UserError(f"no {lock.name} or no {PROVENANCE}, so nothing is measured: run `dvc repro`, or say --flops")
-    values, changes = params.model_dump(), {}
+    values, changes = params.model_dump(exclude={"prompts"}), {}  # a run from before there were any has none
     with reading(lock):
         for stage in YAML(typ="safe", pure=True).load(lock.read_text(encoding="utf-8"))["stages"].values():
             for key, value in stage.get("params", {}).get("params.yaml", {}).items():
@@ -203,7 +235,7 @@ def given_speed(flops: float, params: Params) -> Speed:
     """The same for every kind of stage, bfloat16 computed as such."""
     if not 0 < flops < math.inf:
         raise UserError(f"--flops {flops:g}: it takes a number above 0")
-    kinds = ("harvest", "senses", "targets", "distill", "evaluate")
+    kinds = ("prompts", "harvest", "senses", "targets", "distill", "evaluate")
     return Speed(dict.fromkeys(kinds, flops), 0, kept_bytes(params), f"{flops:g} operations a second and device")
 
 

@@ -13,7 +13,12 @@ _PATTERNS = {
     "^[a-z]{2,3}$": "two or three letters",
     "^([a-z]+-|-[a-z]+)$": "texts like un- or -less",
 }
-_GROUPS = {"Source": "a source", "PairLists": "lists", "Lora": "`{rank: whole number, alpha: number}`"}
+_GROUPS = {
+    "Source": "a source",
+    "PairLists": "lists",
+    "PromptSet": "a set",
+    "Lora": "`{rank: whole number, alpha: number}`",
+}
 _PLURALS = {"text": "texts", "whole number": "whole numbers"}
 
 
@@ -34,6 +39,8 @@ def _section(name: str, field: dict, value: object, models: dict) -> str:
     if name == "sources":
         for title, model in (("A source", "Source"), ("Lists", "PairLists")):
             parts.append(f"{title}:\n\n{_table(_fields(models[model]))}")
+    if name == "prompts":
+        parts.append(f"A set:\n\n{_table(_fields(models['PromptSet']))}")
     return "\n\n".join(parts)
 
 

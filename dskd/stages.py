@@ -16,6 +16,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from dskd import architecture, artifacts, card, decoder, determinism, processes, report, scores, suite
+from dskd.answers import answer, licences, teacher_alone, teacher_score, training_prompts
 from dskd.artifacts import UserError, require
 from dskd.corpus import build_corpus, load_corpus, save_corpus
 from dskd.distill import train
@@ -39,6 +40,7 @@ from dskd.lexicon.spans import inflected_forms
 from dskd.lora import add_lora, merge_lora
 from dskd.losses import LogitMap
 from dskd.params import Objective, Params, load_params
+from dskd.prompts import load_prompts
 from dskd.quality import coverage, gold_lists, lexicon_quality
 from dskd.scoring import Models
 from dskd.senses import SenseDictionary, build_senses, load_senses, save_senses
@@ -108,6 +110,25 @@ def lexicon(params: Params) -> tuple[pd.DataFrame, dict]:
     return table, summary
 
 
+def prompts(params: Params) -> dict[str, dict]:
+    """Training prompts with the teacher's answers: none, where `prompts.sets` is empty.
+
+    Returns what `answers.training_prompts` says of each set, and how good the teacher's answers are.
+    """
+    mirror, folder = os.environ.get(MIRROR), require(artifacts.TEACHER, "sources")
+    made_from, summary = artifacts.fingerprint(params.runtime, params.prompts, folder), {}
+    with artifacts.output(artifacts.PROMPTS, made_from, checksums=True) as partial:
+        if params.prompts.sets:
+            teacher, tokenizer = load_teacher(params)
+            asked, summary = training_prompts(params.prompts, Path(mirror).expanduser() if mirror else None, tokenizer)
+            models = teacher_alone(teacher, tokenizer)
+            for name, rows in asked.items():
+                answer(models, name, rows, partial)
+                summary[name]["teacher_score"] = teacher_score(name, rows, partial, tokenizer)
+        artifacts.write_json(partial / "summary.json", summary)
+    return summary
+
+
 def make_corpus(params: Params) -> tuple[dict[str, Tensor], dict]:
     """Blocks of token ids, split by document, and what they are made of."""
     tensors, summary = build_corpus(
@@ -116,6 +137,7 @@ def make_corpus(params: Params) -> tuple[dict[str, Tensor], dict]:
         require(f"{artifacts.SOURCES}/wikipedia.xml.bz2", "sources"),
         wordnet_reader(),
         teacher_tokenizer(),
+        load_prompts(artifacts.PROMPTS),
     )
     save_corpus(Path(artifacts.CORPUS), tensors, summary)
     return tensors, summary
@@ -204,6 +226,7 @@ def distill(params: Params, objective: str, seed: int) -> dict:
                 means = {key: fmean(values) for key, values in heldout.items()}
                 depth, chat = teacher.config.num_hidden_layers, bool(tokenizer.chat_template)
                 text = card.model_card(name, objective, seed, depth, params, means, hashes, chat)
+                text += licences(params.prompts)
                 decoder.export_student(teacher, top, params.student, tokenizer, partial, text, kept_dtype(params))
                 artifacts.write_json(partial / "heldout.json", heldout)  # last: it marks the student as whole
         if processes.state().is_main_process:

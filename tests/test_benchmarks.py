@@ -8,10 +8,20 @@ import pytest
 from huggingface_hub import constants
 from test_pipeline import ROOT
 from test_sources_hub import server
-from tiny_benchmarks import SIMLEX, canonical, exam_rows, hub_answers, jsonl, lines, mirror_files, move_hosts, write
+from tiny_benchmarks import (
+    SIMLEX,
+    exam_rows,
+    hub_answers,
+    jsonl,
+    lines,
+    mirror_files,
+    move_hosts,
+    pin,
+    write,
+)
 
 from dskd import artifacts, sources, stages
-from dskd.artifacts import UserError, sha256_file, write_jsonl
+from dskd.artifacts import UserError
 from dskd.download import DownloadError
 from dskd.harness import CHAT
 from dskd.params import load_params
@@ -22,12 +32,7 @@ from dskd.tasks import benchmarks, hub
 def mirror(tmp_path, monkeypatch):
     """A mirror of the invented rows, whose canonical files are the pinned ones in this test."""
     root = write(tmp_path / "mirror", mirror_files())
-    for name, benchmark in benchmarks.BENCHMARKS.items():
-        sha256 = {}
-        for split in benchmark.mirror:
-            write_jsonl(tmp_path / "pin.jsonl", canonical(root, name, split)[0])
-            sha256[split] = sha256_file(tmp_path / "pin.jsonl")
-        monkeypatch.setitem(benchmarks.BENCHMARKS, name, benchmark._replace(sha256=sha256))
+    pin(root, monkeypatch)
     return root
 
 

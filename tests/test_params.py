@@ -54,7 +54,7 @@ def test_reading_gives_the_values_that_the_file_says(project):
     path = change(project, "distill.learning_rate", "2.5e-4")
     params = load_params(path)
     assert params.distill.learning_rate == 2.5e-4
-    assert params.model_dump(exclude_defaults=True).keys() == YAML(typ="safe", pure=True).load(path).keys()
+    assert params.model_dump(exclude_unset=True).keys() == YAML(typ="safe", pure=True).load(path).keys()
 
 
 @pytest.mark.parametrize(
@@ -94,6 +94,9 @@ def test_reading_gives_the_values_that_the_file_says(project):
         ("sources.lists", "{mine: {}}", "lexicon.weights has none for mine"),
         ("sources.lists", "{wordnet: {}}", "lists.wordnet: that name is taken"),
         ("sources.lists", "{a b: {}}", "sources.lists.a b"),
+        ("prompts.sets", "{squad_v2: {share: 1.0}}", "squad_v2 needs a source"),
+        ("prompts.sets", "{wic: {share: 1.0}}", "prompts.sets.wic"),
+        ("prompts.sets", "{piqa: {share: 0.0}}", "prompts.sets.piqa.share = 0.0"),
     ],
 )
 def test_a_fault_is_one_line_that_names_the_key_and_what_was_found(project, key, value, names):
@@ -102,6 +105,15 @@ def test_a_fault_is_one_line_that_names_the_key_and_what_was_found(project, key,
         load_params(path)
     assert names in str(caught.value) and "params.yaml" in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_a_file_from_before_there_were_prompts_has_none(project):
+    path = project / "params.yaml"
+    values = YAML(typ="safe", pure=True).load(path)
+    del values["prompts"]
+    with path.open("w") as file:
+        YAML(typ="safe", pure=True).dump(values, file)
+    assert load_params(path) == load_params(ROOT / "params.yaml") and load_params(path).prompts.sets == {}
 
 
 def test_a_profile_that_empties_a_mapping_undoes_another(project):

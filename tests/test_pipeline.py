@@ -61,8 +61,8 @@ def stages_to_run(folder: Path) -> list[str]:
 
 
 def test_every_stage_leaves_its_results(project):
-    stages = """sources lexicon corpus harvest senses targets-kd targets-dskd distill-kd-0 distill-dskd-0 benchmarks
-    quality evaluate report"""
+    stages = """sources lexicon prompts corpus harvest senses targets-kd targets-dskd distill-kd-0 distill-dskd-0
+    benchmarks quality evaluate report"""
     for name in stages.split():
         assert (project / f"reports/notebooks/{name}.html").stat().st_size > 1000
         notebook = json.loads((project / f"reports/notebooks/{name}.ipynb").read_text())

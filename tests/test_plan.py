@@ -2,12 +2,14 @@
 
 import inspect
 import json
+import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 from statistics import median
 
+import numpy as np
 import pytest
 import torch
 from tiny import FIRST, LAYERS, make_ids, make_states, make_teacher, make_tokenizer
@@ -18,8 +20,9 @@ from dskd.__main__ import main
 from dskd.architecture import run_part
 from dskd.artifacts import PROVENANCE, load_tensors, read_json
 from dskd.decoder import export_student, student_top
-from dskd.params import load_params
+from dskd.params import Prompts, load_params
 from dskd.profiles import load_profile
+from dskd.prompts import join_prompts, pack_prompts
 from dskd.states import save_shard
 
 ROOT = Path(__file__).parents[1]
@@ -165,6 +168,27 @@ def test_hours_of_the_study_follow_from_those_of_the_default_run_on_its_processo
             ratios[plan.kind(stage)].append(ratio)
     assert len(ratios["distill"]) == 27 and median(ratios["distill"]) == pytest.approx(1, abs=0.1)
     assert ratios["evaluate"] == [pytest.approx(1, abs=0.25)]
+
+
+def test_prompts_are_counted_where_there_are_some(root, capsys):
+    assert "prompts" not in stages()
+    paper = load_profile("paper", root)
+    number, tokens = plan.prompt_tokens(paper)
+    assert number == 130319 + round(1119 / 4) + round(9741 / 4) + round(16113 / 4) + round(285 / 4)
+    assert 40e6 < tokens < plan.train_tokens(paper) < 50e6
+    assert plan.measured_speed(root, paper) == plan.measured_speed(root, PARAMS)  # the measured run had none
+    assert main(["plan", "--profile", "paper", "--model", "Llama-3-8B-Instruct", "--flops", "4e14"]) == 0
+    assert re.search(rf"^prompts +{tokens:,} ", capsys.readouterr().out, re.M)
+
+
+@pytest.mark.parametrize(("mean", "length"), [(300, 1024), (500, 1024), (450, 256)])
+def test_blocks_of_prompts_are_as_many_as_they_are_packed_into(monkeypatch, mean, length):
+    monkeypatch.setitem(plan.PROMPTS, "piqa", (1000, mean))
+    params = changed("corpus", train_tokens=1, block_length=length)
+    params = params.model_copy(update={"prompts": Prompts(sets={"piqa": {"share": 1.0}})})
+    sizes = np.random.default_rng(0).integers(mean // 2, 3 * mean // 2, size=1000)
+    packed = pack_prompts(join_prompts([([0] * size, []) for size in sizes.tolist()]), length, 0)
+    assert plan.train_tokens(params) == pytest.approx(length * len(packed), rel=0.2)
 
 
 @pytest.mark.parametrize(

@@ -26,10 +26,10 @@ FLOORS = """
     lexicon.relations lexicon.words lexicon.lines lexicon.morphology lexicon.polarity lexicon.spans lexicon.wordnet
     lexicon.indirect lexicon.wiktextract lexicon.mythes lexicon.pairs lexicon.conflicts lexicon.gold
     lexicon.judged lexicon.build lexicon.table lexicon wikitext states
-    architecture decoder lora chat corpus senses
+    architecture decoder lora chat prompts corpus senses
     tasks tasks.lexical tasks.squad tasks.chat tasks.pairs tasks.hub tasks.rows tasks.benchmarks
     tasks.harness.metrics
-    inputs controls harvest targets batches checkpoint quality evaluate scoring harness card
+    inputs controls harvest targets batches checkpoint quality evaluate scoring harness answers card
     distill scores suite report tables findings differences verify reference readme figures
     explore_words explore_results stages explore __main__
 """.split()

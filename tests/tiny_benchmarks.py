@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from dskd.artifacts import sha256_file, write_jsonl
 from dskd.tasks import benchmarks
 
 EXAMS = [  # id, question, labels, choices, key
@@ -158,6 +159,16 @@ def write(root, files):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(text.encode() if isinstance(text, str) else text)
     return root
+
+
+def pin(root, monkeypatch):
+    """The canonical files of the mirror `root` are the pinned ones in this test."""
+    for name, benchmark in benchmarks.BENCHMARKS.items():
+        sha256 = {}
+        for split in benchmark.mirror:
+            write_jsonl(root / "pin.jsonl", canonical(root, name, split)[0])
+            sha256[split] = sha256_file(root / "pin.jsonl")
+        monkeypatch.setitem(benchmarks.BENCHMARKS, name, benchmark._replace(sha256=sha256))
 
 
 def canonical(root, name, split):

@@ -21,6 +21,7 @@ ROOT = Path(__file__).resolve().parents[1]
 STAGES = {
     "sources": [],
     "lexicon": [],
+    "prompts": [],
     "corpus": [],
     "harvest": [],
     "senses": [],
