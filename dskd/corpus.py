@@ -1,7 +1,8 @@
 """The text to train and evaluate on: Wikipedia, WordNet's glosses and prompts as blocks of tokens.
 
 Documents are split, ordered and packed source by source, so that the share of glosses is exact; block b of
-a source covers tokens b·L to b·L+L of its stream, so that each token but the first is predicted once.
+a source covers tokens b·L to b·L+L of its stream, so that each token but the first is predicted once. Where the
+tokenizer begins every text with a token of its own, so does every block, in the place of its first token.
 """
 
 import hashlib
@@ -206,7 +207,10 @@ def _pack(documents: list[Document], wanted: int, length: int, tokenizer, separa
     blocks = max(0, min(wanted, (len(tokens) - 1) // length))
     stream = np.array(tokens, dtype=np.int32)
     place = np.arange(blocks)[:, None] * length + np.arange(length + 1)[None, :]  # (blocks, L+1)
-    return Packed(stream[place] if blocks else np.empty((0, length + 1), np.int32), ids if blocks else [], characters)
+    packed = stream[place] if blocks else np.empty((0, length + 1), np.int32)
+    if beginning := tokenizer("").input_ids[:1]:  # Gemma and others read no text well that begins without it
+        packed[:, 0] = beginning
+    return Packed(packed, ids if blocks else [], characters)
 
 
 def _batches(documents: list[Document]) -> Iterator[list[tuple[str, str]]]:

@@ -1,10 +1,12 @@
 import bz2
+import copy
 from xml.sax.saxutils import escape
 
 import pytest
 import tiny_wordnet
 import torch
 from tiny_wordnet import train_metaspace_tokenizer, train_tokenizer, write_wordnet
+from tokenizers.processors import TemplateProcessing
 
 from dskd.artifacts import UserError
 from dskd.corpus import build_corpus, load_corpus, render_gloss, save_corpus, separator_token, token_bytes
@@ -211,6 +213,18 @@ def test_a_special_token_in_a_text_closes_no_document(tmp_path, material):
     assert "<|endoftext|> token" in tokenizer.decode(stream(tensors, "train", 0))
     closed = int((tensors["train"][:, 1:] == separator_token(tokenizer)).sum())
     assert closed <= summary["by_split_and_source"]["train.wiki"]["documents"]
+
+
+def test_every_block_begins_as_the_tokenizer_begins_a_text(material):
+    plain, tokenizer = build_corpus(corpus(), NOTHING_HELD, *material)[0], copy.deepcopy(material[2])
+    first = tokenizer.convert_tokens_to_ids("<|im_end|>")
+    tokenizer.backend_tokenizer.post_processor = TemplateProcessing(
+        single="<|im_end|> $A", special_tokens=[("<|im_end|>", first)]
+    )
+    begun, _ = build_corpus(corpus(), NOTHING_HELD, *material[:2], tokenizer)
+    for split in ("train", "heldout"):
+        assert (begun[split][:, 0] == first).all() and not (plain[split][:, 0] == first).any()
+        assert torch.equal(begun[split][:, 1:], plain[split][:, 1:])
 
 
 def test_same_input_same_bytes_and_another_seed_another_order(tmp_path, material):
