@@ -1,17 +1,21 @@
 """The pictures of notebooks and report. Each function takes data and returns a matplotlib figure."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
+from matplotlib.ticker import MaxNLocator
+from matplotlib.transforms import Bbox
 from torch import Tensor
 
 from dskd import artifacts
 from dskd.senses import SenseDictionary
-from dskd.tables import TITLES, shown_differences
+from dskd.tables import CHANCE, measure_name, shown_differences
 
 # Okabe and Ito's colours, which people with colour-blindness tell apart; markers differ as well.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
@@ -26,14 +30,9 @@ STYLE = {
     "font.size": 10,
     "legend.frameon": False,
 }
-TABLE_NAMES = {"heldout": "held-out", "lexical": "held-out words", "cloze_probability": "cloze, p(answer)"}
-_SHOWN = (
-    ("heldout", "kl"),
-    ("lexical", "synonym"),
-    ("lexical", "antonym"),
-    ("cloze", "all"),
-    ("cloze_probability", "all"),
-)
+PHONE = 3.35  # inches: at 110 dots an inch what a page 400 pixels wide has room for
+_WORDS = (("lexical", "synonym"), ("lexical", "antonym"), ("lexical", "definition"))
+_SHOWN = (("heldout", "ce"), ("heldout", "kl"), *_WORDS, ("cloze", "all"))
 _UNITS = {
     "ce": "CE (nats/token)",
     "kl": "KL at T (nats/token)",
@@ -51,72 +50,107 @@ def read_curves(name: str) -> pd.DataFrame:
 
 def curves(students: Sequence[str]) -> Figure:
     """Loss terms while training, one panel a term, one line a student."""
-    tables = {name: read_curves(name) for name in students}
-    terms = [term for term in _UNITS if any(term in table for table in tables.values())]
+    tables, terms = _read_terms(students)
     with plt.rc_context(STYLE):
         figure, axes = plt.subplots(1, len(terms), figsize=(3.6 * len(terms), 3.1), squeeze=False, layout="constrained")
         for axis, term in zip(axes[0], terms):
-            for i, (name, table) in enumerate(tables.items()):
-                if term in table:
-                    line = {"color": COLOURS[i % len(COLOURS)], "linestyle": ("-", "--", ":")[i // len(COLOURS) % 3]}
-                    axis.plot(table["step"], table[term], label=name, linewidth=1.4, **line)
-            axis.set(xlabel="step", ylabel=_UNITS[term])
+            _draw_curves(axis, tables, term)
         axes[0][0].legend(fontsize=8)
     plt.close(figure)
     return figure
 
 
-def intervals(metrics: dict, table: str, keys: Sequence[str]) -> Figure:
-    """Means with 95 % intervals, one panel a measure of a table, one line a model."""
-    models = list(metrics["models"])
-    with plt.rc_context(STYLE):
-        figure, axes = plt.subplots(
-            1, len(keys), figsize=(3.2 * len(keys), 0.5 + 0.42 * len(models)), sharey=True, layout="constrained"
-        )
-        for axis, key in zip(np.atleast_1d(axes), keys):
-            for row, name in enumerate(models):
-                value = metrics["models"][name][table][key]
-                colour = COLOURS[row % len(COLOURS)]
-                axis.plot([value["low"], value["high"]], [row, row], color=colour, linewidth=2)
-                axis.plot(value["mean"], row, MARKERS[row % len(MARKERS)], color=colour)
-            axis.set(title=TITLES[key], yticks=range(len(models)), yticklabels=models)
-        np.atleast_1d(axes)[0].invert_yaxis()
+def curve_panels(students: Sequence[str]) -> list[Figure]:
+    """The same, each panel a figure of its own."""
+    tables, terms = _read_terms(students)
+    return [
+        _panel(lambda axis, term=term: (_draw_curves(axis, tables, term), axis.legend(fontsize=7))) for term in terms
+    ]
+
+
+def _read_terms(students: Sequence[str]) -> tuple[dict[str, pd.DataFrame], list[str]]:
+    tables = {name: read_curves(name) for name in students}
+    return tables, [term for term in _UNITS if any(term in table for table in tables.values())]
+
+
+def _draw_curves(axis: Axes, tables: Mapping[str, pd.DataFrame], term: str) -> None:
+    for i, (name, table) in enumerate(tables.items()):
+        if term in table:  # dashed, what lies below a line that is much the same still shows
+            line = {"color": COLOURS[i % len(COLOURS)], "linestyle": ("-", "--", ":", "-.")[i % 4]}
+            axis.plot(table["step"], table[term], label=name, linewidth=1.4, **line)
+    axis.set(xlabel="step", ylabel=_UNITS[term])
+
+
+def _panel(draw: Callable[[Axes], object], height: float = 2.4) -> Figure:
+    """One panel as a figure as wide as a telephone; several stand side by side where there is room."""
+    with plt.rc_context(STYLE | {"font.size": 8}):
+        figure, axis = plt.subplots(figsize=(PHONE, height), layout="constrained")
+        draw(axis)
     plt.close(figure)
     return figure
 
 
-def differences(metrics: dict, measures: Sequence[tuple[str, str]] = _SHOWN) -> Figure:
-    """Differences between objectives with 95 % intervals, one panel a measure, one line a pair; a filled mark where
-    p < .05 after Holm's correction, and a grey band for what the design could not have seen."""
-    pairs = metrics["differences"]
-    shown = shown_differences(metrics, measures)
-    with plt.rc_context(STYLE):
-        figure, axes = plt.subplots(
-            1, len(shown), figsize=(1.5 + 2.9 * len(shown), 0.9 + 0.3 * len(pairs)), sharey=True, squeeze=False,
-            layout="constrained",
-        )  # fmt: skip
-        for axis, (table, key) in zip(axes[0], shown):
+def intervals(metrics: dict, measures: Sequence[tuple[str, str]] = _SHOWN) -> list[Figure]:
+    """Means with 95 % intervals: a panel each measure (table, key) that was taken, a line each model; dotted, what
+    chance gives."""
+    figures = []
+    for table, key in measures:
+        models = {name: model[table][key] for name, model in metrics["models"].items() if key in model.get(table, {})}
+
+        def draw(axis: Axes, models: dict = models, name: tuple[str, str] = (table, key)) -> None:
+            for row, value in enumerate(models.values()):
+                colour = COLOURS[row % len(COLOURS)]
+                axis.plot([value["low"], value["high"]], [row, row], color=colour, linewidth=2)
+                axis.plot(value["mean"], row, MARKERS[row % len(MARKERS)], color=colour)
+            if chance := CHANCE.get(name[1]):
+                axis.axvline(chance, color="black", linestyle=":", linewidth=1)
+            axis.set(xlabel=_axis_name(*name), yticks=range(len(models)), yticklabels=models)
+            axis.margins(y=0.5 / len(models))
+            axis.invert_yaxis()
+
+        if models:
+            figures.append(_panel(draw, 0.85 + 0.22 * len(models)))
+    return figures
+
+
+def differences(metrics: dict, measures: Sequence[tuple[str, str]] = _SHOWN) -> list[Figure]:
+    """Differences between objectives with 95 % intervals: a panel each measure that all pairs have, a line each pair;
+    a filled mark where p < .05 after Holm's correction, and a grey band for what the design could not have seen."""
+    pairs, figures = metrics["differences"], []
+    for table, key in shown_differences(metrics, measures) if pairs else ():
+
+        def draw(axis: Axes, table: str = table, key: str = key) -> None:
             for row, of_pair in enumerate(pairs.values()):
                 value = of_pair[table][key]
-                effect = value["smallest_effect"]
-                axis.fill_betweenx([row - 0.4, row + 0.4], -effect, effect, color="grey", alpha=0.15, linewidth=0)
+                if effect := value.get("smallest_effect"):
+                    axis.fill_betweenx([row - 0.4, row + 0.4], -effect, effect, color="grey", alpha=0.2, linewidth=0)
                 axis.plot([value["low"], value["high"]], [row, row], color=COLOURS[0], linewidth=2)
                 filled = COLOURS[0] if value["p_holm"] < 0.05 else "white"
                 axis.plot(value["mean"], row, "o", color=COLOURS[0], markerfacecolor=filled, markersize=5)
             axis.axvline(0, color="black", linewidth=0.8)
-            title = f"{TABLE_NAMES.get(table, table)}: {TITLES[key]}"
-            axis.set(title=title, yticks=range(len(pairs)), yticklabels=list(pairs))
-            axis.title.set_fontsize(9)
-        axes[0][0].invert_yaxis()
-    plt.close(figure)
-    return figure
+            axis.set(xlabel=_axis_name(table, key), yticks=range(len(pairs)), yticklabels=list(pairs))
+            axis.xaxis.set_major_locator(MaxNLocator(3))
+            axis.margins(y=0.3 / len(pairs))
+            axis.invert_yaxis()
+
+        figures.append(_panel(draw, 0.85 + 0.22 * len(pairs)))
+    return figures
 
 
-def sense_map(groups: Mapping[str, Sequence[tuple[str, Tensor]]], title: str) -> Figure:
-    """Senses in the plane of their two largest principal components.
+def _axis_name(table: str, key: str) -> str:
+    """A measure with its unit."""
+    share = table in ("lexical", "cloze", "cloze_norm", "chat") and not key.startswith("squad")
+    return f"{measure_name(table, key)} (accuracy)" if share else measure_name(table, key)
+
+
+def sense_map(
+    groups: Mapping[str, Sequence[tuple[str, Tensor]]], title: str, size: tuple[float, float] = (7.5, 5.6)
+) -> Figure:
+    """Senses in the plane of their two largest principal components, each tied to the mean of its word's.
 
     Args:
         groups: group name ("synonyms", …) -> words, each with its senses (n, d).
+        size: width and height in inches.
     """
     labels = [(group, word, row) for group, words in groups.items() for word, senses in words for row in senses]
     points = np.stack([row.float().numpy() for *_, row in labels]).astype(np.float64)
@@ -126,25 +160,46 @@ def sense_map(groups: Mapping[str, Sequence[tuple[str, Tensor]]], title: str) ->
     axes_of = axes_of * np.sign(axes_of[np.arange(2), np.abs(axes_of).argmax(axis=1)])[:, None]  # SVD leaves signs open
     plane = centred @ axes_of.T
     share = (plane**2).sum(axis=0) / (centred**2).sum()
-    with plt.rc_context(STYLE):
-        figure, axis = plt.subplots(figsize=(7.5, 5.6), layout="constrained")
+    with plt.rc_context(STYLE | {"font.size": 8 if size[0] < 5 else 10}):
+        figure, axis = plt.subplots(figsize=size, layout="constrained")
         for i, group in enumerate(groups):
             rows = [j for j, label in enumerate(labels) if label[0] == group]
             axis.scatter(
                 *plane[rows].T, s=26, color=COLOURS[i], marker=MARKERS[i], alpha=0.75, label=group, linewidths=0
             )
-        for word in dict.fromkeys(label[1] for label in labels):
-            rows = [j for j, label in enumerate(labels) if label[1] == word]
-            colour = COLOURS[list(groups).index(labels[rows[0]][0])]
-            axis.annotate(word, plane[rows].mean(axis=0), color=colour, fontsize=11, weight="bold", ha="center")
+        names = {}
+        for i, (group, words) in enumerate(groups.items()):
+            for word in dict.fromkeys(word for word, _ in words):
+                own = plane[[j for j, label in enumerate(labels) if label[:2] == (group, word)]]
+                names[group, word] = own.mean(axis=0), COLOURS[i]
+                for point in own:
+                    axis.plot(*zip(point, names[group, word][0]), color=COLOURS[i], alpha=0.25, linewidth=0.7)
         axis.set(
             title=title,
             xlabel=f"first principal component ({share[0]:.0%} of variance)",
             ylabel=f"second ({share[1]:.0%})",
         )
-        axis.legend(loc="best")
+        figure.legend(loc="outside lower center", ncols=len(groups))
+        _name_points(figure, axis, names)
     plt.close(figure)
     return figure
+
+
+def _name_points(figure: Figure, axis: Axes, names: Mapping[tuple, tuple[np.ndarray, str]]) -> None:
+    """Write each name (its last part) at its point, or as near to it as no other name stands."""
+    figure.draw_without_rendering()
+    taken, halo = [], [withStroke(linewidth=2.5, foreground="white")]
+    for (*_, word), (point, colour) in names.items():
+        text = axis.annotate(
+            word, point, (0, 0), textcoords="offset points", color=colour, weight="bold", ha="center", va="center",
+            path_effects=halo, annotation_clip=False,
+        )  # fmt: skip
+        for step in range(12):  # up and down in turn, a line's height at a time
+            text.set_position((0, 11 * (step + 1) // 2 * (-1) ** step))
+            box = text.get_window_extent()
+            if not any(Bbox.intersection(box, other) for other in taken):
+                break
+        taken.append(box)
 
 
 def sense_counts(senses: SenseDictionary) -> Figure:

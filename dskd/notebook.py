@@ -69,7 +69,9 @@ def run_notebook(stage: str, parameters: dict[str, str | int], root: Path) -> No
     seconds = time.perf_counter() - start
     peak = executed.metadata.pop("peak_memory")
     notebook = normalise(executed, root)
-    texts = {folder / f"{name}.ipynb": notebook_text(notebook), folder / f"{name}.html": to_html(notebook, name)}
+    base = "../" if stage == "report" else ""  # its links are those of index.html
+    page = to_html(notebook, name, base=base)
+    texts = {folder / f"{name}.ipynb": notebook_text(notebook), folder / f"{name}.html": page}
     if stage == "report":
         texts[root / "reports" / "index.html"] = to_html(notebook, name, inputs=False)
     with ExitStack() as stack:

@@ -26,22 +26,29 @@ pre { margin: 0; overflow-x: auto; white-space: pre-wrap; }
 p code, li code, td code { background: #f2f3f5; padding: .1em .3em; border-radius: 3px; }
 div.cell { margin: .8rem 0; }
 div.input_area, .text_cell_render pre { background: #f6f7f9; border-left: 3px solid #c9d1db; padding: .6rem .8rem; }
-div.output_area { margin: .5rem 0; padding: 0 .1rem; overflow-x: auto; }
+div.output_area { margin: .5rem 0; padding: 0 .1rem; overflow-x: auto; max-width: 100%; box-sizing: border-box; }
+div.output:has(> .output_area > .output_png) { display: flex; flex-wrap: wrap; gap: 0 1.2rem; }
 table { border-collapse: collapse; font-size: .86em; margin: .6rem 0; }
 .text_cell_render table { display: block; overflow-x: auto; max-width: 100%; }
 th, td { padding: .3rem .55rem; border-bottom: 1px solid #dfe3e8; text-align: left; vertical-align: top; }
 th { background: #f6f7f9; }
+td { font-variant-numeric: tabular-nums; }
+tbody th { position: sticky; left: 0; } /* stays while its row scrolls */
+div.output_area:has(details) { margin: 0; }
+details { margin: .25rem 0; overflow-x: auto; }
+summary { cursor: pointer; font-weight: 600; padding: .15rem 0; position: sticky; left: 0; }
 blockquote { margin: 1em 0; padding-left: 1em; border-left: 3px solid #dfe3e8; color: #4a4f57; }
 @media (max-width: 640px) { img { max-width: none; } } /* scrolls; shrunk, a picture of three panels is illegible */
 @media print { body { max-width: none; } pre { white-space: pre-wrap; } }
 """
 
 
-def to_html(notebook: NotebookNode, name: str, inputs: bool = True) -> str:
+def to_html(notebook: NotebookNode, name: str, inputs: bool = True, base: str = "") -> str:
     """The whole page for a normalised notebook; without code and prompts if not `inputs`.
 
     Markup in outputs is cut down to harmless tags; anything else of it shows as text. SVG outputs
-    are not shown (they can hold scripts): show figures as PNG. `name` is the title if there is no heading.
+    are not shown (they can hold scripts): show figures as PNG. `name` is the title if there is no heading,
+    `base` the folder that its links start from, if that is not the page's own.
     """
     notebook = from_dict(notebook)  # a copy
     for cell in notebook.cells:
@@ -65,7 +72,8 @@ def to_html(notebook: NotebookNode, name: str, inputs: bool = True) -> str:
     return (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{html.escape(title)}</title>\n<style>{style}</style>\n</head>\n<body>\n<main>\n"
+        + (f'<base href="{base}">\n' if base else "")
+        + f"<title>{html.escape(title)}</title>\n<style>{style}</style>\n</head>\n<body>\n<main>\n"
         + "\n".join(line.rstrip() for line in body.strip().splitlines())
         + "\n</main>\n</body>\n</html>\n"
     )

@@ -31,6 +31,12 @@ TITLES = {
     "squad_v2_em": "SQuAD v2 EM",
     "all": "all items",
 }
+CHANCE = {  # where each choice is as likely
+    **dict.fromkeys(("synonym", "antonym", "definition", "arc_easy", "arc_challenge", "mmlu", "openbookqa"), 1 / 4),
+    "commonsense_qa": 1 / 5,
+    **dict.fromkeys(("wic_states", "antonym_cosine", "antonym_probe", "piqa", "wic"), 1 / 2),
+}
+LESS_IS_BETTER = ("ce", "bits_per_byte", "kl")
 _SPACE = "\u00a0"  # at which a cell does not break
 BY_STATES = ("wic", "simlex", "antsynnet")
 TABLES = {
@@ -42,6 +48,19 @@ TABLES = {
     "cloze_probability": "Benchmarks, cloze: share of the answer in the choices' probabilities",
     "chat": "Benchmarks, the paper's protocol: examples in a chat, the letter as one greedy token",
 }
+
+
+_PROTOCOLS = {
+    "cloze": "cloze",
+    "cloze_norm": "cloze a character",
+    "cloze_probability": "cloze, p(answer)",
+    "chat": "chat",
+}
+
+
+def measure_name(table: str, key: str) -> str:
+    """What a measure is called where it stands alone."""
+    return f"{_PROTOCOLS[table]}: {TITLES[key]}" if table in _PROTOCOLS else TITLES[key]
 
 
 def models_table(metrics: dict, table: str) -> pd.DataFrame:
@@ -184,6 +203,11 @@ def _ordered(measures: dict) -> dict:
 def _cell(value: dict[str, float], signed: bool = False) -> str:
     mean, low, high = (_number(value[key], signed) for key in ("mean", "low", "high"))
     return f"{mean}{_SPACE}[{low},{_SPACE}{high}]"
+
+
+def signed_cell(value: dict[str, float]) -> str:
+    """ "+mean [low, high]" of a difference, without a star."""
+    return _cell(value, signed=True)
 
 
 def _number(value: float, signed: bool = False) -> str:

@@ -21,7 +21,7 @@ from dskd.reference import parameters_block
 
 # Every module, lowest first: each imports only modules before it.
 FLOORS = """
-    artifacts determinism download params profiles kmeans losses stats shapes plan
+    artifacts determinism download params profiles kmeans losses stats shapes plan graph
     provenance normalise page notebook sources
     lexicon.relations lexicon.words lexicon.lines lexicon.morphology lexicon.polarity lexicon.spans lexicon.wordnet
     lexicon.indirect lexicon.wiktextract lexicon.mythes lexicon.pairs lexicon.conflicts lexicon.gold
@@ -29,7 +29,7 @@ FLOORS = """
     decoder corpus senses tasks tasks.lexical tasks.squad tasks.chat tasks.pairs tasks.hub tasks.rows tasks.benchmarks
     tasks.harness.metrics
     inputs controls harvest targets quality evaluate scoring harness card
-    distill scores suite report tables differences verify reference readme figures
+    distill scores suite report tables findings differences verify reference readme figures
     explore_words explore_results stages explore __main__
 """.split()
 

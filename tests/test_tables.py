@@ -4,6 +4,8 @@ import shutil
 from contextlib import chdir
 
 import pytest
+import torch
+from matplotlib.transforms import Bbox
 from test_pipeline import ROOT
 from tiny_run import QUESTIONS, make_items, run_params, students, write_run
 
@@ -278,15 +280,17 @@ def test_a_prompt_is_shown_where_there_is_one(folder):
 # Pictures
 
 
-def drawn(figure):
-    """The panels of a figure, after it was drawn."""
-    figure.savefig(io.BytesIO())
-    return figure.axes
+def drawn(shown):
+    """The panels of figures with one each, after these were drawn, and no wider than a telephone."""
+    for figure in shown:
+        figure.savefig(io.BytesIO())
+        assert figure.get_figwidth() == figures.PHONE and len(figure.axes) == 1
+    return [figure.axes[0] for figure in shown]
 
 
 @pytest.mark.parametrize("keys", [["kl"], ["ce", "kl", "agreement"]])
 def test_intervals_have_a_panel_a_measure_and_a_line_and_mark_a_model(metrics, keys):
-    panels = drawn(figures.intervals(metrics, "heldout", keys))
+    panels = drawn(figures.intervals(metrics, [("heldout", key) for key in keys]))
     assert len(panels) == len(keys)
     for panel, key in zip(panels, keys):
         lines = panel.get_lines()
@@ -294,17 +298,24 @@ def test_intervals_have_a_panel_a_measure_and_a_line_and_mark_a_model(metrics, k
         for model, (line, mark) in zip(metrics["models"].values(), zip(lines[::2], lines[1::2])):
             value = model["heldout"][key]
             assert list(line.get_xdata()) == [value["low"], value["high"]] and mark.get_xdata()[0] == value["mean"]
-    assert [label.get_text() for label in panels[0].get_yticklabels()] == list(metrics["models"])
+        assert [label.get_text() for label in panel.get_yticklabels()] == list(metrics["models"])
+
+
+def test_a_panel_of_choices_shows_chance_and_one_that_was_not_scored_is_left_out(metrics, bare):
+    (panel,) = drawn(figures.intervals(metrics, [("lexical", "synonym")]))
+    assert panel.get_lines()[-1].get_xdata()[0] == 0.25
+    assert figures.intervals(bare, [("cloze", "all")]) == []
 
 
 def test_differences_have_a_panel_a_measure_and_a_line_mark_and_band_a_pair(metrics):
     panels = drawn(figures.differences(metrics))
-    assert [panel.get_title() for panel in panels] == [
-        "held-out: KL to teacher (nats/token)",
-        "held-out words: synonym",
-        "held-out words: antonym",
-        "cloze: all items",
-        "cloze, p(answer): all items",
+    assert [panel.get_xlabel() for panel in panels] == [
+        "CE (nats/token)",
+        "KL to teacher (nats/token)",
+        "synonym (accuracy)",
+        "antonym (accuracy)",
+        "definition (accuracy)",
+        "cloze: all items (accuracy)",
     ]
     for panel in panels:
         assert len(panel.get_lines()) == 2 * 3 + 1 and len(panel.collections) == 3
@@ -318,8 +329,21 @@ def test_a_mark_is_filled_where_p_is_below_a_twentieth_after_correction():
 
 
 def test_differences_show_the_measures_that_there_are(bare):
-    assert len(drawn(figures.differences(bare))) == 3
+    assert len(drawn(figures.differences(bare))) == 5
     assert len(drawn(figures.differences(bare, [("heldout", "ce"), ("chat", "piqa")]))) == 1
+    assert figures.differences({"differences": {}}) == []
+
+
+def test_names_on_a_map_do_not_cover_one_another():
+    words = [
+        (name, torch.tensor([[float(i), 0.0], [float(-i), 0.1]]))
+        for i, name in enumerate("effective good bad well".split())
+    ]
+    figure = figures.sense_map({"words": words, "others": [("evil", torch.zeros(1, 2))]}, "map", (figures.PHONE, 3.6))
+    figure.draw_without_rendering()
+    boxes = [text.get_window_extent() for text in figure.axes[0].texts]
+    assert len(boxes) == 5
+    assert not any(Bbox.intersection(a, b) for i, a in enumerate(boxes) for b in boxes[:i])
 
 
 # README.md
