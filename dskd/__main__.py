@@ -53,6 +53,10 @@ def parser() -> argparse.ArgumentParser:
         type=float,
         help="floating point operations a second that a device sustains (default: as in reports/provenance.json)",
     )
+    chat = commands.add_parser("chat", help="talk with a student in the terminal; Ctrl-D or Ctrl-C ends it")
+    chat.add_argument("student", nargs="?", help="dskd-0, teacher, or a folder (default: the run's last student)")
+    chat.add_argument("--tokens", type=int, default=200, help="most tokens of an answer (default: 200)")
+    chat.add_argument("--temperature", type=float, default=0.0, help="draw tokens (default: 0, the likeliest)")
     commands.add_parser("readme", help="generate the results and costs in README.md and docs/ anew")
     verify = commands.add_parser("verify", help="compare this folder's run with the committed one: bytes, else figures")
     verify.add_argument("--against", default="HEAD", metavar="REVISION", help="Git revision of the run (default: HEAD)")
@@ -120,6 +124,8 @@ def run(options: argparse.Namespace) -> int:
         from dskd.plan import plan
 
         print(plan(project_root(), options.profile, options.model, options.devices, options.flops), end="")
+    elif options.command == "chat":
+        talk(options.student, options.tokens, options.temperature)
     elif options.command == "readme":
         from dskd.readme import update_docs
 
@@ -147,6 +153,26 @@ def run(options: argparse.Namespace) -> int:
         function = {"corpus": stages.make_corpus, "report": stages.make_report}.get(options.command)
         (function or getattr(stages, options.command))(stages.begin(), **instance)
     return 0
+
+
+def talk(student: str | None, tokens: int, temperature: float) -> None:
+    """`python -m dskd chat`."""
+    from dskd.artifacts import UserError, project_root
+    from dskd.params import load_params
+
+    if tokens < 1 or not 0 <= temperature < float("inf"):
+        raise UserError(
+            f"--tokens {tokens} --temperature {temperature:g}: the first takes 1 or more, the second 0 or more"
+        )
+    folder = os.path.abspath(student) if student and os.sep in student else student  # of where the user stands
+    os.chdir(project_root())
+    params = load_params()
+    from dskd import chat
+
+    name = folder or f"{params.distill.objectives[-1]}-{params.distill.seeds[-1]}"
+    model, tokenizer = chat.load(name, params.runtime.dtype)
+    print(f"{name}; Ctrl-D ends", file=sys.stderr)
+    chat.chat(model, tokenizer, tokens, temperature)
 
 
 if __name__ == "__main__":

@@ -2,9 +2,13 @@
 
 import re
 
+import pandas as pd
 import pytest
 from browser import CHROMIUM, browser
+from nbformat.v4 import new_code_cell, new_notebook, new_output
 from test_pipeline import ROOT
+
+from dskd.page import to_html
 
 PAGE = ROOT / "reports/index.html"
 
@@ -32,11 +36,6 @@ def test_the_report_is_readable(opened, width):
 
 @needs_browser
 def test_a_wide_table_scrolls_and_keeps_what_heads_its_rows(opened, tmp_path):
-    import pandas as pd
-    from nbformat.v4 import new_code_cell, new_notebook, new_output
-
-    from dskd.page import to_html
-
     table = pd.DataFrame({f"column {i}": ["a cell of some width"] for i in range(20)}, index=["row"]).to_html()
     cell = new_code_cell(outputs=[new_output("display_data", {"text/html": table})])
     (tmp_path / "page.html").write_text(to_html(new_notebook(cells=[cell]), "page"))

@@ -26,8 +26,8 @@ FLOORS = """
     lexicon.relations lexicon.words lexicon.lines lexicon.morphology lexicon.polarity lexicon.spans lexicon.wordnet
     lexicon.indirect lexicon.wiktextract lexicon.mythes lexicon.pairs lexicon.conflicts lexicon.gold
     lexicon.judged lexicon.build lexicon.table lexicon wikitext states
-    decoder corpus senses tasks tasks.lexical tasks.squad tasks.chat tasks.pairs tasks.hub tasks.rows tasks.benchmarks
-    tasks.harness.metrics
+    decoder chat corpus senses tasks tasks.lexical tasks.squad tasks.chat tasks.pairs tasks.hub tasks.rows
+    tasks.benchmarks tasks.harness.metrics
     inputs controls harvest targets quality evaluate scoring harness card
     distill scores suite report tables findings differences verify reference readme figures
     explore_words explore_results stages explore __main__
