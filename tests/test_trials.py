@@ -24,17 +24,16 @@ def test_the_halves_are_about_even(ids):
     assert 0.45 < sum(half_of(i) == "dev" for i in ids) / len(ids) < 0.55
 
 
-def test_a_difference_is_paired_and_of_its_half_alone():
-    ids = [f"synonym:{word}:s" for word in WORDS[:100]]
+def test_a_difference_is_paired():
     rows = pd.DataFrame(
         [
-            {"name": name, "seed": seed, "measure": "synonym", "id": i, "value": n + gain * (half_of(i) == "dev")}
+            {"name": name, "seed": seed, "measure": "synonym", "id": f"synonym:{word}:s", "value": n + gain}
             for name, gain in (("kd", 0.0), ("other", 0.5))
             for seed in (0, 1)
-            for n, i in enumerate(ids)
+            for n, word in enumerate(WORDS[:100])
         ]
     )
     params = SimpleNamespace(evaluate=SimpleNamespace(bootstrap=200, seed=0))
-    dev, test = (differences(rows, ["kd", "other"], [0, 1], half, params).iloc[1] for half in ("dev", "test"))
-    assert (dev["difference"], dev["low"], dev["high"]) == (0.5, 0.5, 0.5)
-    assert test["difference"] == 0 and dev["items"] + test["items"] == 100 and dev["seeds"] == 2
+    kd, other = (row for _, row in differences(rows, ["kd", "other"], [0, 1], params).iterrows())
+    assert (other["difference"], other["low"], other["high"]) == (0.5, 0.5, 0.5)
+    assert (kd["mean"], other["mean"], other["items"], other["seeds"]) == (49.5, 50.0, 100, 2)

@@ -32,6 +32,7 @@ from dskd.lexicon import table as lexicon_table
 from dskd.params import Objective, Params
 from dskd.scoring import Models
 from dskd.senses import load_senses
+from dskd.states import States, take_blocks
 from dskd.stats import compare
 from dskd.suite import lexical_rows, pair_rows
 from dskd.targets import SenseTargets, build_targets
@@ -67,8 +68,8 @@ def main() -> int:
         for name, objective in objectives.items():
             if not student(name, objective, seed, params).exists():
                 make_student(name, objective, seed, params)
-    rows = score({(n, s): student(n, o, s, params) for n, o in objectives.items() for s in given["seeds"]}, params)
-    found = differences(rows, list(objectives), given["seeds"], args.half, params)
+    students = {(n, s): student(n, o, s, params) for n, o in objectives.items() for s in given["seeds"]}
+    found = differences(score(students, args.half, params), list(objectives), given["seeds"], params)
     found.to_csv(table, index=False)
     draw(found, list(objectives), table.with_suffix(".svg"))
     print(found.to_string(index=False))
@@ -116,9 +117,10 @@ def targets_of(objective: Objective, params: Params) -> SenseTargets | None:
 _targets: dict[str, SenseTargets] = {}
 
 
-def score(students: dict[tuple[str, int], Path], params: Params) -> pd.DataFrame:
-    """Rows {name, seed, measure, id, value}: every student on everything; what was scored is kept beside it."""
-    missing = {f"{n}-{s}": path for (n, s), path in students.items() if not (path / "scores.csv").exists()}
+def score(students: dict[tuple[str, int], Path], half: str, params: Params) -> pd.DataFrame:
+    """Rows {name, seed, measure, id, value}: every student on one half; what was scored is kept beside it."""
+    kept = f"scores-{half}.csv"
+    missing = {f"{n}-{s}": path for (n, s), path in students.items() if not (path / kept).exists()}
     if missing:
         teacher, tokenizer = load_teacher(params)
         head, tops = teacher.get_output_embeddings().weight, {}
@@ -128,17 +130,20 @@ def score(students: dict[tuple[str, int], Path], params: Params) -> pd.DataFrame
             tops[name].layers.to(teacher.dtype)
         found = {name: [] for name in missing}
         heldout, tokens = cached_states("heldout"), labels("heldout")
+        chosen = torch.tensor([block for block in range(heldout.blocks) if half_of(str(block)) == half])
+        heldout, tokens = States(*([take_blocks(shards, chosen)] for shards in heldout)), tokens[chosen]
         for name, top in tqdm(tops.items(), desc="held-out text", unit="student"):
             blocks = heldout_scores(top, head, heldout, tokens, params.harvest.batch_size)
             found[name] += [
-                (measure, block, value)
+                (measure, str(block), value)
                 for measure in ("kl", "ce")
-                for block, value in enumerate(blocks[measure].tolist())
+                for block, value in zip(chosen.tolist(), blocks[measure].tolist())
             ]
         lower = decoder.trunk(teacher, params.student)
         models = Models(lower, tops, head, tokenizer, teacher.config.max_position_embeddings)
         vocabulary = read_vocabulary(wordnet_reader())
         items = build_items(params.lexicon, params.evaluate.seed, ITEMS, vocabulary)
+        items = [item for item in items if half_of(item.id) == half]
         for row in lexical_rows(models, items):
             found[row["model"]].append((row["task"], row["id"], row["correct"]))
             chance = torch.tensor(row["log_likelihoods"]).softmax(0)[row["answer"]]
@@ -147,17 +152,17 @@ def score(students: dict[tuple[str, int], Path], params: Params) -> pd.DataFrame
         available = [name for name in ("wic", "antsynnet") if summary[name]["available"]]
         sizes = params.evaluate.wic_train, params.evaluate.antonym_train
         for row in pair_rows(models, Path(artifacts.BENCHMARKS), available, *sizes)[0]:
-            found[row["model"]].append((row["task"], row["id"], row["value"]))
+            if half_of(row["id"]) == half:
+                found[row["model"]].append((row["task"], row["id"], row["value"]))
         for name, path in missing.items():
-            with artifacts.output(path / "scores.csv") as partial:
+            with artifacts.output(path / kept) as partial:
                 pd.DataFrame(found[name], columns=["measure", "id", "value"]).to_csv(partial, index=False)
-    tables = [pd.read_csv(path / "scores.csv").assign(name=n, seed=s) for (n, s), path in students.items()]
+    tables = [pd.read_csv(path / kept, dtype={"id": str}).assign(name=n, seed=s) for (n, s), path in students.items()]
     return pd.concat(tables, ignore_index=True)
 
 
-def differences(rows: pd.DataFrame, names: list[str], seeds: list[int], half: str, params: Params) -> pd.DataFrame:
+def differences(rows: pd.DataFrame, names: list[str], seeds: list[int], params: Params) -> pd.DataFrame:
     """Objective and measure -> mean, and the difference from the first objective with interval and p value."""
-    rows = rows[rows["id"].map(half_of) == half]
     table = []
     for measure, part in rows.groupby("measure", sort=False):
         scores = part.pivot_table(index=["name", "seed"], columns="id", values="value").sort_index(axis=1)
