@@ -1,7 +1,7 @@
 """The typed parameters of a run. `params.yaml` holds every value; this module says what each may be.
 
-Nothing that a run depends on has a default here: what it used is what the file says. Only the group `prompts` may be
-missing, in a file that is older than it: then there are none.
+What the file may leave out is off then: prompts, LoRA, other forms of an objective, more processes than one. All else
+has to be there: what a run used is what the file says.
 """
 
 from pathlib import Path
