@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from dskd.params import Params
+from dskd.params import Objective, Params
 from dskd.tasks.benchmarks import BENCHMARKS
 
 TITLES = {
@@ -141,7 +141,7 @@ def setting(params: Params, metrics: dict) -> str:
     """One paragraph of Markdown: what was trained, on what, and with which weights."""
     student, distill = params.student, params.distill
     cuts = {"first": "the teacher's first layers", "lower_last": "the teacher's lower layers with its last ones on top"}
-    weights = "; ".join(f"`{name}`: {_weights(params.objectives[name].model_dump())}" for name in distill.objectives)
+    weights = "; ".join(f"`{name}`: {_weights(params.objectives[name])}" for name in distill.objectives)
     return (
         f"The student has {student.layers} layers ({cuts[student.cut]}), of which the last {student.trained} train, on "
         f"{metrics['train_tokens']:,} tokens, {distill.epochs:g} epoch(s), learning rate {distill.learning_rate:g}, "
@@ -151,10 +151,16 @@ def setting(params: Params, metrics: dict) -> str:
     )
 
 
-def _weights(objective: dict) -> str:
-    shown = [f"{key} {value:g}" for key, value in objective.items() if key not in ("margin", "targets") and value]
-    if objective["sense"]:
-        shown += [f"margin {objective['margin']:g}", f"targets {objective['targets']}"]
+def _weights(objective: Objective) -> str:
+    weights = objective.model_dump(include={"ce", "kl", "hidden", "sense"})
+    shown = [f"{key} {value:g}" for key, value in weights.items() if value]
+    if objective.metric != "plain":
+        shown.append(f"{objective.metric} distances")
+    if objective.sense:
+        plain = objective.form == "regression"
+        shown.append(f"margin {objective.margin:g}" if plain else f"{objective.form} {objective.scale:g}")
+        shown += ["falling to 0"] if objective.anneal else []
+        shown.append(f"targets {objective.targets}")
     return ", ".join(shown)
 
 
