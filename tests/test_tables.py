@@ -167,6 +167,9 @@ def test_the_setting_names_the_weights_of_each_objective_and_its_targets_where_i
     weights = PARAMS.objectives["dskd"]
     assert f"`dskd`: ce {weights.ce:g}, kl {weights.kl:g}, sense {weights.sense:g}, margin" in text
     assert f"`kd`: ce {PARAMS.objectives['kd'].ce:g}, kl {PARAMS.objectives['kd'].kl:g};" in text
+    other = weights.model_copy(update={"form": "contrast", "scale": 0.5, "metric": "whitened", "anneal": True})
+    named = setting(PARAMS.model_copy(update={"objectives": PARAMS.objectives | {"dskd": other}}), metrics)
+    assert f"sense {weights.sense:g}, whitened distances, contrast 0.5, falling to 0, targets lexicon" in named
 
 
 # Where objectives part
