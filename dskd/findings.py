@@ -102,7 +102,10 @@ def cost_table(params: Params) -> pd.DataFrame:
 
 
 def table_html(table: pd.DataFrame, fold: str = "") -> str:
-    """A table whose first column heads its rows; with `fold` closed behind this title, which opens it."""
+    """A table whose first column heads its rows; with `fold` closed behind this title, which opens it. Where the run has
+    nothing for it, a line that says so."""
+    if not len(table):
+        return f"<p>{escape(fold)}{': ' if fold else ''}nothing in this run.</p>"
     first = table.columns[0]
     markup = table.set_index(first).rename_axis(index=None, columns=first).to_html(border=0)
     return f"<details><summary>{escape(fold)}</summary>{markup}</details>" if fold else markup

@@ -19,7 +19,7 @@ from test_pipeline import ENV
 from test_pipeline import run as execute
 from tiny_project import ROOT, STAGES, files, run, said
 
-from dskd import artifacts, distill
+from dskd import artifacts, checkpoint
 from dskd.artifacts import output
 
 
@@ -106,15 +106,15 @@ def test_a_damaged_checkpoint_is_named_and_without_it_the_run_goes_on(project, m
         saved.append(save_file(*arguments))
 
     with monkeypatch.context() as patch:
-        patch.setattr(distill, "save_file", stopping)
+        patch.setattr(checkpoint, "save_file", stopping)
         assert run("distill") == (130, "dskd: stopped; run the same command to go on from the last safe point")
-    (checkpoint,) = (project / "artifacts/students/.dskd-0.partial/.work").glob("checkpoint-*")
-    damage(checkpoint / name)
+    (place,) = (project / "artifacts/students/.dskd-0.partial/.work").glob("checkpoint-*")
+    damage(place / name)
     code, text = run("distill")
     print(text)
-    folder = checkpoint.relative_to(project)
+    folder = place.relative_to(project)
     assert code == 1 and text.startswith(f"dskd: {folder}/{name} ") and f"delete {folder} and run" in text
-    shutil.rmtree(checkpoint)
+    shutil.rmtree(place)
     assert run("distill") == (0, "")
     assert files(project) == before
 

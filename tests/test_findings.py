@@ -71,6 +71,7 @@ def test_a_table_is_headed_by_its_first_column_and_can_be_folded():
 
     table = pd.DataFrame({"model": ["<kd>"], "CE": [1]})
     assert "<th>&lt;kd&gt;</th>" in findings.table_html(table)
+    assert findings.table_html(pd.DataFrame(), "a & b") == "<p>a &amp; b: nothing in this run.</p>"
     folded = findings.table_html(table, "a & b")
     assert folded.startswith("<details><summary>a &amp; b</summary><table") and "<th>model</th>" in folded
 
