@@ -102,8 +102,8 @@ def cost_table(params: Params) -> pd.DataFrame:
 
 
 def table_html(table: pd.DataFrame, fold: str = "") -> str:
-    """A table whose first column heads its rows; with `fold` closed behind this title, which opens it. Where the run has
-    nothing for it, a line that says so."""
+    """A table whose first column heads its rows; with `fold` closed behind this title, which opens it. A line that says
+    so where there are no rows."""
     if not len(table):
         return f"<p>{escape(fold)}{': ' if fold else ''}nothing in this run.</p>"
     first = table.columns[0]
