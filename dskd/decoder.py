@@ -40,7 +40,7 @@ def import_gguf(source: Path, destination: Path) -> None:
     model.config._name_or_path = ""  # free text of the converter
     with artifacts.output(destination, checksums=True) as partial:
         model.save_pretrained(partial)
-        tokenizer.save_pretrained(partial)
+        save_tokenizer(tokenizer, partial)
 
 
 class _WholeGGUF(GGUFReader):
@@ -100,6 +100,12 @@ def load_tokenizer(folder: str | Path) -> PreTrainedTokenizerBase:
         return AutoTokenizer.from_pretrained(folder)
     except (OSError, ValueError) as error:
         raise UserError(f"{folder} has no tokenizer that transformers can read: {one_line(error)}") from None
+
+
+def save_tokenizer(tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
+    """Write a tokenizer's files, whose bytes do not tell whether it was loaded with HF_HUB_OFFLINE set."""
+    tokenizer.init_kwargs["local_files_only"] = False
+    tokenizer.save_pretrained(folder)
 
 
 def check_cut(student: Student, teacher: PreTrainedModel) -> None:
@@ -176,7 +182,7 @@ def export_student(
     template and model card. Neither `teacher` nor `top` is changed."""
     model = copy.deepcopy(assemble_student(teacher, top, student)).to(dtype)
     model.save_pretrained(destination)
-    tokenizer.save_pretrained(destination)
+    save_tokenizer(tokenizer, destination)
     (destination / "README.md").write_text(card, encoding="utf-8")
 
 

@@ -8,13 +8,14 @@ from tiny import FIRST, LAYERS, LOWER_LAST, VOCABULARY, make_ids, make_teacher, 
 
 from dskd import decoder
 from dskd.architecture import run_part
-from dskd.artifacts import UserError
+from dskd.artifacts import UserError, sha256_tree
 from dskd.decoder import (
     assemble_student,
     export_student,
     load_decoder,
     load_student_top,
     load_tokenizer,
+    save_tokenizer,
     split_depth,
     student_layers,
     student_top,
@@ -148,6 +149,14 @@ for _ in range(12):
 new = cached[0, ids.shape[1] :].tolist()
 print(cached.tolist() == plain.tolist() == longer.tolist(), len(new), len(set(new)))
 """
+
+
+def test_the_bytes_of_a_tokenizer_do_not_tell_how_it_was_loaded(tokenizer, tmp_path):
+    tokenizer.save_pretrained(tmp_path / "given")
+    for offline in (False, True):
+        loaded = AutoTokenizer.from_pretrained(tmp_path / "given", local_files_only=offline)
+        save_tokenizer(loaded, tmp_path / str(offline))
+    assert sha256_tree(tmp_path / "True") == sha256_tree(tmp_path / "False")
 
 
 def test_an_exported_student_generates_where_dskd_is_not_installed(teacher, tokenizer, tmp_path):
