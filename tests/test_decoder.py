@@ -5,6 +5,7 @@ import sys
 import pytest
 import torch
 from tiny import FIRST, LAYERS, LOWER_LAST, VOCABULARY, make_ids, make_teacher, make_tokenizer
+from transformers import AutoTokenizer
 
 from dskd import decoder
 from dskd.architecture import run_part
