@@ -1,4 +1,4 @@
-"""The typed parameters of a run. `params.yaml` holds every value; this module says what each may be.
+"""The typed parameters of a run. `params.yaml` holds the values; this module says what each may be.
 
 What the file may leave out is off then: prompts, LoRA, other forms of an objective, more processes than one. All else
 has to be there: what a run used is what the file says.

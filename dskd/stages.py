@@ -115,12 +115,12 @@ def prompts(params: Params) -> dict[str, dict]:
 
     Returns what `answers.training_prompts` says of each set, and how good the teacher's answers are.
     """
-    mirror, folder = os.environ.get(MIRROR), require(artifacts.TEACHER, "sources")
-    made_from, summary = artifacts.fingerprint(params.runtime, params.prompts, folder), {}
+    teacher_folder, summary = require(artifacts.TEACHER, "sources"), {}
+    made_from = artifacts.fingerprint(params.runtime, params.prompts, teacher_folder)
     with artifacts.output(artifacts.PROMPTS, made_from, checksums=True) as partial:
         if params.prompts.sets:
             teacher, tokenizer = load_teacher(params)
-            asked, summary = training_prompts(params.prompts, Path(mirror).expanduser() if mirror else None, tokenizer)
+            asked, summary = training_prompts(params.prompts, _mirror(), tokenizer)
             models = teacher_alone(teacher, tokenizer)
             for name, rows in asked.items():
                 answer(models, name, rows, partial)
@@ -176,18 +176,23 @@ def targets(params: Params, objective: str) -> SenseTargets:
     if weights.targets == "none":
         save_targets(folder, no_targets())
         return no_targets()
+    chosen = sense_targets(params, weights.targets)
+    save_targets(folder, chosen)
+    return chosen
+
+
+def sense_targets(params: Params, variant: str) -> SenseTargets:
+    """The targets of this variant (`controls.controlled`), from the artifacts of the stages before; none is written."""
     table = lexicon_table.load_lexicon(require(artifacts.LEXICON, "lexicon"))
-    chosen = build_targets(
+    return build_targets(
         cached_states("train"),
         labels("train"),
         load_senses(artifacts.SENSES),
         lexicon_table.synonyms(table),
         lexicon_table.antonyms(table),
         params.targets,
-        weights.targets,
+        variant,
     )
-    save_targets(folder, chosen)
-    return chosen
 
 
 def distill(params: Params, objective: str, seed: int) -> dict:
@@ -201,9 +206,9 @@ def distill(params: Params, objective: str, seed: int) -> dict:
     teacher, tokenizer = load_teacher(params)
     states, _ = cached_states("train"), cached_states("heldout")  # a fault in either shows before hours of training
     chosen = Path(artifacts.TARGETS) / objective
-    sense_targets = load_targets(chosen) if weights.sense else None
+    pulling = load_targets(chosen) if weights.sense else None
     inputs = {"teacher": artifacts.TEACHER, "corpus": artifacts.CORPUS, "states": artifacts.STATES}
-    if sense_targets is not None:
+    if pulling is not None:
         inputs["targets"] = chosen  # which lexicon and senses went into
     hashes = {key: artifacts.sha256_tree(path) for key, path in inputs.items()}
     made_from = artifacts.fingerprint(params.runtime, params.student, weights, params.distill, seed, hashes)
@@ -215,7 +220,7 @@ def distill(params: Params, objective: str, seed: int) -> dict:
         work = partial / ".work"
         if not (partial / "heldout.json").exists():
             curves = work / "curves"
-            data = (states, labels("train"), sense_targets)
+            data = (states, labels("train"), pulling)
             train(top, head, *data, weights, params.distill, seed, work, curves, logit_map)
             if processes.state().is_main_process:
                 merge_lora(top)
@@ -223,7 +228,7 @@ def distill(params: Params, objective: str, seed: int) -> dict:
                     shutil.copytree(curves, place)
                 top.layers.to(kept_dtype(params)).to(teacher.dtype)  # what is scored is what the folder will hold
                 heldout = _heldout_scores(params, top, head, logit_map)
-                means = {key: fmean(values) for key, values in heldout.items()}
+                means = _means(heldout)
                 depth, chat = teacher.config.num_hidden_layers, bool(tokenizer.chat_template)
                 text = card.model_card(name, objective, seed, depth, params, means, hashes, chat)
                 text += licences(params.prompts)
@@ -241,10 +246,9 @@ def benchmarks(params: Params) -> dict:
     benchmark has no chat prompts.
     """
     settings, tokenizer = params.benchmarks, teacher_tokenizer()
-    mirror = os.environ.get(MIRROR)
     with artifacts.output(artifacts.BENCHMARKS, checksums=True) as partial:
         partial.mkdir()
-        summary = gather(partial, Path(mirror).expanduser() if mirror else None)
+        summary = gather(partial, _mirror())
         for name in CHAT:
             if summary[name]["available"] and not tokenizer.chat_template:
                 summary[name]["no_chat"] = NO_TEMPLATE
@@ -351,8 +355,17 @@ def student_names(params: Params) -> list[str]:
 
 def _heldout_means(name: str) -> dict[str, float]:
     """What `distill` returns of a student."""
-    scores = artifacts.read_json(Path(artifacts.STUDENTS) / name / "heldout.json")
-    return {key: fmean(values) for key, values in scores.items()}
+    return _means(artifacts.read_json(Path(artifacts.STUDENTS) / name / "heldout.json"))
+
+
+def _means(heldout: dict[str, list[float]]) -> dict[str, float]:
+    return {key: fmean(values) for key, values in heldout.items()}
+
+
+def _mirror() -> Path | None:
+    """The user's folder with copies of the benchmarks."""
+    mirror = os.environ.get(MIRROR)
+    return Path(mirror).expanduser() if mirror else None
 
 
 def _heldout_scores(

@@ -4,7 +4,7 @@ import pytest
 import torch
 from families import FAMILIES, make_decoder
 from test_scoring import items, naive
-from tiny import FIRST, LAYERS, LOWER_LAST, make_ids
+from tiny import FIRST, LAYERS, LOWER_LAST, make_ids, trained
 
 from dskd.architecture import check_architecture, check_layers, layered_config, logit_map, part, run_part
 from dskd.artifacts import UserError
@@ -25,14 +25,6 @@ from dskd.scoring import Models, greedy, log_likelihoods, states_at
 IDS = make_ids(3, 14)[:, :-1].long()  # longer than the window of 5
 ALL = pytest.mark.parametrize("family", FAMILIES)
 WINDOWED = [family for family, values in FAMILIES.items() if "sliding_window" in values]
-
-
-def trained(teacher, student):
-    top = student_top(teacher, student)
-    with torch.no_grad():
-        for weight in top.layers.parameters():
-            weight.mul_(1.1).add_(0.01)
-    return top
 
 
 def logits(teacher, top, student):

@@ -4,7 +4,7 @@ import sys
 
 import pytest
 import torch
-from tiny import FIRST, LAYERS, LOWER_LAST, VOCABULARY, make_ids, make_teacher, make_tokenizer
+from tiny import FIRST, LAYERS, LOWER_LAST, VOCABULARY, make_ids, make_teacher, make_tokenizer, trained
 from transformers import AutoTokenizer
 
 from dskd import decoder
@@ -26,15 +26,6 @@ from dskd.decoder import (
 from dskd.params import Student
 
 IDS = make_ids(3, 12)[:, :-1].long()
-
-
-def trained(teacher, student):
-    """The student's top as training might leave it: other weights than the teacher's."""
-    top = student_top(teacher, student)
-    with torch.no_grad():
-        for weight in top.layers.parameters():
-            weight.mul_(1.1).add_(0.01)
-    return top
 
 
 @torch.no_grad()

@@ -3,10 +3,10 @@
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from torch import Tensor
-from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel, PreTrainedTokenizerFast
 
 from dskd.architecture import run_part
-from dskd.decoder import teacher_top, trunk
+from dskd.decoder import student_top, teacher_top, trunk
 from dskd.harvest import predict
 from dskd.params import Distill, Student
 from dskd.states import States
@@ -72,6 +72,15 @@ def make_states(teacher: LlamaForCausalLM, ids: Tensor, student: Student, shard:
     hidden_states = run_part(teacher_top(teacher, student), states=split_states)
     predicted = predict(hidden_states, teacher.get_output_embeddings().weight)
     return States(*(list(t.split(shard)) for t in (hidden_states, split_states, predicted)))
+
+
+def trained(teacher: PreTrainedModel, student: Student) -> PreTrainedModel:
+    """The student's top as training might leave it: other weights than the teacher's."""
+    top = student_top(teacher, student)
+    with torch.no_grad():
+        for weight in top.layers.parameters():
+            weight.mul_(1.1).add_(0.01)
+    return top
 
 
 def random_states(blocks: int, length: int, width: int, tokens: int, seed: int = 0, shard: int = 1000) -> States:

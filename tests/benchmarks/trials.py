@@ -5,19 +5,22 @@
 
 A file names its objectives by what differs from `kd`, the seeds, and what differs in `distill`. It runs in a folder
 with the artifacts of the stages up to `senses`, and `benchmarks`; students are trained as the stage does and kept
-in build/trials, where a run that was stopped goes on. A row of the table is a mean over seeds and its difference from
+in build/trials, where a run that was stopped goes on; their names stand for parameters, not for code, so empty it when
+the training has changed. A row of the table is a mean over seeds and its difference from
 the first objective's, with the 95 % interval of `dskd.stats.compare`.
 """
 
 import argparse
 import json
 import sys
+from functools import cache
 from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import torch
+from matplotlib.ticker import MaxNLocator
 from ruamel.yaml import YAML
 from safetensors.torch import load_file, save_file
 from tqdm import tqdm
@@ -28,14 +31,12 @@ from dskd.distill import train
 from dskd.evaluate import heldout_scores
 from dskd.figures import COLOURS, STYLE
 from dskd.inputs import cached_states, kept_dtype, labels, load_teacher, wordnet_reader
-from dskd.lexicon import table as lexicon_table
 from dskd.params import Objective, Params
 from dskd.scoring import Models
-from dskd.senses import load_senses
 from dskd.states import States, take_blocks
 from dskd.stats import compare
 from dskd.suite import lexical_rows, pair_rows
-from dskd.targets import SenseTargets, build_targets
+from dskd.targets import SenseTargets
 from dskd.tasks.lexical import build_items, read_vocabulary
 
 FOLDER = Path("build/trials")
@@ -64,10 +65,12 @@ def main() -> int:
     params = params.model_copy(update={"distill": params.distill.model_copy(update=given["distill"])})
     base = params.objectives["kd"].model_dump()
     objectives = {name: Objective(**base | changes) for name, changes in given["objectives"].items()}
+    targets = cache(lambda variant: stages.sense_targets(params, variant))
     for seed in given["seeds"]:
         for name, objective in objectives.items():
             if not student(name, objective, seed, params).exists():
-                make_student(name, objective, seed, params)
+                chosen = targets(objective.targets) if objective.sense else None
+                make_student(name, objective, seed, chosen, params)
     students = {(n, s): student(n, o, s, params) for n, o in objectives.items() for s in given["seeds"]}
     found = differences(score(students, args.half, params), list(objectives), given["seeds"], params)
     found.to_csv(table, index=False)
@@ -88,33 +91,19 @@ def student(name: str, objective: Objective, seed: int, params: Params) -> Path:
     return FOLDER / f"{text_key(json.dumps(settings, sort_keys=True)):016x}-{name}-{seed}"
 
 
-def make_student(name: str, objective: Objective, seed: int, params: Params) -> None:
+def make_student(name: str, objective: Objective, seed: int, targets: SenseTargets | None, params: Params) -> None:
     folder = student(name, objective, seed, params)
     teacher, _ = load_teacher(params)
     head, top = teacher.get_output_embeddings().weight, decoder.student_top(teacher, params.student)
     with artifacts.output(folder, artifacts.fingerprint(name)) as partial:
         work = partial / "work"
-        given = cached_states("train"), labels("train"), targets_of(objective, params), objective, params.distill, seed
+        given = cached_states("train"), labels("train"), targets, objective, params.distill, seed
         train(top, head, *given, work, work / "curves")
         top.layers.to(kept_dtype(params))
         save_file(
             {key: value.contiguous() for key, value in top.layers.state_dict().items()}, partial / "top.safetensors"
         )
         artifacts.remove(work)
-
-
-def targets_of(objective: Objective, params: Params) -> SenseTargets | None:
-    if not objective.sense:
-        return None
-    if objective.targets not in _targets:
-        table = lexicon_table.load_lexicon(Path(artifacts.LEXICON))
-        related = lexicon_table.synonyms(table), lexicon_table.antonyms(table)
-        dictionary, given = load_senses(artifacts.SENSES), (cached_states("train"), labels("train"))
-        _targets[objective.targets] = build_targets(*given, dictionary, *related, params.targets, objective.targets)
-    return _targets[objective.targets]
-
-
-_targets: dict[str, SenseTargets] = {}
 
 
 def score(students: dict[tuple[str, int], Path], half: str, params: Params) -> pd.DataFrame:
@@ -191,6 +180,7 @@ def draw(table: pd.DataFrame, names: list[str], path: Path) -> None:
                 axis.plot([low, high], [y, y], color=colour, linewidth=1.6)
                 axis.plot([mean], [y], marker="o" if low <= 0 <= high else "D", color=colour, markersize=4)
             axis.axvline(0, color="black", linewidth=0.8)
+            axis.xaxis.set_major_locator(MaxNLocator(3))
             axis.set_title(title, fontsize=9)
             axis.tick_params(labelsize=8)
         axes[0].set_yticks(range(len(names) - 1), names[1:])
