@@ -7,6 +7,8 @@ import sys
 import threading
 import time
 
+from dskd import LAUNCHED
+
 # All else is imported later: that takes seconds, in which Ctrl-C may come.
 
 STAGES = {
@@ -76,7 +78,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser().parse_args(arguments)
     if "DVC_STAGE" in os.environ:
         threading.Thread(target=_end_with, args=[os.getppid()], daemon=True).start()
-    if "DSKD_LAUNCHED" in os.environ:
+    if LAUNCHED in os.environ:
         threading.Thread(target=_end_with_input, daemon=True).start()
     try:
         return _main(options)

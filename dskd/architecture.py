@@ -40,8 +40,7 @@ def part(model: PreTrainedModel, layers: list[int], norm: bool) -> PreTrainedMod
 
 def run_part(model: PreTrainedModel, *, ids: Tensor | None = None, states: Tensor | None = None) -> Tensor:
     """Last hidden states (batch, length, d) of a part, from token ids or from split states; on the part's device."""
-    device = next(model.parameters()).device
-    ids, states = (None if given is None else given.to(device) for given in (ids, states))
+    ids, states = (None if given is None else given.to(model.device) for given in (ids, states))
     return model(input_ids=ids, inputs_embeds=states, use_cache=False).last_hidden_state
 
 

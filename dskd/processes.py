@@ -19,11 +19,10 @@ import torch
 from accelerate import PartialState
 from torch import Tensor, nn
 
-from dskd import artifacts
+from dskd import LAUNCHED, artifacts
 from dskd.artifacts import UserError
 from dskd.params import Launch
 
-LAUNCHED = "DSKD_LAUNCHED"  # in the environment of processes that `launch` has started
 _PATIENCE = timedelta(hours=12)  # that one waits for another, which may have a last shard to write
 
 

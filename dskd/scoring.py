@@ -136,7 +136,7 @@ def run(
     Args:
         keys: (b, seen) positions of what is seen; default: `positions`.
     """
-    device = next(model.parameters()).device
+    device = model.device
     positions, keys = positions.to(device), (positions if keys is None else keys).to(device)
     masks = _layer_masks(model, mask.to(device), positions, keys)
     inputs = {name: tensor.to(device) for name, tensor in inputs.items()}
