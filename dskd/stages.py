@@ -21,6 +21,7 @@ from dskd.artifacts import UserError, require
 from dskd.corpus import build_corpus, load_corpus, save_corpus
 from dskd.distill import train
 from dskd.evaluate import heldout_scores
+from dskd.forms import WORDS
 from dskd.harness import CHAT
 from dskd.harvest import harvest as harvest_states
 from dskd.inputs import (
@@ -46,7 +47,7 @@ from dskd.scoring import Models
 from dskd.senses import SenseDictionary, build_senses, load_senses, save_senses
 from dskd.sources import fetch
 from dskd.states import States
-from dskd.targets import SenseTargets, build_targets, load_targets, no_targets, save_targets
+from dskd.targets import SenseTargets, build_targets, load_targets, no_targets, save_targets, words_as_senses
 from dskd.tasks.benchmarks import MIRROR, gather, read_benchmark
 from dskd.tasks.chat import NO_TEMPLATE, chat_rows
 from dskd.tasks.lexical import build_items, read_vocabulary
@@ -176,23 +177,20 @@ def targets(params: Params, objective: str) -> SenseTargets:
     if weights.targets == "none":
         save_targets(folder, no_targets())
         return no_targets()
-    chosen = sense_targets(params, weights.targets)
+    chosen = sense_targets(params, weights)
     save_targets(folder, chosen)
     return chosen
 
 
-def sense_targets(params: Params, variant: str) -> SenseTargets:
-    """The targets of this variant (`controls.controlled`), from the artifacts of the stages before; none is written."""
-    table = lexicon_table.load_lexicon(require(artifacts.LEXICON, "lexicon"))
-    return build_targets(
-        cached_states("train"),
-        labels("train"),
-        load_senses(artifacts.SENSES),
-        lexicon_table.synonyms(table),
-        lexicon_table.antonyms(table),
-        params.targets,
-        variant,
-    )
+def sense_targets(params: Params, objective: Objective) -> SenseTargets:
+    """The targets of this objective, from the artifacts of the stages before; none is written."""
+    table, senses = lexicon_table.load_lexicon(require(artifacts.LEXICON, "lexicon")), load_senses(artifacts.SENSES)
+    relations = lexicon_table.synonyms(table), lexicon_table.antonyms(table)
+    if objective.form in WORDS:
+        teacher, _ = load_teacher(params)
+        senses = words_as_senses(senses, teacher.get_output_embeddings().weight.cpu())
+        relations = [{head: [s for s in spans if len(s) == 1] for head, spans in r.items()} for r in relations]
+    return build_targets(cached_states("train"), labels("train"), senses, *relations, params.targets, objective.targets)
 
 
 def distill(params: Params, objective: str, seed: int) -> dict:

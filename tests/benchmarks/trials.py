@@ -3,17 +3,17 @@
     trials.py docs/trials/forms.yaml      train what is missing, score all, write docs/trials/forms.csv
     trials.py --half test …               the other half: once, for what was chosen
 
-A file names its objectives by what differs from `kd`, the seeds, and what differs in `distill`. It runs in a folder
+A file names its objectives by what differs from `kd`, the seeds, what differs in `distill`, and pairs of objectives
+that are compared, too. It runs in a folder
 with the artifacts of the stages up to `senses`, and `benchmarks`; students are trained as the stage does and kept
 in build/trials, where a run that was stopped goes on; their names stand for parameters, not for code, so empty it when
 the training has changed. A row of the table is a mean over seeds and its difference from
-the first objective's, with the 95 % interval of `dskd.stats.compare`.
+the first objective's, or another's, with the 95 % interval of `dskd.stats.compare`.
 """
 
 import argparse
 import json
 import sys
-from functools import cache
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -30,6 +30,7 @@ from dskd.determinism import hash_integers, text_key
 from dskd.distill import train
 from dskd.evaluate import heldout_scores
 from dskd.figures import COLOURS, STYLE
+from dskd.forms import WORDS
 from dskd.inputs import cached_states, kept_dtype, labels, load_teacher, wordnet_reader
 from dskd.params import Objective, Params
 from dskd.scoring import Models
@@ -65,14 +66,17 @@ def main() -> int:
     params = params.model_copy(update={"distill": params.distill.model_copy(update=given["distill"])})
     base = params.objectives["kd"].model_dump()
     objectives = {name: Objective(**base | changes) for name, changes in given["objectives"].items()}
-    targets = cache(lambda variant: stages.sense_targets(params, variant))
+    targets = {}
     for seed in given["seeds"]:
         for name, objective in objectives.items():
             if not student(name, objective, seed, params).exists():
-                chosen = targets(objective.targets) if objective.sense else None
-                make_student(name, objective, seed, chosen, params)
+                kind = (objective.targets, objective.form in WORDS)
+                if objective.sense and kind not in targets:
+                    targets[kind] = stages.sense_targets(params, objective)
+                make_student(name, objective, seed, targets.get(kind), params)
     students = {(n, s): student(n, o, s, params) for n, o in objectives.items() for s in given["seeds"]}
-    found = differences(score(students, args.half, params), list(objectives), given["seeds"], params)
+    pairs = [(name, next(iter(objectives))) for name in objectives] + given.get("pairs", [])
+    found = differences(score(students, args.half, params), pairs, given["seeds"], params)
     found.to_csv(table, index=False)
     draw(found, list(objectives), table.with_suffix(".svg"))
     print(found.to_string(index=False))
@@ -150,16 +154,17 @@ def score(students: dict[tuple[str, int], Path], half: str, params: Params) -> p
     return pd.concat(tables, ignore_index=True)
 
 
-def differences(rows: pd.DataFrame, names: list[str], seeds: list[int], params: Params) -> pd.DataFrame:
-    """Objective and measure -> mean, and the difference from the first objective with interval and p value."""
+def differences(rows: pd.DataFrame, pairs: list, seeds: list[int], params: Params) -> pd.DataFrame:
+    """Measure and pair (objective, against) -> the objective's mean, its difference with interval and p value."""
     table = []
     for measure, part in rows.groupby("measure", sort=False):
         scores = part.pivot_table(index=["name", "seed"], columns="id", values="value").sort_index(axis=1)
-        matrices = {name: np.stack([scores.loc[(name, seed)].to_numpy() for seed in seeds]) for name in names}
-        for name in names:
-            row = {"measure": measure, "objective": name, "mean": matrices[name].mean(), "items": scores.shape[1]}
-            if name != names[0]:
-                found = compare(matrices[names[0]], matrices[name], params.evaluate.bootstrap, params.evaluate.seed)
+        for name, against in pairs:
+            of, base = (np.stack([scores.loc[(n, seed)].to_numpy() for seed in seeds]) for n in (name, against))
+            row = {"measure": measure, "objective": name, "mean": of.mean(), "items": scores.shape[1]}
+            if name != against:
+                row["against"] = against
+                found = compare(base, of, params.evaluate.bootstrap, params.evaluate.seed)
                 row |= {"difference": found["mean"], "low": found["low"], "high": found["high"], "p": found["p"]}
             table.append(row | {"seeds": len(seeds)})
     return pd.DataFrame(table).round(4)
@@ -173,7 +178,7 @@ def draw(table: pd.DataFrame, names: list[str], path: Path) -> None:
             1, len(SHOWN), figsize=(2.1 * len(SHOWN), height), sharey=True, layout="constrained"
         )
         for axis, (measure, title) in zip(axes, SHOWN.items()):
-            rows = table[table["measure"] == measure].set_index("objective")
+            rows = table[(table["measure"] == measure) & (table["against"] == names[0])].set_index("objective")
             for y, name in enumerate(names[1:]):
                 mean, low, high = rows.loc[name, ["difference", "low", "high"]]
                 colour = COLOURS[0] if low <= 0 <= high else COLOURS[1]
