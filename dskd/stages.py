@@ -182,9 +182,12 @@ def targets(params: Params, objective: str) -> SenseTargets:
     return chosen
 
 
-def sense_targets(params: Params, objective: Objective) -> SenseTargets:
-    """The targets of this objective, from the artifacts of the stages before; none is written."""
-    table, senses = lexicon_table.load_lexicon(require(artifacts.LEXICON, "lexicon")), load_senses(artifacts.SENSES)
+def sense_targets(params: Params, objective: Objective, senses: SenseDictionary | None = None) -> SenseTargets:
+    """The targets of this objective, from the artifacts of the stages before or other senses; none is written."""
+    table, senses = (
+        lexicon_table.load_lexicon(require(artifacts.LEXICON, "lexicon")),
+        senses or load_senses(artifacts.SENSES),
+    )
     relations = lexicon_table.synonyms(table), lexicon_table.antonyms(table)
     if objective.form in WORDS:
         teacher, _ = load_teacher(params)

@@ -4,17 +4,18 @@
     trials.py --half test …               the other half: once, for what was chosen
 
 A file names its objectives by what differs from `kd`, the seeds, what differs in `distill`, and pairs of objectives
-that are compared, too. It runs in a folder
-with the artifacts of the stages up to `senses`, and `benchmarks`; students are trained as the stage does and kept
-in build/trials, where a run that was stopped goes on; their names stand for parameters, not for code, so empty it when
-the training has changed. A row of the table is a mean over seeds and its difference from
-the first objective's, or another's, with the 95 % interval of `dskd.stats.compare`.
+that are compared, too. An objective's `params` differ in groups of params.yaml, in all that the states do not depend
+on. It runs in a folder with the artifacts of the stages up to `senses`, and `benchmarks`; students are trained as the
+stage does and kept in build/trials, where a run that was stopped goes on; their names stand for parameters, not for
+code, so empty it when the training has changed. A row of the table is a mean over seeds and its difference from the
+first objective's, or another's, with the 95 % interval of `dskd.stats.compare`.
 """
 
 import argparse
 import json
 import sys
 from pathlib import Path
+from typing import NamedTuple
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -30,14 +31,13 @@ from dskd.determinism import hash_integers, text_key
 from dskd.distill import train
 from dskd.evaluate import heldout_scores
 from dskd.figures import COLOURS, STYLE
-from dskd.forms import WORDS
 from dskd.inputs import cached_states, kept_dtype, labels, load_teacher, wordnet_reader
 from dskd.params import Objective, Params
 from dskd.scoring import Models
+from dskd.senses import build_senses
 from dskd.states import States, take_blocks
 from dskd.stats import compare
 from dskd.suite import lexical_rows, pair_rows
-from dskd.targets import SenseTargets
 from dskd.tasks.lexical import build_items, read_vocabulary
 
 FOLDER = Path("build/trials")
@@ -63,28 +63,43 @@ def main() -> int:
     table = args.round.resolve().with_suffix(".csv" if args.half == "dev" else ".test.csv")
     params = stages.begin()
     torch.set_num_threads(args.threads or params.runtime.threads)
-    params = params.model_copy(update={"distill": params.distill.model_copy(update=given["distill"])})
-    base = params.objectives["kd"].model_dump()
-    objectives = {name: Objective(**base | changes) for name, changes in given["objectives"].items()}
-    targets = {}
+    params = changed(params, {"distill": given["distill"]})
+    trials = {name: trial(params, changes) for name, changes in given["objectives"].items()}
     for seed in given["seeds"]:
-        for name, objective in objectives.items():
-            if not student(name, objective, seed, params).exists():
-                kind = (objective.targets, objective.form in WORDS)
-                if objective.sense and kind not in targets:
-                    targets[kind] = stages.sense_targets(params, objective)
-                make_student(name, objective, seed, targets.get(kind), params)
-    students = {(n, s): student(n, o, s, params) for n, o in objectives.items() for s in given["seeds"]}
-    pairs = [(name, next(iter(objectives))) for name in objectives] + given.get("pairs", [])
-    found = differences(score(students, args.half, params), pairs, given["seeds"], params)
+        for name, of in trials.items():
+            if not student(name, seed, of).exists():
+                make_student(name, seed, of, params)
+    students = {(name, seed): student(name, seed, of) for name, of in trials.items() for seed in given["seeds"]}
+    pairs = [(name, next(iter(trials))) for name in trials] + given.get("pairs", [])
+    found = differences(score(students, trials, args.half, params), pairs, given["seeds"], params)
     found.to_csv(table, index=False)
-    draw(found, list(objectives), table.with_suffix(".svg"))
+    draw(found, list(trials), table.with_suffix(".svg"))
     print(found.to_string(index=False))
     return 0
 
 
-def student(name: str, objective: Objective, seed: int, params: Params) -> Path:
+class Trial(NamedTuple):
+    objective: Objective
+    params: Params
+
+
+def changed(params: Params, changes: dict[str, dict]) -> Params:
+    """The parameters with other values in some of their groups."""
+    values = params.model_dump()
+    for group, new in changes.items():
+        values[group] |= new
+    return Params.model_validate(values)
+
+
+def trial(params: Params, changes: dict) -> Trial:
+    base = params.objectives["kd"].model_dump()
+    own = changed(params, changes.get("params", {}))
+    return Trial(Objective(**base | {key: value for key, value in changes.items() if key != "params"}), own)
+
+
+def student(name: str, seed: int, of: Trial) -> Path:
     """Where the student of these values is kept, and the scores beside it."""
+    objective, params = of
     settings = {"objective": objective.model_dump(), "distill": params.distill.model_dump(), "seed": seed}
     settings |= {"student": params.student.model_dump(), "corpus": params.corpus.model_dump()}
     settings |= {group: getattr(params, group).model_dump() for group in ("senses", "targets", "lexicon")}
@@ -95,8 +110,12 @@ def student(name: str, objective: Objective, seed: int, params: Params) -> Path:
     return FOLDER / f"{text_key(json.dumps(settings, sort_keys=True)):016x}-{name}-{seed}"
 
 
-def make_student(name: str, objective: Objective, seed: int, targets: SenseTargets | None, params: Params) -> None:
-    folder = student(name, objective, seed, params)
+def make_student(name: str, seed: int, of: Trial, base: Params) -> None:
+    folder, (objective, params) = student(name, seed, of), of
+    senses = None
+    if objective.sense and params.senses != base.senses:
+        senses = build_senses(cached_states("train"), labels("train"), params.senses)
+    targets = stages.sense_targets(params, objective, senses) if objective.sense else None
     teacher, _ = load_teacher(params)
     head, top = teacher.get_output_embeddings().weight, decoder.student_top(teacher, params.student)
     with artifacts.output(folder, artifacts.fingerprint(name)) as partial:
@@ -110,15 +129,15 @@ def make_student(name: str, objective: Objective, seed: int, targets: SenseTarge
         artifacts.remove(work)
 
 
-def score(students: dict[tuple[str, int], Path], half: str, params: Params) -> pd.DataFrame:
+def score(students: dict[tuple[str, int], Path], trials: dict[str, Trial], half: str, params: Params) -> pd.DataFrame:
     """Rows {name, seed, measure, id, value}: every student on one half; what was scored is kept beside it."""
     kept = f"scores-{half}.csv"
-    missing = {f"{n}-{s}": path for (n, s), path in students.items() if not (path / kept).exists()}
+    missing = {f"{n}-{s}": (n, path) for (n, s), path in students.items() if not (path / kept).exists()}
     if missing:
         teacher, tokenizer = load_teacher(params)
         head, tops = teacher.get_output_embeddings().weight, {}
-        for name, path in missing.items():
-            tops[name] = decoder.student_top(teacher, params.student)
+        for name, (of, path) in missing.items():
+            tops[name] = decoder.student_top(teacher, trials[of].params.student)
             tops[name].layers.load_state_dict(load_file(path / "top.safetensors"))
             tops[name].layers.to(teacher.dtype)
         found = {name: [] for name in missing}
@@ -147,7 +166,7 @@ def score(students: dict[tuple[str, int], Path], half: str, params: Params) -> p
         for row in pair_rows(models, Path(artifacts.BENCHMARKS), available, *sizes)[0]:
             if half_of(row["id"]) == half:
                 found[row["model"]].append((row["task"], row["id"], row["value"]))
-        for name, path in missing.items():
+        for name, (_, path) in missing.items():
             with artifacts.output(path / kept) as partial:
                 pd.DataFrame(found[name], columns=["measure", "id", "value"]).to_csv(partial, index=False)
     tables = [pd.read_csv(path / kept, dtype={"id": str}).assign(name=n, seed=s) for (n, s), path in students.items()]
