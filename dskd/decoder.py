@@ -63,7 +63,7 @@ def _check_gguf(source: Path) -> None:
 
 def arithmetic_dtype(dtype: torch.dtype) -> torch.dtype:
     """The format to compute in where weights and states are kept in `dtype`: float32 for bfloat16 on a processor
-    for which PyTorch has no fast product of it (x86 without AVX-512, where it is up to 70 times slower)."""
+    for which PyTorch has no fast product of it (x86 without AVX512-BF16 or AMX, where it is 2 to 70 times slower)."""
     return torch.float32 if dtype == torch.bfloat16 and not fast_bfloat16() else dtype
 
 

@@ -24,6 +24,9 @@ def fast_bfloat16() -> bool:
     """Whether PyTorch has a fast product of bfloat16 matrices for this machine's GPU or, without one, processor."""
     if torch.cuda.is_available():
         return torch.cuda.is_bf16_supported(including_emulation=False)
+    processor = torch.cpu.get_capabilities()
+    if processor["architecture"] == "x86_64":  # oneDNN also emulates it, with AVX-512 alone: slower than float32
+        return processor["avx512_bf16"] or processor["amx_bf16"]
     return torch.ops.mkldnn._is_mkldnn_bf16_supported()  # what PyTorch itself asks before it hands them to oneDNN
 
 

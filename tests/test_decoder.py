@@ -23,6 +23,7 @@ from dskd.decoder import (
     teacher_top,
     trunk,
 )
+from dskd.determinism import fast_bfloat16
 from dskd.params import Student
 
 IDS = make_ids(3, 12)[:, :-1].long()
@@ -175,6 +176,14 @@ def test_a_tokenizer_with_more_ids_than_the_model_is_an_error_that_names_both(te
     largest = max(large.get_vocab().values())
     with pytest.raises(UserError, match=f"ids up to {largest}.*{VOCABULARY - 1}"):
         load_decoder(tmp_path, "float32")
+
+
+@pytest.mark.parametrize("has, fast", [("avx512_bf16", True), ("amx_bf16", True), ("avx512_f", False)])
+def test_emulated_bfloat16_is_not_fast(monkeypatch, has, fast):
+    found = {"architecture": "x86_64", "avx512_f": False, "avx512_bf16": False, "amx_bf16": False} | {has: True}
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: found)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert fast_bfloat16() is fast
 
 
 @pytest.mark.parametrize("fast", [True, False])
