@@ -4,7 +4,10 @@ from types import SimpleNamespace
 
 import pandas as pd
 import pytest
-from trials import RUN, differences, half_of
+from tiny_project import ROOT
+from trials import RUN, differences, half_of, student, trial
+
+from dskd.params import load_params
 
 WORDS = [f"word{i}" for i in range(2000)]
 
@@ -34,6 +37,17 @@ def test_a_difference_is_paired():
         ]
     )
     params = SimpleNamespace(evaluate=SimpleNamespace(bootstrap=200, seed=0))
-    kd, other = (row for _, row in differences(rows, ["kd", "other"], [0, 1], params).iterrows())
+    pairs = [("kd", "kd"), ("other", "kd"), ("kd", "other")]
+    kd, other, back = (row for _, row in differences(rows, pairs, [0, 1], params).iterrows())
     assert (other["difference"], other["low"], other["high"]) == (0.5, 0.5, 0.5)
+    assert (back["difference"], back["against"]) == (-0.5, "other")
     assert (kd["mean"], other["mean"], other["items"], other["seeds"]) == (49.5, 50.0, 100, 2)
+
+
+def test_a_trial_differs_in_its_parameters_and_has_a_folder_of_its_own():
+    params = load_params(ROOT / "params.yaml")
+    plain = trial(params, {"sense": 0.1, "targets": "lexicon"})
+    fewer = trial(params, {"sense": 0.1, "targets": "lexicon", "params": {"senses": {"k": 3}}})
+    assert (plain.params, fewer.params.senses.k) == (params, 3)
+    assert plain.objective == fewer.objective and plain.objective.kl == params.objectives["kd"].kl
+    assert len({student("x", seed, of) for of in (plain, fewer) for seed in (0, 1)}) == 4
