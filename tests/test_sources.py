@@ -9,7 +9,7 @@ import zipfile
 
 import pytest
 
-from dskd import sources
+from dskd import archives, sources
 from dskd.artifacts import UserError, sha256_tree
 from dskd.params import Source
 
@@ -189,7 +189,7 @@ def test_members_that_lead_out_are_refused(tmp_path, index, name, links):
 
 def test_an_archive_of_another_hash_is_not_opened(tmp_path, index, monkeypatch):
     known = spec("pypi:tiny==1.0!tiny/a.bin").model_copy(update={"archive_sha256": WRONG})
-    monkeypatch.setattr(sources, "_extract", lambda *_: pytest.fail("it was opened"))
+    monkeypatch.setattr(sources, "extract", lambda *_, **__: pytest.fail("it was opened"))
     with pytest.raises(UserError, match=f"tiny-1.0.*whl has SHA-256 .*, expected {WRONG}"):
         sources.fetch(known, tmp_path / "out/a")
 
@@ -199,14 +199,14 @@ def test_a_compressed_bomb_is_refused_before_it_fills_the_disk(tmp_path):
     with zipfile.ZipFile(bomb, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("d/x", bytes(1 << 28))
     with pytest.raises(UserError, match=r"bomb\.zip unpacks to over 200 times its size"):
-        sources._extract(spec("pypi:tiny==1!d/x"), bomb, "d/x", target)
+        archives.extract(bomb, "d/x", target, "tiny")
     assert target.stat().st_size < 1 << 26
 
 
 def test_damaged_archive(tmp_path):
     (tmp_path / "tiny.tar.gz").write_bytes(b"no archive")
     with pytest.raises(tarfile.TarError):
-        list(sources._members(tmp_path / "tiny.tar.gz"))
+        list(archives._members(tmp_path / "tiny.tar.gz"))
 
 
 def test_index_out_of_reach(tmp_path, monkeypatch):

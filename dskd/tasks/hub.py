@@ -11,6 +11,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from dskd import sources
+from dskd.archives import unpacking
 from dskd.artifacts import UserError, output
 from dskd.download import TIMEOUT, DownloadError, download
 from dskd.params import Source
@@ -58,7 +59,7 @@ def fetch(source: str, folder: Path, unreachable: set[str]) -> Path:
             with output(archive) as partial:
                 _download(name, partial, unreachable)
         with (
-            sources.unpacking(f"{name} does not hold {path}", Unavailable),
+            unpacking(f"{name} does not hold {path}", Unavailable),
             zipfile.ZipFile(archive) as zipped,
             zipped.open(path) as member,
             open(target, "wb") as file,
