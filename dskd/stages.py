@@ -231,8 +231,11 @@ def distill(params: Params, objective: str, seed: int) -> dict:
                 means = _means(heldout)
                 depth, chat = teacher.config.num_hidden_layers, bool(tokenizer.chat_template)
                 text = card.model_card(name, objective, seed, depth, params, means, hashes, chat)
-                text += licences(params.prompts)
+                of_prompts = licences(params.prompts)
+                text += of_prompts
                 decoder.export_student(teacher, top, params.student, tokenizer, partial, text, kept_dtype(params))
+                terms = f"# Licences\n\n{card.licences(params.sources)}\n{of_prompts}"
+                (partial / card.LICENCE_FILE).write_text(terms, encoding="utf-8")
                 artifacts.write_json(partial / "heldout.json", heldout)  # last: it marks the student as whole
         if processes.state().is_main_process:
             artifacts.remove(work)
