@@ -34,6 +34,7 @@ from dskd.inputs import (
     teacher_tokenizer,
     wordnet_reader,
 )
+from dskd.launcher import check_launch
 from dskd.lexicon import collector_off, read_statements, settle_pairs, wordnet
 from dskd.lexicon import table as lexicon_table
 from dskd.lexicon.spans import inflected_forms
@@ -56,6 +57,7 @@ def begin() -> Params:
     """Go to the project's root, read the parameters and pin what has to be pinned. First cell of a notebook."""
     os.chdir(artifacts.project_root())
     params = load_params()
+    check_launch(params.launch)
     processes.state()  # first: where it starts a process group, it may set the number of threads
     determinism.pin(params.runtime.threads)
     pd.set_option("display.max_colwidth", None)
