@@ -129,7 +129,9 @@ def test_another_file_is_refused_in_one_line(tmp_path, text, says):
 
 def test_a_stage_refuses_it_before_anything_is_started(project, capsys):
     Path("deepspeed.yaml").write_text(DEEPSPEED)
-    with Path("params.yaml").open("a") as file:
-        file.write("launch: {processes: 2, config: deepspeed.yaml}\n")
+    params = Path("params.yaml").read_text()
+    Path("params.yaml").write_text(
+        params.replace("processes: 1\n  config: null", "processes: 2\n  config: deepspeed.yaml")
+    )
     assert main(["harvest"]) == 1
     assert re.fullmatch(r"dskd: launch\.config: deepspeed\.yaml has .*\n", capsys.readouterr().err)
