@@ -3,16 +3,18 @@
 import json
 import re
 
+from huggingface_hub import EvalResult, ModelCardData
+
 from dskd.params import Params, Source, Sources
 
+LICENCE_FILE = "LICENSE.md"  # of a student's folder; the hub looks for this name where `license` is `other`
+_FIGURES = {
+    "ce": "cross-entropy, nats per token",
+    "kl": "KL from the teacher, nats per token",
+    "agreement": "most probable token is the teacher's",
+}
 _TEMPLATE = """---
-license: other
-language: en
-library_name: transformers
-pipeline_tag: text-generation
-tags:
-- knowledge-distillation
-- dskd
+{front_matter}
 ---
 
 # {name}
@@ -34,9 +36,7 @@ print(tokenizer.decode(model.generate(**ids, max_new_tokens=40, do_sample=False)
 
 | figure | value |
 | --- | --- |
-| cross-entropy, nats per token | {ce:.4f} |
-| KL from the teacher, nats per token | {kl:.4f} |
-| most probable token is the teacher's | {agreement:.4f} |
+{figures}
 
 Means over {heldout_tokens} tokens of the sources below, from documents that it was not trained on.
 
@@ -80,7 +80,7 @@ def model_card(
     hashes: dict[str, str],
     chat: bool = True,
 ) -> str:
-    """The text of README.md in a student's folder, with the front matter that the hub reads.
+    """The text of README.md in a student's folder, with the front matter that the hub reads; it names `LICENCE_FILE`.
 
     Args:
         scores: held-out means of "ce", "kl" and "agreement".
@@ -88,13 +88,16 @@ def model_card(
         chat: whether its tokenizer has a chat template.
     """
     used = params.model_dump(
-        include={"runtime", "sources", "lexicon", "corpus", "student", "senses", "targets", "distill"},
+        include={"runtime", "sources", "lexicon", "prompts", "corpus", "student", "senses", "targets", "distill"},
         exclude={"distill": {"objectives", "seeds", "checkpoint_steps"}},  # they name the run, not this student
     )
     if params.student.lora is None:
         del used["student"]["lora"]
+    if not params.prompts.sets:
+        del used["prompts"]
     used["objective"] = params.objectives[objective].model_dump()
     return _TEMPLATE.format(
+        front_matter=_front_matter(name, params.sources.teacher, scores).to_yaml(original_order=["license"]),
         name=name,
         objective=objective,
         seed=seed,
@@ -108,7 +111,30 @@ def model_card(
         licences=licences(params.sources),
         hashes=json.dumps(hashes, indent=1),
         params=json.dumps(used, indent=1),
-        **scores,
+        figures="\n".join(f"| {title} | {scores[key]:.4f} |" for key, title in _FIGURES.items()),
+    )
+
+
+def _front_matter(name: str, teacher: Source, scores: dict) -> ModelCardData:
+    """What the hub's search and its page of a model show (https://huggingface.co/docs/hub/model-cards). A teacher from
+    elsewhere than the hub has no name there, so none is given."""
+    results = [
+        EvalResult("text-generation", "held-out", "held-out documents", key, round(scores[key], 4), metric_name=title)
+        for key, title in _FIGURES.items()
+    ]
+    on_hub = re.match(r"hf:([^@]+)@", teacher.source)
+    return ModelCardData(
+        license="other",  # the sources have different ones
+        license_name="licences-of-the-sources",
+        license_link=LICENCE_FILE,
+        language="en",
+        library_name="transformers",
+        pipeline_tag="text-generation",
+        tags=["knowledge-distillation", "dskd"],
+        base_model=on_hub and on_hub[1],
+        base_model_relation="finetune" if on_hub else None,  # the nearest of the relations that the hub knows
+        model_name=name,
+        eval_results=results,
     )
 
 

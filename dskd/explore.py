@@ -1,6 +1,7 @@
 """Looking at what was made: the tables that notebooks show to a reader."""
 
 from itertools import zip_longest
+from math import nan
 from pathlib import Path
 
 import pandas as pd
@@ -69,7 +70,8 @@ def compare_states(params: Params, word: str, students: list[str], contexts: int
 
 def target_distances(targets: SenseTargets, states: States, sample: int = 2000) -> pd.DataFrame:
     """Mean squared distance a dimension from the teacher's state to the senses that pull and push it, and to
-    the mean of those that pull, over the first `sample` positions that have both (where nothing pushes: a pull)."""
+    the mean of those that pull, over the first `sample` positions that have the most of both (where nothing pushes:
+    the most that pull); NaN where there are no such positions."""
     pull, push = targets.pull.flatten(0, 1), targets.push.flatten(0, 1)
     complete, pushes = (pull >= 0).all(dim=1), (push >= 0).all(dim=1)
     positions = (complete & pushes if pushes.any() else complete).nonzero().squeeze(1)[:sample]
@@ -81,7 +83,7 @@ def target_distances(targets: SenseTargets, states: States, sample: int = 2000) 
     values = {name: (hidden - senses).square().mean(dim=2).flatten() for name, senses in distance.items()}
     return pd.DataFrame(
         [
-            {"distance to": name, **{f"{q:.0%}": float(v.quantile(q)) for q in (0.1, 0.5, 0.9)}}
+            {"distance to": name, **{f"{q:.0%}": float(v.quantile(q)) if len(v) else nan for q in (0.1, 0.5, 0.9)}}
             for name, v in values.items()
         ]
     ).set_index("distance to")
@@ -143,14 +145,13 @@ def continuation(params: Params, student: str, prompt: str, tokens: int = 24) ->
 def show_items(models: list[str], per_task: int = 4) -> pd.DataFrame:
     """The first items of each task with what the models chose; a star marks a right choice."""
     items, _ = read_items()
-    rows = pd.DataFrame(read_rows("lexical"))
-    chosen = rows.set_index(["model", "id"])["chosen"]
+    chosen = {(row["model"], row["id"]): row["chosen"] for row in read_rows("lexical")}
     table = []
     for task in dict.fromkeys(item.task for item in items):
         for item in [i for i in items if i.task == task][:per_task]:
             row = {"item": item.context, "answer": item.choices[item.answer].strip()}
             for model in models:
-                choice = int(chosen[model, item.id])
+                choice = chosen[model, item.id]
                 row[model] = item.choices[choice].strip() + (" *" if choice == item.answer else "")
             table.append(row)
     return pd.DataFrame(table)

@@ -35,6 +35,7 @@ from dskd.inputs import (
     teacher_tokenizer,
     wordnet_reader,
 )
+from dskd.launcher import check_launch
 from dskd.lexicon import collector_off, read_statements, settle_pairs, wordnet
 from dskd.lexicon import table as lexicon_table
 from dskd.lexicon.spans import inflected_forms
@@ -57,6 +58,7 @@ def begin() -> Params:
     """Go to the project's root, read the parameters and pin what has to be pinned. First cell of a notebook."""
     os.chdir(artifacts.project_root())
     params = load_params()
+    check_launch(params.launch)
     processes.state()  # first: where it starts a process group, it may set the number of threads
     determinism.pin(params.runtime.threads)
     pd.set_option("display.max_colwidth", None)
@@ -232,8 +234,11 @@ def distill(params: Params, objective: str, seed: int) -> dict:
                 means = _means(heldout)
                 depth, chat = teacher.config.num_hidden_layers, bool(tokenizer.chat_template)
                 text = card.model_card(name, objective, seed, depth, params, means, hashes, chat)
-                text += licences(params.prompts)
+                of_prompts = licences(params.prompts)
+                text += of_prompts
                 decoder.export_student(teacher, top, params.student, tokenizer, partial, text, kept_dtype(params))
+                terms = f"# Licences\n\n{card.licences(params.sources)}\n{of_prompts}"
+                (partial / card.LICENCE_FILE).write_text(terms, encoding="utf-8")
                 artifacts.write_json(partial / "heldout.json", heldout)  # last: it marks the student as whole
         if processes.state().is_main_process:
             artifacts.remove(work)

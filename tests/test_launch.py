@@ -13,7 +13,10 @@ from accelerate.utils import launch
 from accelerate.utils.launch import prepare_multi_gpu_env
 from torch.distributed.run import get_args_parser
 
-from dskd.__main__ import SHARED, parser
+from dskd.__main__ import SHARED, main, parser
+from dskd.artifacts import UserError
+from dskd.launcher import TAKEN, check_launch
+from dskd.params import Launch
 
 ROOT = Path(__file__).resolve().parents[1]
 FILES = sorted((ROOT / "docs/launch").glob("*.yaml"))
@@ -47,7 +50,8 @@ def commands() -> list[str]:
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_accelerate_reads_the_file(path):
     config = load_config_from_file(str(path))
-    assert config.num_processes >= 2 and config.distributed_type in ("MULTI_GPU", "FSDP")
+    assert config.num_processes >= 2 and config.distributed_type in TAKEN
+    check_launch(Launch(processes=2, config=str(path)))
 
 
 @pytest.mark.parametrize("command", commands())
@@ -88,3 +92,46 @@ def test_the_job_of_slurm_starts_a_launcher_on_each_machine(tmp_path, monkeypatc
     assert arguments.training_script_args == ["distill", "--objective", "kd", "--seed", "0"]
     environment = prepare_multi_gpu_env(arguments)
     assert environment and (arguments.nproc_per_node, arguments.nnodes) == ("4", "3")
+
+
+DEEPSPEED = "compute_environment: LOCAL_MACHINE\ndistributed_type: DEEPSPEED\ndeepspeed_config: {zero_stage: 3}\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        (DEEPSPEED, "has `distributed_type: DEEPSPEED`; it takes MULTI_GPU or FSDP (MULTI_GPU with or without GPUs;"),
+        ("distributed_type: MEGATRON_LM", "has `distributed_type: MEGATRON_LM`; it takes"),
+        ("distributed_type: XLA", "has `distributed_type: XLA`; it takes"),
+        ("distributed_type: 'NO'", "has `distributed_type: NO`; it takes"),
+        ("distributed_type: NO", "has `distributed_type: False`; it takes"),
+        ("distributed_type: MULTI_CPU", "has `distributed_type: MULTI_CPU`; it takes"),
+        ("distributed_type: TPU", "cannot be used: ValueError: 'TPU' is not a valid DistributedType"),
+        ("num_processes: 2", "cannot be used: ValueError: A `distributed_type` must be specified"),
+        ("- a list", "cannot be used: AttributeError"),
+        ("", "cannot be used: AttributeError"),
+        ("a: [", "cannot be used: ParserError"),
+        ("compute_environment: AMAZON_SAGEMAKER\ndistributed_type: 'NO'", "cannot be used: ValueError"),
+        ("distributed_type: MULTI_GPU\nunknown: 1", "cannot be used: ValueError"),
+        (None, "cannot be used: FileNotFoundError"),
+    ],
+)
+def test_another_file_is_refused_in_one_line(tmp_path, text, says):
+    path = tmp_path / "launch.yaml"
+    if text is not None:
+        path.write_text(text)
+    with pytest.raises(UserError) as caught:
+        check_launch(Launch(processes=2, config=str(path)))
+    (line,) = str(caught.value).splitlines()
+    assert line.startswith(f"launch.config: {path} ") and says in line
+    check_launch(Launch(processes=1, config=str(path)))  # it is not used
+
+
+def test_a_stage_refuses_it_before_anything_is_started(project, capsys):
+    Path("deepspeed.yaml").write_text(DEEPSPEED)
+    params = Path("params.yaml").read_text()
+    Path("params.yaml").write_text(
+        params.replace("processes: 1\n  config: null", "processes: 2\n  config: deepspeed.yaml")
+    )
+    assert main(["harvest"]) == 1
+    assert re.fullmatch(r"dskd: launch\.config: deepspeed\.yaml has .*\n", capsys.readouterr().err)

@@ -109,6 +109,7 @@ def test_another_teacher(own):
     assert config["num_hidden_layers"] == 16
     card = (own / "artifacts/students/dskd-0/README.md").read_text()
     assert "a teacher of\n32: `file:own/teacher`" in card and "(first cut)" in card
+    assert "| teacher | `file:own/teacher` | Apache-2.0 |" in (own / "artifacts/students/dskd-0/LICENSE.md").read_text()
 
 
 @pytest.mark.parametrize("family", ["Llama", "Mistral", "Qwen2", "Qwen3", "Gemma3", "Phi3", "Olmo2", "SmolLM3"])

@@ -116,7 +116,7 @@ def test_another_number_of_processes_goes_on_where_one_was_stopped(teacher, data
 def with_processes(number):
     """Ask for so many in the project's params.yaml."""
     path = Path("params.yaml")
-    path.write_text(path.read_text() + f"launch: {{processes: {number}}}\n")
+    path.write_text(path.read_text().replace("processes: 1\n", f"processes: {number}\n"))
 
 
 def test_a_stage_starts_the_processes_that_the_parameters_ask_for(project, monkeypatch):

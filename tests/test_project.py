@@ -21,8 +21,8 @@ from dskd.reference import parameters_block
 
 # Every module, lowest first: each imports only modules before it.
 FLOORS = """
-    artifacts archives determinism download params processes profiles kmeans losses forms stats shapes plan graph
-    provenance normalise page notebook sources
+    artifacts archives determinism download params processes launcher profiles kmeans losses forms stats shapes plan
+    graph provenance normalise page notebook sources
     lexicon.relations lexicon.words lexicon.lines lexicon.morphology lexicon.polarity lexicon.spans lexicon.wordnet
     lexicon.indirect lexicon.wiktextract lexicon.mythes lexicon.pairs lexicon.conflicts lexicon.gold
     lexicon.judged lexicon.build lexicon.table lexicon wikitext states

@@ -274,6 +274,7 @@ def test_the_papers_profile_runs_from_its_prompts_to_a_student(mirror, tmp_path,
     heldout, plain = tensors["heldout"].clone(), tensors["train"][tensors["train_source"] < 2].clone()
     card = Path("artifacts/students/dskd-0/README.md").read_text()
     assert "## Training prompts" in card and "(first cut)" in card
+    assert "\n## Training prompts\n" in Path("artifacts/students/dskd-0/LICENSE.md").read_text()
 
     values = yaml.safe_load(Path("params.yaml").read_text())
     values["prompts"]["sets"] = {}

@@ -10,7 +10,7 @@
 # again and goes on. Where the environment is one of conda, activate it here.
 set -euo pipefail
 export PATH="$PWD/.venv/bin:$PATH"
-MAIN=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
+MAIN=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | sed -n 1p) # head would end the pipe, and a slow scontrol with it
 export MAIN
 
 # shellcheck disable=SC2016  # each task has a rank of its own, so each task's shell fills it in
