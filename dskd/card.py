@@ -18,8 +18,8 @@ tags:
 # {name}
 
 A decoder of {layers} layers, distilled by `dskd` with the objective `{objective}` and seed {seed} from a teacher of
-{teacher_layers}: `{teacher}`. It starts as a copy of the teacher's layers ({cut} cut); its last {trained} layers were
-trained, all else is the teacher's. It is an ordinary causal language model: no dictionary and no `dskd` code are
+{teacher_layers}: `{teacher}`. It starts as a copy of {origin}'s layers ({cut} cut); its last {trained} layers were
+trained, all else is {origin}'s. It is an ordinary causal language model: no dictionary and no `dskd` code are
 needed to run it.
 
 ```python
@@ -91,8 +91,9 @@ def model_card(
         include={"runtime", "sources", "lexicon", "corpus", "student", "senses", "targets", "distill"},
         exclude={"distill": {"objectives", "seeds", "checkpoint_steps"}},  # they name the run, not this student
     )
-    if params.student.lora is None:
-        del used["student"]["lora"]
+    for key in ("lora", "source"):
+        if used["student"][key] is None:
+            del used["student"][key]
     used["objective"] = params.objectives[objective].model_dump()
     return _TEMPLATE.format(
         name=name,
@@ -100,22 +101,28 @@ def model_card(
         seed=seed,
         teacher=params.sources.teacher.source,
         teacher_layers=teacher_layers,
+        origin=f"`{params.student.source.source}`" if params.student.source else "the teacher",
         layers=params.student.layers,
         trained=params.student.trained,
         cut=params.student.cut,
         prompt=_CHAT if chat else _TEXT,
         heldout_tokens=params.corpus.heldout_tokens,
-        licences=licences(params.sources),
+        licences=licences(params.sources, params.student.source),
         hashes=json.dumps(hashes, indent=1),
         params=json.dumps(used, indent=1),
         **scores,
     )
 
 
-def licences(sources: Sources) -> str:
-    """What the student was made from and under which licence, and what that means for who shares it."""
-    table = "".join(f"| {name} | `{source.source}` | {source.licence} |\n" for name, source in sources.every().items())
-    closed = [name for name, source in sources.every().items() if noncommercial(source)]
+def licences(sources: Sources, student: Source | None = None) -> str:
+    """What the student was made from and under which licence, and what that means for who shares it.
+
+    Args:
+        student: the model that it was cut from, where that is not the teacher.
+    """
+    every = sources.every() | ({"student": student} if student else {})
+    table = "".join(f"| {name} | `{source.source}` | {source.licence} |\n" for name, source in every.items())
+    closed = [name for name, source in every.items() if noncommercial(source)]
     sharing = "Whoever shares this student names these sources and keeps to their licences."
     if closed:
         sharing += f" Not for commercial use: the licence of {' and '.join(closed)} forbids it."
