@@ -72,7 +72,7 @@ def train(
         model = accelerator.prepare_model(top)
     else:
         model = top.to(accelerator.device)
-        processes.shard(nn.ModuleList([*top.layers, projection] if projection else top.layers))
+        processes.shard(nn.ModuleList([*top.layers, projection] if projection is not None else top.layers))
     weights = {name: weight for name, weight in top.layers.named_parameters() if weight.requires_grad}
     if projection is not None:
         weights |= {f"projection.{name}": weight for name, weight in projection.named_parameters()}
