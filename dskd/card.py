@@ -20,8 +20,8 @@ _TEMPLATE = """---
 # {name}
 
 A decoder of {layers} layers, distilled by `dskd` with the objective `{objective}` and seed {seed} from a teacher of
-{teacher_layers}: `{teacher}`. It starts as a copy of the teacher's layers ({cut} cut); its last {trained} layers were
-trained, all else is the teacher's. It is an ordinary causal language model: no dictionary and no `dskd` code are
+{teacher_layers}: `{teacher}`. It starts as a copy of {origin}'s layers ({cut} cut); its last {trained} layers were
+trained, all else is {origin}'s. It is an ordinary causal language model: no dictionary and no `dskd` code are
 needed to run it.
 
 ```python
@@ -91,38 +91,41 @@ def model_card(
         include={"runtime", "sources", "lexicon", "prompts", "corpus", "student", "senses", "targets", "distill"},
         exclude={"distill": {"objectives", "seeds", "checkpoint_steps"}},  # they name the run, not this student
     )
-    if params.student.lora is None:
-        del used["student"]["lora"]
+    for key in ("lora", "source"):
+        if used["student"][key] is None:
+            del used["student"][key]
     if not params.prompts.sets:
         del used["prompts"]
     used["objective"] = params.objectives[objective].model_dump()
+    origin = params.student.source or params.sources.teacher
     return _TEMPLATE.format(
-        front_matter=_front_matter(name, params.sources.teacher, scores).to_yaml(original_order=["license"]),
+        front_matter=_front_matter(name, origin, scores).to_yaml(original_order=["license"]),
         name=name,
         objective=objective,
         seed=seed,
         teacher=params.sources.teacher.source,
         teacher_layers=teacher_layers,
+        origin=f"`{origin.source}`" if params.student.source else "the teacher",
         layers=params.student.layers,
         trained=params.student.trained,
         cut=params.student.cut,
         prompt=_CHAT if chat else _TEXT,
         heldout_tokens=params.corpus.heldout_tokens,
-        licences=licences(params.sources),
+        licences=licences(params.sources, params.student.source),
         hashes=json.dumps(hashes, indent=1),
         params=json.dumps(used, indent=1),
         figures="\n".join(f"| {title} | {scores[key]:.4f} |" for key, title in _FIGURES.items()),
     )
 
 
-def _front_matter(name: str, teacher: Source, scores: dict) -> ModelCardData:
-    """What the hub's search and its page of a model show (https://huggingface.co/docs/hub/model-cards). A teacher from
-    elsewhere than the hub has no name there, so none is given."""
+def _front_matter(name: str, origin: Source, scores: dict) -> ModelCardData:
+    """What the hub's search and its page of a model show (https://huggingface.co/docs/hub/model-cards). What the student
+    was cut from has a name there only if it came from the hub."""
     results = [
         EvalResult("text-generation", "held-out", "held-out documents", key, round(scores[key], 4), metric_name=title)
         for key, title in _FIGURES.items()
     ]
-    on_hub = re.match(r"hf:([^@]+)@", teacher.source)
+    on_hub = re.match(r"hf:([^@]+)@", origin.source)
     return ModelCardData(
         license="other",  # the sources have different ones
         license_name="licences-of-the-sources",
@@ -138,10 +141,15 @@ def _front_matter(name: str, teacher: Source, scores: dict) -> ModelCardData:
     )
 
 
-def licences(sources: Sources) -> str:
-    """What the student was made from and under which licence, and what that means for who shares it."""
-    table = "".join(f"| {name} | `{source.source}` | {source.licence} |\n" for name, source in sources.every().items())
-    closed = [name for name, source in sources.every().items() if noncommercial(source)]
+def licences(sources: Sources, student: Source | None = None) -> str:
+    """What the student was made from and under which licence, and what that means for who shares it.
+
+    Args:
+        student: the model that it was cut from, where that is not the teacher.
+    """
+    every = sources.every() | ({"student": student} if student else {})
+    table = "".join(f"| {name} | `{source.source}` | {source.licence} |\n" for name, source in every.items())
+    closed = [name for name, source in every.items() if noncommercial(source)]
     sharing = "Whoever shares this student names these sources and keeps to their licences."
     if closed:
         sharing += f" Not for commercial use: the licence of {' and '.join(closed)} forbids it."

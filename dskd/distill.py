@@ -1,4 +1,5 @@
-"""Distil the student's trained layers from cached states: nothing below the split is ever run."""
+"""Distil the student's trained layers from cached states: nothing below the split is run, but of a student that is not
+cut from the teacher."""
 
 import copy
 import math
@@ -9,7 +10,7 @@ import torch
 from accelerate import Accelerator, DistributedType
 from accelerate.utils import send_to_device
 from dvclive import Live
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.utils import clip_grad_norm_
 from tqdm import tqdm
 from transformers import PreTrainedModel
@@ -20,6 +21,7 @@ from dskd.batches import Batch, prefetched, schedule
 from dskd.checkpoint import load_checkpoint, save_checkpoint
 from dskd.forms import FORMS, metric
 from dskd.losses import LogitMap, hidden_loss, output_loss, sense_loss
+from dskd.own_student import OwnStudent
 from dskd.params import Distill, Objective
 from dskd.states import States, take_blocks
 from dskd.targets import SenseTargets
@@ -37,6 +39,7 @@ def train(
     work: Path,
     curves: Path,
     logit_map: LogitMap | None = None,
+    own: OwnStudent | None = None,
 ) -> None:
     """Train those weights of `top.layers` that are not frozen, in place (docs/method.md, section 4).
 
@@ -50,23 +53,29 @@ def train(
 
     Args:
         top: the student above the split, layers in float32.
-        head: (V, d) frozen output embedding.
+        head: (V, d) frozen output embedding of the teacher.
         states, labels: of the training blocks; labels (n, L) int64.
         targets: needed where the objective has a sense term.
         seed: orders the blocks.
         curves: folder for DVCLive's tables of loss terms by step.
         logit_map: of the teacher (`architecture.logit_map`).
+        own: what `top` stands on where it is not cut from the teacher. Its projection is needed where the objective has
+            a hidden or a sense term, and trains with the layers.
     """
     processes.state()  # first: it connects processes without a GPU, too
     mixed = "bf16" if head.dtype == torch.bfloat16 else "no"
     accelerator = Accelerator(mixed_precision=mixed)
+    projection = None if own is None else own.projection
+    top.projection = projection  # a part of `top`, so that processes share its gradient as they do the layers'
     unsharded = copy.deepcopy(top.layers) if is_sharded(accelerator) else None
     if unsharded is None:
         model = accelerator.prepare_model(top)
     else:
         model = top.to(accelerator.device)
-        processes.shard(top.layers)
+        processes.shard(nn.ModuleList([*top.layers, projection] if projection is not None else top.layers))
     weights = {name: weight for name, weight in top.layers.named_parameters() if weight.requires_grad}
+    if projection is not None:
+        weights |= {f"projection.{name}": weight for name, weight in projection.named_parameters()}
     optimizer = torch.optim.AdamW(
         weights.values(), lr=settings.learning_rate, weight_decay=settings.weight_decay, foreach=True
     )
@@ -88,15 +97,18 @@ def train(
             log(live, point)
         bar.update(done * settings.batch_size * states.length)
         bar.unpause()
-        coming = prefetched(order[done:], states, labels, targets, head.dtype, accelerator.process_index, parts)
+        read = states, labels, targets, head.dtype, accelerator.process_index, parts, None if own is None else own.ids
+        coming = prefetched(order[done:], *read)
         for step, batch in enumerate(coming, start=done):
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate(step, len(order), settings)
             batch = send_to_device(batch, accelerator.device)
+            split_states = batch.split_states if own is None else run_part(own.lower, ids=batch.ids)
             with accelerator.autocast():
-                hidden_states = run_part(model, states=batch.split_states)
+                hidden_states = run_part(model, states=split_states)
             left = 1 - step / len(order) if objective.anneal else 1.0
-            loss, terms = step_loss(hidden_states, head, batch, vectors, objective, settings, logit_map, geometry, left)
+            given = vectors, objective, settings, logit_map, geometry, left, own
+            loss, terms = step_loss(hidden_states, head, batch, *given)
             accelerator.backward(loss * parts)  # accelerate takes the mean of the processes' gradients
             terms = accelerator.reduce(terms, "sum")
             clip_grad_norm_(weights.values(), settings.clip_norm)
@@ -112,6 +124,7 @@ def train(
             if (step + 1) % settings.checkpoint_steps == 0 or step + 1 == len(order):
                 save_checkpoint(work, step + 1, weights, optimizer, history, sums)
     (curves / "metrics.json").unlink(missing_ok=True)  # DVCLive's last values; `dvc plots` wants tables only
+    del top.projection
     for name in ("forward", "_original_forward"):
         top.__dict__.pop(name, None)  # accelerate's wrapper
     if unsharded is not None:
@@ -135,34 +148,40 @@ def step_loss(
     logit_map: LogitMap | None = None,
     geometry: Tensor | None = None,
     left: float = 1.0,
+    own: OwnStudent | None = None,
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """The loss of a batch and its terms, each a mean a position and unweighted; of a part of a batch its share of them.
 
     Args:
         hidden_states: (b, L, d) of the student.
         vectors: (R, d) senses that `batch.pull` and `batch.push` name, in the geometry.
-        geometry: (d, d), of `forms.metric`; hidden and sense terms see states in it.
+        geometry: (d, d), of `forms.metric`; hidden and sense terms see states in it, a projected student's too.
         left: share of the sense term's weight.
+        own: of a student that is not cut from the teacher, of which `head` and `logit_map` are then alone.
     """
     student = hidden_states.flatten(0, 1).to(head.dtype)
     teacher = batch.hidden_states.flatten(0, 1)
     labelled, positions, supervised = batch.counts
+    heads = {"head": head, "logit_map": logit_map}
+    if own is not None:
+        heads = {"head": own.head, "logit_map": own.logit_map, "teacher_head": head, "teacher_map": logit_map}
     loss, ce, kl = output_loss(
         student,
         teacher,
-        head,
-        batch.labels.flatten(),
+        labels=batch.labels.flatten(),
         ce_weight=objective.ce,
         kl_weight=objective.kl,
         temperature=settings.temperature,
         beta=settings.beta,
         count=labelled,
         compiled=True,
-        logit_map=logit_map,
+        **heads,
     )
     terms = {"ce": ce}
     if objective.kl:
         terms["kl"] = kl
+    if own is not None and own.projection is not None:
+        student = own.projection(student.float())
     if geometry is not None:
         student, teacher = (states.float() @ geometry for states in (student, teacher))
     if objective.hidden:

@@ -7,6 +7,7 @@ from transformers import PreTrainedModel
 
 from dskd.architecture import run_part
 from dskd.losses import LogitMap, fused, mapped
+from dskd.own_student import OwnStudent
 from dskd.states import States, take_blocks
 
 _CHUNK = 256  # positions whose logits exist at one time: 50 MB each at V = 49 152
@@ -20,6 +21,7 @@ def heldout_scores(
     labels: Tensor,
     batch_size: int,
     logit_map: LogitMap | None = None,
+    own: OwnStudent | None = None,
 ) -> dict[str, Tensor]:
     """Cross-entropy, KL from the teacher and agreement with it, block by block.
 
@@ -27,15 +29,19 @@ def heldout_scores(
 
     Args:
         top: the model above the split; None is the teacher itself.
-        head: (V, d) output embedding.
+        head: (V, d) output embedding of the teacher.
         labels: (n, L) int64 tokens that follow.
         logit_map: of the teacher (`architecture.logit_map`).
+        own: what `top` stands on where it is not cut from the teacher, with the tokens of these blocks.
 
     Returns:
         "ce", "kl" (nats per token, means over a block's L positions) and "agreement" (share of positions
         where the model's most probable token is the teacher's), each (n,) float64.
     """
     head = head.float()
+    heads, maps = ((head, head), (logit_map, logit_map))  # student's, teacher's
+    if own is not None and top is not None:
+        heads, maps = (own.head.float(), head), (own.logit_map, logit_map)
     buffers = head.new_empty(2, _CHUNK, len(head))
     rows = []
     for blocks in tqdm(torch.arange(len(labels)).split(batch_size), desc="held-out", unit="batch", mininterval=1):
@@ -44,28 +50,34 @@ def heldout_scores(
         of_teacher = teacher.flatten(0, 1).float().split(_CHUNK)
         of_student = of_teacher
         if top is not None:
-            student = run_part(top, states=take_blocks(states.split_states, blocks).to(top.dtype))
+            if own is None:
+                split_states = take_blocks(states.split_states, blocks)
+            else:
+                split_states = run_part(own.lower, ids=own.ids[blocks])
+            student = run_part(top, states=split_states.to(top.dtype))
             of_student = student.flatten(0, 1).float().split(_CHUNK)
         chunks = zip(of_student, of_teacher, targets)
-        terms = torch.cat([_token_scores(*chunk, head, buffers, logit_map) for chunk in chunks])
+        terms = torch.cat([_token_scores(*chunk, heads, buffers, maps) for chunk in chunks])
         rows.append(terms.view(len(blocks), -1, 3).mean(dim=1).cpu())
     scores = torch.cat(rows)
     return {"ce": scores[:, 0], "kl": scores[:, 1], "agreement": scores[:, 2]}
 
 
-def _token_scores(student, teacher, labels, head, buffers, logit_map) -> Tensor:
+def _token_scores(student, teacher, labels, heads, buffers, maps) -> Tensor:
     """CE, KL and agreement of each position of a chunk, (n, 3) float64; `buffers` (2, >= n, V) hold the logits."""
     student_logits, teacher_logits = buffers[:, : len(labels)]
-    torch.mm(teacher, head.T, out=teacher_logits)
+    torch.mm(teacher, heads[1].T, out=teacher_logits)
     if student is teacher:
         student_logits = teacher_logits
     else:
-        torch.mm(student, head.T, out=student_logits)
-    return fused(_logit_scores)(student_logits, teacher_logits, labels, logit_map).double()
+        torch.mm(student, heads[0].T, out=student_logits)
+    return fused(_logit_scores)(student_logits, teacher_logits, labels, *maps).double()
 
 
-def _logit_scores(student: Tensor, teacher: Tensor, labels: Tensor, logit_map: LogitMap | None) -> Tensor:
-    student, teacher = mapped(student, logit_map), mapped(teacher, logit_map)
+def _logit_scores(
+    student: Tensor, teacher: Tensor, labels: Tensor, student_map: LogitMap | None, teacher_map: LogitMap | None
+) -> Tensor:
+    student, teacher = mapped(student, student_map), mapped(teacher, teacher_map)
     log_q = student - student.logsumexp(dim=1, keepdim=True)
     log_p = teacher - teacher.logsumexp(dim=1, keepdim=True)
     ce = -log_q.gather(1, labels[:, None]).squeeze(1)

@@ -42,7 +42,8 @@ def compare_states(params: Params, word: str, students: list[str], contexts: int
 
     Returns:
         One row a context; columns (model, measure): "distance" (mean square of a dimension's difference), "sense"
-        (numbered as the senses are listed, from 1), "predicts".
+        (numbered as the senses are listed, from 1), "predicts". A model that is not cut from the teacher has states in
+        a space of its own, so only the last of these.
     """
     for name in students:
         made(f"{artifacts.STUDENTS}/{name}", f"distill@{name}")
@@ -60,10 +61,11 @@ def compare_states(params: Params, word: str, students: list[str], contexts: int
     centroids = senses.centroids[[sense.row for sense in found]].float()
     columns = {("", "context"): [context(tokenizer, blocks, position) for position in positions]}
     for name, of_model in states.items():
-        if name != "teacher":
-            columns[name, "distance"] = (of_model - states["teacher"]).square().mean(dim=1).tolist()
-        columns[name, "sense"] = (squared_distances(of_model[None], centroids[None])[0].argmin(dim=1) + 1).tolist()
-        predicted = (of_model @ models.head.float().T).argmax(dim=1)
+        if name in models.tops:
+            if name != "teacher":
+                columns[name, "distance"] = (of_model - states["teacher"]).square().mean(dim=1).tolist()
+            columns[name, "sense"] = (squared_distances(of_model[None], centroids[None])[0].argmin(dim=1) + 1).tolist()
+        predicted = (of_model @ models.of(name).head.float().T).argmax(dim=1)
         columns[name, "predicts"] = [tokenizer.decode(token).strip() for token in predicted]
     return pd.DataFrame(columns)
 

@@ -34,7 +34,7 @@ class SharedTrunk(TemplateLM):
     def __init__(self, models: Models):
         super().__init__()
         self.models, self.tokenizer = models, models.tokenizer
-        self.name = next(iter(models.tops))
+        self.name = models.names[0]
         self.lengths: dict[str, int] = {}  # tokens of each prompt, with its longest continuation
         self._answers: dict[tuple, dict[str, list]] = {}
 
@@ -61,7 +61,7 @@ class SharedTrunk(TemplateLM):
     def generate_until(self, requests, disable_tqdm: bool = False) -> list[str]:
         key = tuple((request.args[0], request.args[1]["max_gen_toks"]) for request in requests)
         if key not in self._answers:
-            self._answers[key] = {name: [""] * len(requests) for name in self.models.tops}
+            self._answers[key] = {name: [""] * len(requests) for name in self.models.names}
             for tokens in sorted({tokens for _, tokens in key}):
                 which = [i for i, (_, number) in enumerate(key) if number == tokens]
                 prompts = [self.tok_encode(key[i][0], add_special_tokens=False) for i in which]  # they bring theirs
@@ -90,7 +90,7 @@ def run_tasks(models: Models, protocol: str, names: list[str], items: int) -> tu
     """
     tasks = load_tasks([f"{name}_{protocol}" for name in names])
     model, rows, counts = SharedTrunk(models), [], {}
-    for model.name in models.tops:
+    for model.name in models.names:
         samples = evaluator.evaluate(model, tasks, limit=items, bootstrap_iters=0, log_samples=True)["samples"]
         for name in names:
             found = sorted(samples[f"{name}_{protocol}"], key=lambda sample: sample["doc_id"])

@@ -31,6 +31,12 @@ def labels(split: str) -> Tensor:
     return blocks[split][:, 1:].long()
 
 
+def tokens(split: str) -> Tensor:
+    """(n, L) int32: the token at each position of the blocks."""
+    blocks, _ = load_corpus(Path(artifacts.CORPUS))
+    return blocks[split][:, :-1]
+
+
 def load_teacher(params: Params) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """The teacher as the run uses it, frozen, on this process's device, and its tokenizer."""
     teacher, tokenizer = decoder.load_decoder(require(artifacts.TEACHER, "sources"), params.runtime.dtype)

@@ -55,6 +55,8 @@ def output_loss(
     chunk: int = 384,
     compiled: bool = False,
     logit_map: LogitMap | None = None,
+    teacher_head: Tensor | None = None,
+    teacher_map: LogitMap | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Cross-entropy and distillation over the whole vocabulary from last hidden states.
 
@@ -68,13 +70,14 @@ def output_loss(
 
     Args:
         student, teacher: (n, d) last hidden states after the final norm, of one dtype.
-        head: (V, d) frozen output embedding, shared by both.
+        head: (V, d) frozen output embedding, shared by both if the teacher has none of its own.
         labels: (n,) int64, the token that follows; `IGNORE` leaves a position out of both terms.
         count: divisor of the sums; default: positions that count here. Give the global number when
             a batch is split, so that the split changes nothing.
         chunk: positions whose logits exist at one time.
         compiled: fuse the arithmetic between the head products with torch.compile, where that works.
         logit_map: of the models, where their logits are not the plain product of state and head.
+        teacher_head, teacher_map: the teacher's, where the student has others; the teacher's d may then be another.
 
     Returns:
         The weighted loss (differentiable in `student`), the mean CE and the mean divergence at
@@ -84,25 +87,31 @@ def output_loss(
         count = int((labels != IGNORE).sum())
     terms = fused(_chunk_terms) if compiled else _chunk_terms
     weights = (ce_weight, kl_weight, temperature, beta)
-    return _OutputLoss.apply(student, teacher, head, labels, weights, max(count, 1), chunk, terms, logit_map)
+    maps = logit_map, logit_map if teacher_head is None else teacher_map
+    return _OutputLoss.apply(student, teacher, head, labels, weights, max(count, 1), chunk, terms, maps, teacher_head)
 
 
 class _OutputLoss(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, student, teacher, head, labels, weights, count, chunk, terms, logit_map):
+    def forward(ctx, student, teacher, head, labels, weights, count, chunk, terms, maps, teacher_head):
         ce_weight, kl_weight, temperature, _ = weights
         gradient = torch.zeros_like(student)
         totals = torch.zeros(2, dtype=_wide(student.dtype), device=student.device)
         kept = (labels != IGNORE).nonzero().squeeze(1)
         # One buffer serves all chunks: fresh ones of this size would cost more in page faults than the arithmetic.
-        # Student and teacher go through the head in one product, which is faster than two.
+        # Student and teacher go through a head that they share in one product, which is faster than two.
         models = 2 if kl_weight else 1
         buffer = student.new_empty(models * min(chunk, len(kept)), len(head))
         for index in kept.split(chunk) if len(kept) else []:
-            states = torch.cat([student[index], teacher[index]][:models])
-            logits = torch.mm(states, head.T, out=buffer[: len(states)])
+            logits = buffer[: models * len(index)]
             student_logits, teacher_logits = logits[: len(index)], logits[-len(index) :]
-            totals += terms(student_logits, teacher_logits, labels[index], *weights, logit_map)
+            if teacher_head is None:
+                torch.mm(torch.cat([student[index], teacher[index]][:models]), head.T, out=logits)
+            else:
+                torch.mm(student[index], head.T, out=student_logits)
+                if kl_weight:
+                    torch.mm(teacher[index], teacher_head.T, out=teacher_logits)
+            totals += terms(student_logits, teacher_logits, labels[index], *weights, *maps)
             gradient[index] = (student_logits @ head).div_(count)
         ctx.save_for_backward(gradient)
         ce, kl = totals / count
@@ -112,14 +121,16 @@ class _OutputLoss(torch.autograd.Function):
     @staticmethod
     def backward(ctx, upstream, *_):
         (gradient,) = ctx.saved_tensors
-        return (gradient * upstream.to(gradient.dtype), *[None] * 8)
+        return (gradient * upstream.to(gradient.dtype), *[None] * 9)
 
 
 def _wide(dtype: torch.dtype) -> torch.dtype:
     return torch.float64 if dtype == torch.float64 else torch.float32
 
 
-def _chunk_terms(student_logits, teacher_logits, labels, ce_weight, kl_weight, temperature, beta, logit_map):
+def _chunk_terms(
+    student_logits, teacher_logits, labels, ce_weight, kl_weight, temperature, beta, logit_map, teacher_map
+):
     """Sums of CE and divergence over a chunk, (2,). `student_logits` (c, V), products of states and head, are
     overwritten with the gradient in them."""
     wide = _wide(student_logits.dtype)
@@ -131,7 +142,7 @@ def _chunk_terms(student_logits, teacher_logits, labels, ce_weight, kl_weight, t
     divergence = torch.zeros_like(ce)
     if kl_weight:
         softer = student / temperature
-        softer_teacher = mapped(teacher_logits.to(wide), logit_map) / temperature
+        softer_teacher = mapped(teacher_logits.to(wide), teacher_map) / temperature
         log_q = softer - softer.logsumexp(dim=1, keepdim=True)
         log_t = softer_teacher - softer_teacher.logsumexp(dim=1, keepdim=True)
         divergence, slope = _divergence(log_t, log_q, beta)

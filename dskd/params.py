@@ -1,7 +1,7 @@
 """The typed parameters of a run. `params.yaml` holds the values; this module says what each may be.
 
-What the file may leave out is off then: prompts, LoRA, other forms of an objective, more processes than one. All else
-has to be there: what a run used is what the file says.
+What the file may leave out is off then: prompts, LoRA, a student of another model, other forms of an objective, more
+processes than one. All else has to be there: what a run used is what the file says.
 """
 
 from pathlib import Path
@@ -155,6 +155,9 @@ class Student(Group):
     lora: Lora | None = Field(
         None, description="train thin matrices beside the trained layers' weights instead of these"
     )
+    source: Source | None = Field(
+        None, description="another model with the teacher's vocabulary, which the student is cut from instead"
+    )
 
     @model_validator(mode="after")
     def _fits(self):
@@ -261,7 +264,9 @@ class Params(Group):
         Prompts(), description="Prompts with the teacher's answers that the training text has beside plain text."
     )
     corpus: Corpus = Field(description="The text that is trained and evaluated on.")
-    student: Student = Field(description="How the student is cut from the teacher.")
+    student: Student = Field(
+        description="How the student is cut from the teacher, or from another model (docs/own.md)."
+    )
     harvest: Harvest = Field(description="The one pass of the teacher over the text.")
     senses: Senses = Field(description="How the states of each token are clustered.")
     targets: Targets = Field(description="Which positions have a sense loss, and which senses it has there.")

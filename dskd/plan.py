@@ -91,8 +91,10 @@ def run_stages(params: Params, shape: Shape, held: int) -> list[Stage]:
         held: bytes of a number in arithmetic, 4 or 2 (decoder.arithmetic_dtype).
 
     Raises:
-        UserError: the student is deeper than the teacher.
+        UserError: the student is deeper than the teacher, or not cut from it.
     """
+    if params.student.source is not None:
+        raise UserError("student.source: no plan can be made for a student that is not cut from the teacher")
     wanted, layers = params.student.layers, shape.num_hidden_layers
     if wanted > layers:
         raise UserError(f"student.layers = {wanted}, but the teacher has {layers}: take at most {layers}")

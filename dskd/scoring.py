@@ -1,6 +1,6 @@
 """Answers of several models to the same prompts. Below the split the models are one, so their shared layers
-run once for all of them; and what an item's choices have in common runs once for all choices.
-
+run once for all of them; and what an item's choices have in common runs once for all choices. Models with other
+layers below stand apart, with a trunk of theirs.
 """
 
 import copy
@@ -28,6 +28,15 @@ class Models(NamedTuple):
     tokenizer: PreTrainedTokenizerBase
     context: int  # tokens that the models can read
     logit_map: LogitMap | None = None  # it keeps the order, so `greedy` does without
+    apart: "Models | None" = None  # more models, with a trunk and a head that they share among themselves
+
+    @property
+    def names(self) -> list[str]:
+        return [*self.tops, *(self.apart.names if self.apart else ())]
+
+    def of(self, name: str) -> "Models":
+        """Those that share a trunk with the model of this name."""
+        return self if name in self.tops else self.apart.of(name)
 
 
 class Choices(NamedTuple):
@@ -68,12 +77,12 @@ def log_likelihoods(models: Models, items: Sequence[Choices]) -> dict[str, list[
             )
             for i in batch:
                 found[name][i] = [next(scores) for _ in items[i].continuations]
-    return found
+    return found | (log_likelihoods(models.apart, items) if models.apart else {})
 
 
 @torch.inference_mode()
 def states_at(models: Models, sequences: Sequence[Sequence[int]], positions: Sequence[int]) -> dict[str, Tensor]:
-    """Last hidden state of each model at one position of each sequence: model -> (sequences, d) float32."""
+    """Last hidden state of each model at one position of each sequence: model -> (sequences, d) float32, d its own."""
     lower, tops = models.lower, models.tops
     width = lower.config.hidden_size
     found = {name: torch.empty(len(sequences), width) for name in tops}
@@ -85,7 +94,7 @@ def states_at(models: Models, sequences: Sequence[Sequence[int]], positions: Seq
         where = torch.arange(len(batch)), torch.tensor([positions[i] for i in batch])
         for name, top in tops.items():
             found[name][torch.tensor(batch)] = run_part(top, states=shared)[where].float().cpu()
-    return found
+    return found | (states_at(models.apart, sequences, positions) if models.apart else {})
 
 
 @torch.inference_mode()
@@ -118,7 +127,7 @@ def greedy(models: Models, prompts: Sequence[Sequence[int]], tokens: int, stop: 
                 new.append(_most_probable(run(top, seen, at, cache, keys, inputs_embeds=below)[:, -1], head))
             for i, written in zip(batch, torch.stack(new, dim=1).tolist()):
                 found[name][i] = written[: written.index(stop)] if stop in written else written
-    return found
+    return found | (greedy(models.apart, prompts, tokens, stop) if models.apart else {})
 
 
 def run(

@@ -33,6 +33,7 @@ from dskd.inputs import (
     lexicon_files,
     load_teacher,
     teacher_tokenizer,
+    tokens,
     wordnet_reader,
 )
 from dskd.launcher import check_launch
@@ -41,7 +42,8 @@ from dskd.lexicon import table as lexicon_table
 from dskd.lexicon.spans import inflected_forms
 from dskd.lora import add_lora, merge_lora
 from dskd.losses import LogitMap
-from dskd.params import Objective, Params, load_params
+from dskd.own_student import ORIGIN, OwnStudent, fitted_projection, load_origin, own_student, teacher_split
+from dskd.params import Objective, Params, Student, load_params
 from dskd.prompts import load_prompts
 from dskd.quality import coverage, gold_lists, lexicon_quality
 from dskd.scoring import Models
@@ -74,6 +76,8 @@ def sources(params: Params) -> pd.DataFrame:
     with artifacts.output(artifacts.SOURCES, checksums=True) as partial:
         partial.mkdir()
         every = params.sources.every()
+        if params.student.source:
+            every["student"] = params.student.source
         fetched = {name: partial / ".fetched" / name for name in every}
         for name, path in fetched.items():
             fetch(every[name], path)
@@ -81,20 +85,28 @@ def sources(params: Params) -> pd.DataFrame:
             {"name": name, **every[name].model_dump(), "megabytes": artifacts.size_mb(path)}
             for name, path in fetched.items()
         ]
-        if fetched["teacher"].is_dir():
-            decoder.load_decoder(fetched["teacher"], params.runtime.dtype)  # it must load before it is kept
-            with artifacts.output(artifacts.TEACHER, checksums=True) as teacher:
-                shutil.copytree(fetched["teacher"], teacher)
-        else:
-            decoder.import_gguf(fetched["teacher"], Path(artifacts.TEACHER))
+        _place_model(fetched["teacher"], Path(artifacts.TEACHER), params)
+        if params.student.source:
+            _place_model(fetched["student"], partial / "student", params)
+            load_origin(params, *load_teacher(params), partial / "student")  # whether the two go together
         wordnet.prepare(fetched["wordnet"], partial / "nltk_data")
         shutil.move(fetched["wikipedia"], partial / "wikipedia.xml.bz2")
-        for name in every.keys() - NOT_OF_THE_LEXICON:
+        for name in every.keys() - NOT_OF_THE_LEXICON - {"student"}:
             place = partial / lexicon_file(every[name], name)
             place.parent.mkdir(exist_ok=True)
             shutil.move(fetched[name], place)
         artifacts.remove(partial / ".fetched")
     return pd.DataFrame(rows)
+
+
+def _place_model(fetched: Path, place: Path, params: Params) -> None:
+    """Keep a model that was fetched, a GGUF file or a folder, as a Hugging Face folder."""
+    if fetched.is_dir():
+        decoder.load_decoder(fetched, params.runtime.dtype)  # it must load before it is kept
+        with artifacts.output(place, checksums=True) as partial:
+            shutil.copytree(fetched, partial)
+    else:
+        decoder.import_gguf(fetched, place)
 
 
 def lexicon(params: Params) -> tuple[pd.DataFrame, dict]:
@@ -152,17 +164,16 @@ def harvest(params: Params) -> States:
         return cached_states("train")
     teacher, _ = load_teacher(params)
     blocks, _ = load_corpus(Path(artifacts.CORPUS))
+    split = teacher_split(params.student, teacher.config.num_hidden_layers)
     made_from = artifacts.fingerprint(
         params.runtime,
-        decoder.split_depth(params.student),
+        decoder.split_depth(split),
         params.harvest,
         require(artifacts.TEACHER, "sources"),
         require(artifacts.CORPUS, "corpus"),
     )
-    splits = {split: blocks[split] for split in ("train", "heldout")}
-    harvest_states(
-        teacher, splits, params.student, params.harvest, Path(artifacts.STATES), made_from, kept_dtype(params)
-    )
+    parts = {part: blocks[part] for part in ("train", "heldout")}
+    harvest_states(teacher, parts, split, params.harvest, Path(artifacts.STATES), made_from, kept_dtype(params))
     return cached_states("train")
 
 
@@ -207,16 +218,20 @@ def distill(params: Params, objective: str, seed: int) -> dict:
     if processes.launch(params.launch, "distill", objective=objective, seed=seed):
         return _heldout_means(name)
     teacher, tokenizer = load_teacher(params)
+    origin = load_origin(params, teacher, tokenizer)
+    own = None if origin is teacher else own_student(origin, params.student, tokens("train"))
     states, _ = cached_states("train"), cached_states("heldout")  # a fault in either shows before hours of training
     chosen = Path(artifacts.TARGETS) / objective
     pulling = load_targets(chosen) if weights.sense else None
     inputs = {"teacher": artifacts.TEACHER, "corpus": artifacts.CORPUS, "states": artifacts.STATES}
     if pulling is not None:
         inputs["targets"] = chosen  # which lexicon and senses went into
+    if own:
+        inputs["student"] = ORIGIN
     hashes = {key: artifacts.sha256_tree(path) for key, path in inputs.items()}
     made_from = artifacts.fingerprint(params.runtime, params.student, weights, params.distill, seed, hashes)
     head, logit_map = teacher.get_output_embeddings().weight, architecture.logit_map(teacher)
-    top = decoder.student_top(teacher, params.student)
+    top = decoder.student_top(origin, params.student)
     if params.student.lora:
         add_lora(top, params.student.lora, seed)
     with processes.output(Path(artifacts.STUDENTS) / name, made_from, checksums=True) as partial:
@@ -224,20 +239,22 @@ def distill(params: Params, objective: str, seed: int) -> dict:
         if not (partial / "heldout.json").exists():
             curves = work / "curves"
             data = (states, labels("train"), pulling)
-            train(top, head, *data, weights, params.distill, seed, work, curves, logit_map)
+            if own and (weights.hidden or weights.sense):
+                own = own._replace(projection=fitted_projection(origin, params.student, own.ids, states))
+            train(top, head, *data, weights, params.distill, seed, work, curves, logit_map, own)
             if processes.state().is_main_process:
                 merge_lora(top)
                 with artifacts.output(Path(artifacts.CURVES) / name) as place:
                     shutil.copytree(curves, place)
                 top.layers.to(kept_dtype(params)).to(teacher.dtype)  # what is scored is what the folder will hold
-                heldout = _heldout_scores(params, top, head, logit_map)
+                heldout = _heldout_scores(params, top, head, logit_map, own)
                 means = _means(heldout)
                 depth, chat = teacher.config.num_hidden_layers, bool(tokenizer.chat_template)
                 text = card.model_card(name, objective, seed, depth, params, means, hashes, chat)
                 of_prompts = licences(params.prompts)
                 text += of_prompts
-                decoder.export_student(teacher, top, params.student, tokenizer, partial, text, kept_dtype(params))
-                terms = f"# Licences\n\n{card.licences(params.sources)}\n{of_prompts}"
+                decoder.export_student(origin, top, params.student, tokenizer, partial, text, kept_dtype(params))
+                terms = f"# Licences\n\n{card.licences(params.sources, params.student.source)}\n{of_prompts}"
                 (partial / card.LICENCE_FILE).write_text(terms, encoding="utf-8")
                 artifacts.write_json(partial / "heldout.json", heldout)  # last: it marks the student as whole
         if processes.state().is_main_process:
@@ -282,8 +299,11 @@ def evaluate(params: Params) -> dict[str, scores.Columns]:
     made_from = artifacts.fingerprint(params.runtime, params.student, params.lexicon, params.evaluate, *inputs)
     with artifacts.output(artifacts.SCORES, made_from) as partial:
         if not (partial / "heldout.jsonl").exists():
-            for name, top in (("teacher", None), ("cut", models.tops["cut"])):
-                heldout[name] = _heldout_scores(params, top, models.head, models.logit_map)
+            cut, own = models.of("cut"), None
+            if cut is not models:
+                own = OwnStudent(cut.lower, cut.head, cut.logit_map, tokens("heldout"))
+            for name, top in (("teacher", None), ("cut", cut.tops["cut"])):
+                heldout[name] = _heldout_scores(params, top, models.head, models.logit_map, own)
             for name in student_names(params):
                 heldout[name] = artifacts.read_json(Path(artifacts.STUDENTS) / name / "heldout.json")
             blocks, _ = load_corpus(Path(artifacts.CORPUS))
@@ -328,16 +348,23 @@ def quality(params: Params) -> dict[str, pd.DataFrame]:
 def load_models(params: Params, students: list[str]) -> Models:
     """Teacher, untrained cut and the students of these names, ready to be scored together."""
     teacher, tokenizer = load_teacher(params)
-    cut = decoder.student_top(teacher, params.student)
-    cut.layers.to(teacher.dtype)
-    tops = {"teacher": decoder.teacher_top(teacher, params.student), "cut": cut}
+    origin = load_origin(params, teacher, tokenizer)
+    context = min(model.config.max_position_embeddings for model in (teacher, origin))
+
+    def models(model: PreTrainedModel, split: Student, tops: dict[str, PreTrainedModel]) -> Models:
+        head, logit_map = model.get_output_embeddings().weight, architecture.logit_map(model)
+        return Models(decoder.trunk(model, split), tops, head, tokenizer, context, logit_map)
+
+    split = teacher_split(params.student, teacher.config.num_hidden_layers)
+    tops = {"cut": decoder.student_top(origin, params.student)}
+    tops["cut"].layers.to(origin.dtype)
     for name in students:
         folder = require(Path(artifacts.STUDENTS) / name, f"distill@{name}")
-        tops[name] = decoder.load_student_top(folder, teacher, params.student)
-    head = teacher.get_output_embeddings().weight
-    lower = decoder.trunk(teacher, params.student)
-    context, logit_map = teacher.config.max_position_embeddings, architecture.logit_map(teacher)
-    return Models(lower, tops, head, tokenizer, context, logit_map)
+        tops[name] = decoder.load_student_top(folder, origin, params.student)
+    of_teacher = {"teacher": decoder.teacher_top(teacher, split)}
+    if origin is teacher:
+        return models(teacher, split, of_teacher | tops)
+    return models(teacher, split, of_teacher)._replace(apart=models(origin, params.student, tops))
 
 
 def make_report(params: Params) -> dict:
@@ -375,9 +402,14 @@ def _mirror() -> Path | None:
 
 
 def _heldout_scores(
-    params: Params, top: PreTrainedModel | None, head: Tensor, logit_map: LogitMap | None
+    params: Params,
+    top: PreTrainedModel | None,
+    head: Tensor,
+    logit_map: LogitMap | None,
+    own: OwnStudent | None,
 ) -> dict[str, list[float]]:
     """The scores of each held-out block, "ce", "kl" and "agreement", as they are kept; no top: the teacher itself."""
     states, targets = cached_states("heldout"), labels("heldout")
-    found = heldout_scores(top, head, states, targets, params.harvest.batch_size, logit_map)
+    own = own and own._replace(ids=tokens("heldout"))
+    found = heldout_scores(top, head, states, targets, params.harvest.batch_size, logit_map, own)
     return {key: values.tolist() for key, values in found.items()}

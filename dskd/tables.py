@@ -140,7 +140,8 @@ def _fewer(benchmark: dict) -> str:
 def setting(params: Params, metrics: dict) -> str:
     """One paragraph of Markdown: what was trained, on what, and with which weights."""
     student, distill = params.student, params.distill
-    cuts = {"first": "the teacher's first layers", "lower_last": "the teacher's lower layers with its last ones on top"}
+    whose = f"`{student.source.source}`'s" if student.source else "the teacher's"
+    cuts = {"first": f"{whose} first layers", "lower_last": f"{whose} lower layers with its last ones on top"}
     weights = "; ".join(f"`{name}`: {_weights(params.objectives[name])}" for name in distill.objectives)
     return (
         f"The student has {student.layers} layers ({cuts[student.cut]}), of which the last {student.trained} train, on "

@@ -12,6 +12,7 @@ import pytest
 import torch
 import transformers
 import yaml
+from families import make_decoder
 from test_pipeline import ENV, ROOT
 from tiny import LOWER_LAST, make_teacher
 from tiny_benchmarks import mirror_files, write
@@ -77,18 +78,18 @@ def own(project):
     return project
 
 
-def test_the_page_has_its_four_sections():
-    assert list(SECTIONS) == ["# Bring your own", "A teacher", "A text", "Word lists", "A benchmark"]
+def test_the_page_has_its_five_sections():
+    assert list(SECTIONS) == ["# Bring your own", "A teacher", "A student", "A text", "Word lists", "A benchmark"]
     assert all(map(commands, SECTIONS))
 
 
-@pytest.mark.parametrize("section", ["A teacher", "A text", "Word lists"])
+@pytest.mark.parametrize("section", ["A teacher", "A student", "A text", "Word lists"])
 def test_the_fragments_fit_the_committed_parameters(section, tmp_path):
     (fragment,) = blocks(section, "yaml")
     shutil.copy(ROOT / "params.yaml", tmp_path)
     write(tmp_path, {"profiles/own.yaml": fragment.replace("...", f'"{"0" * 64}"')})
     params = load_params(apply_profile("own", tmp_path))
-    every = params.sources.every()
+    every = params.sources.every() | ({"student": params.student.source} if params.student.source else {})
     new = {name: source for name, source in every.items() if source.sha256 == "0" * 64}
     assert new and all(source.source.startswith("file:own/") and not source.archive_sha256 for source in new.values())
 
@@ -110,6 +111,21 @@ def test_another_teacher(own):
     card = (own / "artifacts/students/dskd-0/README.md").read_text()
     assert "a teacher of\n32: `file:own/teacher`" in card and "(first cut)" in card
     assert "| teacher | `file:own/teacher` | Apache-2.0 |" in (own / "artifacts/students/dskd-0/LICENSE.md").read_text()
+
+
+def test_a_student_of_another_model(own):
+    tokenizer = load_tokenizer("artifacts/teacher")
+    make_decoder("qwen3", hidden_size=24, num_hidden_layers=8, vocab_size=len(tokenizer)).save_pretrained("own/student")
+    tokenizer.save_pretrained("own/student")
+    follow("A student")
+    folder = own / "artifacts/students/dskd-0"
+    config = json.loads((folder / "config.json").read_text())
+    assert (config["model_type"], config["num_hidden_layers"], config["hidden_size"]) == ("qwen3", 8, 24)
+    assert load_tokenizer(folder).get_vocab() == tokenizer.get_vocab()
+    model = transformers.AutoModelForCausalLM.from_pretrained(folder)
+    start = transformers.AutoModelForCausalLM.from_pretrained("own/student").state_dict()
+    changed = {name for name, weight in model.state_dict().items() if not torch.equal(weight, start[name])}
+    assert {name.split(".")[2] for name in changed} == {"6", "7"}
 
 
 @pytest.mark.parametrize("family", ["Llama", "Mistral", "Qwen2", "Qwen3", "Gemma3", "Phi3", "Olmo2", "SmolLM3"])

@@ -26,7 +26,7 @@ FLOORS = """
     lexicon.relations lexicon.words lexicon.lines lexicon.morphology lexicon.polarity lexicon.spans lexicon.wordnet
     lexicon.indirect lexicon.wiktextract lexicon.mythes lexicon.pairs lexicon.conflicts lexicon.gold
     lexicon.judged lexicon.build lexicon.table lexicon wikitext states
-    architecture decoder lora chat prompts corpus senses
+    architecture decoder own_student lora chat prompts corpus senses
     tasks tasks.lexical tasks.squad tasks.chat tasks.pairs tasks.hub tasks.rows tasks.benchmarks
     tasks.harness.metrics
     inputs controls harvest targets batches checkpoint quality evaluate scoring harness answers card
