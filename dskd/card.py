@@ -119,7 +119,7 @@ def model_card(
 
 
 def _front_matter(name: str, origin: Source, scores: dict) -> ModelCardData:
-    """What the hub's search and its page of a model show (https://huggingface.co/docs/hub/model-cards). What the student
+    """What the hub's search and page of a model show (https://huggingface.co/docs/hub/model-cards). What the student
     was cut from has a name there only if it came from the hub."""
     results = [
         EvalResult("text-generation", "held-out", "held-out documents", key, round(scores[key], 4), metric_name=title)

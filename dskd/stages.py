@@ -9,18 +9,14 @@ import os
 import shutil
 import sys
 from pathlib import Path
-from statistics import fmean
 
 import pandas as pd
 from torch import Tensor
-from transformers import PreTrainedModel
 
-from dskd import architecture, artifacts, card, decoder, determinism, processes, report, scores, suite
-from dskd.answers import answer, licences, teacher_alone, teacher_score, training_prompts
-from dskd.artifacts import UserError, require
+from dskd import artifacts, decoder, determinism, processes, report, scores, suite
+from dskd.answers import answer, teacher_alone, teacher_score, training_prompts
+from dskd.artifacts import require
 from dskd.corpus import build_corpus, load_corpus, save_corpus
-from dskd.distill import train
-from dskd.evaluate import heldout_scores
 from dskd.forms import WORDS
 from dskd.harness import CHAT
 from dskd.harvest import harvest as harvest_states
@@ -40,17 +36,15 @@ from dskd.launcher import check_launch
 from dskd.lexicon import collector_off, read_statements, settle_pairs, wordnet
 from dskd.lexicon import table as lexicon_table
 from dskd.lexicon.spans import inflected_forms
-from dskd.lora import add_lora, merge_lora
-from dskd.losses import LogitMap
-from dskd.own_student import ORIGIN, OwnStudent, fitted_projection, load_origin, own_student, teacher_split
-from dskd.params import Objective, Params, Student, load_params
+from dskd.own_student import OwnStudent, load_origin, teacher_split
+from dskd.params import Objective, Params, load_params
 from dskd.prompts import load_prompts
 from dskd.quality import coverage, gold_lists, lexicon_quality
-from dskd.scoring import Models
 from dskd.senses import SenseDictionary, build_senses, load_senses, save_senses
 from dskd.sources import fetch
 from dskd.states import States
-from dskd.targets import SenseTargets, build_targets, load_targets, no_targets, save_targets, words_as_senses
+from dskd.students import chosen_objective, heldout_of, load_models, make_student, means, student_names
+from dskd.targets import SenseTargets, build_targets, no_targets, save_targets, words_as_senses
 from dskd.tasks.benchmarks import MIRROR, gather, read_benchmark
 from dskd.tasks.chat import NO_TEMPLATE, chat_rows
 from dskd.tasks.lexical import build_items, read_vocabulary
@@ -197,10 +191,8 @@ def targets(params: Params, objective: str) -> SenseTargets:
 
 def sense_targets(params: Params, objective: Objective, senses: SenseDictionary | None = None) -> SenseTargets:
     """The targets of this objective, from the artifacts of the stages before or other senses; none is written."""
-    table, senses = (
-        lexicon_table.load_lexicon(require(artifacts.LEXICON, "lexicon")),
-        senses or load_senses(artifacts.SENSES),
-    )
+    table = lexicon_table.load_lexicon(require(artifacts.LEXICON, "lexicon"))
+    senses = senses or load_senses(artifacts.SENSES)
     relations = lexicon_table.synonyms(table), lexicon_table.antonyms(table)
     if objective.form in WORDS:
         teacher, _ = load_teacher(params)
@@ -214,52 +206,10 @@ def distill(params: Params, objective: str, seed: int) -> dict:
 
     Returns its held-out scores: means of "ce", "kl", "agreement".
     """
-    name, weights = f"{objective}-{seed}", chosen_objective(params, objective)
-    if processes.launch(params.launch, "distill", objective=objective, seed=seed):
-        return _heldout_means(name)
-    teacher, tokenizer = load_teacher(params)
-    origin = load_origin(params, teacher, tokenizer)
-    own = None if origin is teacher else own_student(origin, params.student, tokens("train"))
-    states, _ = cached_states("train"), cached_states("heldout")  # a fault in either shows before hours of training
-    chosen = Path(artifacts.TARGETS) / objective
-    pulling = load_targets(chosen) if weights.sense else None
-    inputs = {"teacher": artifacts.TEACHER, "corpus": artifacts.CORPUS, "states": artifacts.STATES}
-    if pulling is not None:
-        inputs["targets"] = chosen  # which lexicon and senses went into
-    if own:
-        inputs["student"] = ORIGIN
-    hashes = {key: artifacts.sha256_tree(path) for key, path in inputs.items()}
-    made_from = artifacts.fingerprint(params.runtime, params.student, weights, params.distill, seed, hashes)
-    head, logit_map = teacher.get_output_embeddings().weight, architecture.logit_map(teacher)
-    top = decoder.student_top(origin, params.student)
-    if params.student.lora:
-        add_lora(top, params.student.lora, seed)
-    with processes.output(Path(artifacts.STUDENTS) / name, made_from, checksums=True) as partial:
-        work = partial / ".work"
-        if not (partial / "heldout.json").exists():
-            curves = work / "curves"
-            data = (states, labels("train"), pulling)
-            if own and (weights.hidden or weights.sense):
-                own = own._replace(projection=fitted_projection(origin, params.student, own.ids, states))
-            train(top, head, *data, weights, params.distill, seed, work, curves, logit_map, own)
-            if processes.state().is_main_process:
-                merge_lora(top)
-                with artifacts.output(Path(artifacts.CURVES) / name) as place:
-                    shutil.copytree(curves, place)
-                top.layers.to(kept_dtype(params)).to(teacher.dtype)  # what is scored is what the folder will hold
-                heldout = _heldout_scores(params, top, head, logit_map, own)
-                means = _means(heldout)
-                depth, chat = teacher.config.num_hidden_layers, bool(tokenizer.chat_template)
-                text = card.model_card(name, objective, seed, depth, params, means, hashes, chat)
-                of_prompts = licences(params.prompts)
-                text += of_prompts
-                decoder.export_student(origin, top, params.student, tokenizer, partial, text, kept_dtype(params))
-                terms = f"# Licences\n\n{card.licences(params.sources, params.student.source)}\n{of_prompts}"
-                (partial / card.LICENCE_FILE).write_text(terms, encoding="utf-8")
-                artifacts.write_json(partial / "heldout.json", heldout)  # last: it marks the student as whole
-        if processes.state().is_main_process:
-            artifacts.remove(work)
-    return _heldout_means(name)
+    chosen_objective(params, objective)  # an unknown one is an error before processes are started
+    if not processes.launch(params.launch, "distill", objective=objective, seed=seed):
+        make_student(params, objective, seed)
+    return means(artifacts.read_json(Path(artifacts.STUDENTS) / f"{objective}-{seed}" / "heldout.json"))
 
 
 def benchmarks(params: Params) -> dict:
@@ -303,7 +253,7 @@ def evaluate(params: Params) -> dict[str, scores.Columns]:
             if cut is not models:
                 own = OwnStudent(cut.lower, cut.head, cut.logit_map, tokens("heldout"))
             for name, top in (("teacher", None), ("cut", cut.tops["cut"])):
-                heldout[name] = _heldout_scores(params, top, models.head, models.logit_map, own)
+                heldout[name] = heldout_of(params, top, models.head, models.logit_map, own)
             for name in student_names(params):
                 heldout[name] = artifacts.read_json(Path(artifacts.STUDENTS) / name / "heldout.json")
             blocks, _ = load_corpus(Path(artifacts.CORPUS))
@@ -345,28 +295,6 @@ def quality(params: Params) -> dict[str, pd.DataFrame]:
     return tables
 
 
-def load_models(params: Params, students: list[str]) -> Models:
-    """Teacher, untrained cut and the students of these names, ready to be scored together."""
-    teacher, tokenizer = load_teacher(params)
-    origin = load_origin(params, teacher, tokenizer)
-    context = min(model.config.max_position_embeddings for model in (teacher, origin))
-
-    def models(model: PreTrainedModel, split: Student, tops: dict[str, PreTrainedModel]) -> Models:
-        head, logit_map = model.get_output_embeddings().weight, architecture.logit_map(model)
-        return Models(decoder.trunk(model, split), tops, head, tokenizer, context, logit_map)
-
-    split = teacher_split(params.student, teacher.config.num_hidden_layers)
-    tops = {"cut": decoder.student_top(origin, params.student)}
-    tops["cut"].layers.to(origin.dtype)
-    for name in students:
-        folder = require(Path(artifacts.STUDENTS) / name, f"distill@{name}")
-        tops[name] = decoder.load_student_top(folder, origin, params.student)
-    of_teacher = {"teacher": decoder.teacher_top(teacher, split)}
-    if origin is teacher:
-        return models(teacher, split, of_teacher | tops)
-    return models(teacher, split, of_teacher)._replace(apart=models(origin, params.student, tops))
-
-
 def make_report(params: Params) -> dict:
     """Write `reports/metrics.json` from the scores; the notebook of this stage becomes `reports/index.html`."""
     metrics = report.summarise(params, student_names(params))
@@ -374,42 +302,7 @@ def make_report(params: Params) -> dict:
     return metrics
 
 
-def chosen_objective(params: Params, objective: str) -> Objective:
-    """The weights of an objective; UserError where params.yaml has none of that name."""
-    if objective not in params.objectives:
-        raise UserError(f"no objective {objective!r}; params.yaml has: {', '.join(params.objectives)}")
-    return params.objectives[objective]
-
-
-def student_names(params: Params) -> list[str]:
-    """The students of the run, in the order of the parameters: "kd-0", …"""
-    return [f"{objective}-{seed}" for objective in params.distill.objectives for seed in params.distill.seeds]
-
-
-def _heldout_means(name: str) -> dict[str, float]:
-    """What `distill` returns of a student."""
-    return _means(artifacts.read_json(Path(artifacts.STUDENTS) / name / "heldout.json"))
-
-
-def _means(heldout: dict[str, list[float]]) -> dict[str, float]:
-    return {key: fmean(values) for key, values in heldout.items()}
-
-
 def _mirror() -> Path | None:
     """The user's folder with copies of the benchmarks."""
     mirror = os.environ.get(MIRROR)
     return Path(mirror).expanduser() if mirror else None
-
-
-def _heldout_scores(
-    params: Params,
-    top: PreTrainedModel | None,
-    head: Tensor,
-    logit_map: LogitMap | None,
-    own: OwnStudent | None,
-) -> dict[str, list[float]]:
-    """The scores of each held-out block, "ce", "kl" and "agreement", as they are kept; no top: the teacher itself."""
-    states, targets = cached_states("heldout"), labels("heldout")
-    own = own and own._replace(ids=tokens("heldout"))
-    found = heldout_scores(top, head, states, targets, params.harvest.batch_size, logit_map, own)
-    return {key: values.tolist() for key, values in found.items()}

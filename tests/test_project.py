@@ -31,7 +31,7 @@ FLOORS = """
     tasks.harness.metrics
     inputs controls harvest targets batches checkpoint quality evaluate scoring harness answers card
     distill scores suite report tables findings differences verify reference readme figures
-    explore_words explore_results stages explore __main__
+    explore_words explore_results students stages explore __main__
 """.split()
 
 
