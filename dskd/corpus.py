@@ -1,4 +1,4 @@
-"""The text to train and evaluate on: Wikipedia, WordNet's glosses and prompts as blocks of tokens.
+"""The text to train and evaluate on: Wikipedia or another, WordNet's glosses and prompts as blocks of tokens.
 
 Documents are split, ordered and packed source by source, so that the share of glosses is exact; block b of
 a source covers tokens b·L to b·L+L of its stream, so that each token but the first is predicted once. Where the
@@ -7,7 +7,7 @@ tokenizer begins every text with a token of its own, so does every block, in the
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
@@ -17,12 +17,13 @@ import torch
 from safetensors.torch import save_file
 from tqdm import tqdm
 
-from dskd import params, wikitext
+from dskd import params
 from dskd.artifacts import UserError, load_tensors, output, read_json, require, write_json
 from dskd.determinism import hash_integers, text_key, uniform
 from dskd.lexicon.relations import heldout_words
 from dskd.lexicon.wordnet import Gloss, glosses
 from dskd.prompts import Prompts, pack_prompts, too_long
+from dskd.texts import Document, text_documents
 
 SOURCES = ("wiki", "gloss", "prompt")  # their places are the codes in `train_source` and `heldout_source`
 SPLITS = ("train", "heldout")
@@ -34,11 +35,6 @@ _DOCUMENT_ENDS = ("<|endoftext|>", "<|end_of_text|>", "</s>")
 _SPLIT, _ORDER, _MIX = (text_key(f"corpus.{use}") for use in ("split", "order", "mix"))
 
 
-class Document(NamedTuple):
-    id: str  # "wiki:Anarchism", "gloss:bank.n.01"
-    text: Callable[[], str]  # rendered only where it is needed
-
-
 class Packed(NamedTuple):
     blocks: np.ndarray  # (n, L+1) int32
     ids: list[str]  # of the documents in the blocks, in order
@@ -46,7 +42,7 @@ class Packed(NamedTuple):
 
 
 def build_corpus(
-    corpus: params.Corpus, lexicon: params.Lexicon, wikipedia: Path, reader, tokenizer, prompts: Prompts | None = None
+    corpus: params.Corpus, lexicon: params.Lexicon, text: Path, reader, tokenizer, prompts: Prompts | None = None
 ) -> tuple[dict[str, torch.Tensor], dict]:
     """Blocks of both splits, and an account of them.
 
@@ -64,7 +60,7 @@ def build_corpus(
         UserError: a split has no block; the dump is broken; the tokenizer has no token to close a document.
     """
     separator = separator_token(tokenizer)
-    documents = {"wiki": _wiki_documents(wikipedia)}
+    documents = {"wiki": text_documents(text)}
     documents["gloss"], left_out = _gloss_documents(reader, lexicon)
 
     tensors, rows, ids, short = {}, {}, {}, {}
@@ -157,14 +153,6 @@ def render_gloss(gloss: Gloss) -> str:
     sentences = [f"{', '.join(gloss.lemmas)}: {gloss.definition}"]
     sentences += [example[:1].upper() + example[1:] for example in gloss.examples]
     return " ".join(text if text.endswith((".", "!", "?")) else f"{text}." for text in sentences)
-
-
-def _wiki_documents(dump: Path) -> list[Document]:
-    # The mark-up is bound at once, and taken off when the document is drawn (50 ms an article).
-    return [
-        Document(f"wiki:{title}", lambda markup=markup: wikitext.strip_markup(markup))
-        for title, markup in wikitext.articles(dump)
-    ]
 
 
 def _gloss_documents(reader, lexicon: params.Lexicon) -> tuple[list[Document], int]:

@@ -60,7 +60,7 @@ class PairLists(Group):
 class Sources(Group):
     teacher: Source = Field(description="a GGUF file or a Hugging Face folder")
     wordnet: Source = Field(description="a folder with WordNet's database files")
-    wikipedia: Source = Field(description="a MediaWiki XML dump, bz2")
+    wikipedia: Source = Field(description="the text: a MediaWiki XML dump (bz2), a folder of *.txt, or JSON lines")
     morphology: Source | None = Field(description="derivations: MorphyNet (.json or six columns) or MorphoLEX (.csv)")
     wiktionary: Source | None = Field(description="JSON lines of wiktextract, plain or gzip")
     mythes: Source | None = Field(description="a MyThes thesaurus (th_*.dat), plain or gzip")

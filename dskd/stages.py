@@ -48,6 +48,7 @@ from dskd.targets import SenseTargets, build_targets, no_targets, save_targets, 
 from dskd.tasks.benchmarks import MIRROR, gather, read_benchmark
 from dskd.tasks.chat import NO_TEMPLATE, chat_rows
 from dskd.tasks.lexical import build_items, read_vocabulary
+from dskd.texts import kept_name, kept_text
 
 
 def begin() -> Params:
@@ -84,7 +85,7 @@ def sources(params: Params) -> pd.DataFrame:
             _place_model(fetched["student"], partial / "student", params)
             load_origin(params, *load_teacher(params), partial / "student")  # whether the two go together
         wordnet.prepare(fetched["wordnet"], partial / "nltk_data")
-        shutil.move(fetched["wikipedia"], partial / "wikipedia.xml.bz2")
+        shutil.move(fetched["wikipedia"], partial / kept_name(every["wikipedia"].source, fetched["wikipedia"]))
         for name in every.keys() - NOT_OF_THE_LEXICON - {"student"}:
             place = partial / lexicon_file(every[name], name)
             place.parent.mkdir(exist_ok=True)
@@ -143,7 +144,7 @@ def make_corpus(params: Params) -> tuple[dict[str, Tensor], dict]:
     tensors, summary = build_corpus(
         params.corpus,
         params.lexicon,
-        require(f"{artifacts.SOURCES}/wikipedia.xml.bz2", "sources"),
+        require(kept_text(artifacts.SOURCES), "sources"),
         wordnet_reader(),
         teacher_tokenizer(),
         load_prompts(artifacts.PROMPTS),

@@ -149,13 +149,11 @@ def test_a_family_of_teachers_has_the_same_states_in_two_parts_as_in_one(family)
 def test_another_text(own):
     texts = {f"own/text/{i}.txt": f"Day {i}: the tide < the moon & the sea.\n\nNothing else.\n" * 9 for i in range(40)}
     write(own, texts)
-    (code,) = blocks("A text", "python")
-    exec(compile(code, "docs/own.md", "exec"), {})
     follow("A text")
     tensors, summary = load_corpus(own / "artifacts/corpus")
     assert summary["by_split_and_source"]["train.gloss"]["blocks"] == 0
     text = load_tokenizer("artifacts/teacher").decode(tensors["train"][:, :-1].flatten().tolist())
-    assert "the tide < the moon & the sea.\nNothing else." in text and "Article" not in text
+    assert "the tide < the moon & the sea.\n\nNothing else." in text and "Article" not in text
 
 
 def test_own_word_lists(own, capsys):

@@ -25,7 +25,7 @@ FLOORS = """
     graph provenance normalise page notebook sources
     lexicon.relations lexicon.words lexicon.lines lexicon.morphology lexicon.polarity lexicon.spans lexicon.wordnet
     lexicon.indirect lexicon.wiktextract lexicon.mythes lexicon.pairs lexicon.conflicts lexicon.gold
-    lexicon.judged lexicon.build lexicon.table lexicon wikitext states
+    lexicon.judged lexicon.build lexicon.table lexicon wikitext texts states
     architecture decoder own_student lora chat prompts corpus senses
     tasks tasks.lexical tasks.squad tasks.chat tasks.pairs tasks.hub tasks.rows tasks.benchmarks
     tasks.harness.metrics
