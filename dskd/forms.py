@@ -67,29 +67,7 @@ def shifted(student: Tensor, teacher: Tensor, vectors: Tensor, pull: Tensor, pus
     return (student.float() - target).square().mean(dim=1)
 
 
-def odds(student: Tensor, teacher: Tensor, vectors: Tensor, pull: Tensor, push: Tensor, scale: float) -> Tensor:
-    """KL between the teacher's and the student's probabilities of a word among itself, its synonyms and its antonyms.
-
-    `vectors` are the words' output embeddings, so that products with them are logits; `scale` is a temperature. What
-    the full KL says of words that are likely, this says of those that are related.
-    """
-    senses, member = _gather(vectors, pull, push)
-    log_p, log_q = (_log_odds(states, senses, member, scale) for states in (teacher, student))
-    return (log_p.exp() * (log_p - log_q)).masked_fill(~member, 0).sum(dim=1)
-
-
-def choice(student: Tensor, teacher: Tensor, vectors: Tensor, pull: Tensor, push: Tensor, scale: float) -> Tensor:
-    """-log of the share that a word and its synonyms have in the student's probabilities of them and its antonyms;
-    vectors and scale as in `odds`."""
-    senses, member = _gather(vectors, pull, push)
-    pulling = member.clone()
-    pulling[:, pull.shape[1] :] = False
-    share = _log_odds(student, senses, member, scale).masked_fill(~pulling, -torch.inf).logsumexp(dim=1)
-    return torch.where(pulling.any(dim=1), -share, 0.0)
-
-
-WORDS = ("odds", "choice")  # forms whose vectors are words' output embeddings
-FORMS = {f.__name__: f for f in (assignment, contrast, span, shifted, odds, choice)}
+FORMS = {f.__name__: f for f in (assignment, contrast, span, shifted)}
 
 
 def metric(kind: str, states: Tensor, head: Tensor) -> Tensor:
@@ -129,16 +107,7 @@ def _distances(states: Tensor, senses: Tensor) -> Tensor:
     return (states.float()[:, None] - senses).square().mean(dim=2)
 
 
-def _log_odds(states: Tensor, words: Tensor, member: Tensor, scale: float) -> Tensor:
-    """(n, m): log softmax of the members' logits; 0 elsewhere."""
-    return _log_softmax((words @ states.float()[:, :, None]).squeeze(2) / scale, member)
-
-
 def _log_assignment(distances: Tensor, member: Tensor, scale: float) -> Tensor:
-    """(n, m): log softmax of the members' nearness; 0 elsewhere."""
-    return _log_softmax(-distances / scale, member)
-
-
-def _log_softmax(logits: Tensor, member: Tensor) -> Tensor:
-    logits = logits.masked_fill(~member, -torch.inf)
+    """(n, m): log softmax over the members; 0 elsewhere."""
+    logits = (-distances / scale).masked_fill(~member, -torch.inf)
     return (logits - logits.logsumexp(dim=1, keepdim=True)).masked_fill(~member, 0.0)

@@ -197,7 +197,7 @@ class Objective(Group):
     targets: Literal["none", "lexicon", "related", "no_antonyms", "no_synonyms", "shuffled", "random", "published"] = (
         Field(description="what the sense term pulls to and pushes from: the lexicon, or a control of it")
     )
-    form: Literal["regression", "assignment", "contrast", "span", "shifted", "odds", "choice"] = Field(
+    form: Literal["regression", "assignment", "contrast", "span", "shifted"] = Field(
         "regression", description="of the sense term: the paper's regression, or another (dskd/forms.py)"
     )
     scale: Annotated[float, Field(gt=0)] = Field(

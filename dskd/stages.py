@@ -17,7 +17,6 @@ from dskd import artifacts, decoder, determinism, processes, report, scores, sui
 from dskd.answers import answer, teacher_alone, teacher_score, training_prompts
 from dskd.artifacts import require
 from dskd.corpus import build_corpus, load_corpus, save_corpus
-from dskd.forms import WORDS
 from dskd.harness import CHAT
 from dskd.harvest import harvest as harvest_states
 from dskd.inputs import (
@@ -44,7 +43,7 @@ from dskd.senses import SenseDictionary, build_senses, load_senses, save_senses
 from dskd.sources import fetch
 from dskd.states import States
 from dskd.students import chosen_objective, heldout_of, load_models, make_student, means, student_names
-from dskd.targets import SenseTargets, build_targets, no_targets, save_targets, words_as_senses
+from dskd.targets import SenseTargets, build_targets, no_targets, save_targets
 from dskd.tasks.benchmarks import MIRROR, gather, read_benchmark
 from dskd.tasks.chat import NO_TEMPLATE, chat_rows
 from dskd.tasks.lexical import build_items, read_vocabulary
@@ -195,10 +194,6 @@ def sense_targets(params: Params, objective: Objective, senses: SenseDictionary 
     table = lexicon_table.load_lexicon(require(artifacts.LEXICON, "lexicon"))
     senses = senses or load_senses(artifacts.SENSES)
     relations = lexicon_table.synonyms(table), lexicon_table.antonyms(table)
-    if objective.form in WORDS:
-        teacher, _ = load_teacher(params)
-        senses = words_as_senses(senses, teacher.get_output_embeddings().weight.cpu())
-        relations = [{head: [s for s in spans if len(s) == 1] for head, spans in r.items()} for r in relations]
     return build_targets(cached_states("train"), labels("train"), senses, *relations, params.targets, objective.targets)
 
 

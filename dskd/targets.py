@@ -167,21 +167,6 @@ def nearest_rows(states: Tensor, vectors: Tensor, rows: Tensor, neighbours: int)
     return out
 
 
-def words_as_senses(senses: SenseDictionary, head: Tensor) -> SenseDictionary:
-    """The dictionary's tokens with one sense each, their row of the output embedding, for `forms.WORDS`.
-
-    Args:
-        head: (V, d).
-    """
-    none = senses.contexts.new_full((len(senses.tokens), 1), -1)
-    return senses._replace(
-        offsets=torch.arange(len(senses.tokens) + 1),
-        centroids=head[senses.tokens.long()].to(senses.centroids.dtype),
-        counts=senses.occurrences.to(senses.counts.dtype),
-        contexts=none,
-    )
-
-
 def no_targets() -> SenseTargets:
     """What an objective without a sense term gets: the same bytes, whatever the lexicon and the senses are."""
     rows = torch.zeros(0, 0, 0, dtype=torch.int32)

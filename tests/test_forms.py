@@ -6,7 +6,7 @@ import pytest
 import torch
 from tiny import generator
 
-from dskd.forms import FORMS, assignment, choice, contrast, metric, odds, shifted, span
+from dskd.forms import FORMS, assignment, contrast, metric, shifted, span
 
 N, D, R = 5, 8, 12
 
@@ -47,17 +47,6 @@ def test_contrast_is_what_the_pulling_senses_do_not_have(made):
         share = sum(softmax(s, near + far, 0.7)[: len(near)]) if near else 1.0
         assert float(found[i]) == pytest.approx(-math.log(share), abs=1e-5)
     assert found[1] == found[3] == 0  # nothing pushes; nothing at all
-
-
-def test_odds_and_choice_compare_logits_of_the_words_alone(made):
-    divergence, share = odds(*made, 2.0), choice(*made, 2.0)
-    for i in range(N):
-        s, h, near, far = rows_of(made, i)
-        p, q = (
-            torch.stack([state @ word for word in near + far]).div(2).softmax(0) if near else None for state in (h, s)
-        )
-        assert float(divergence[i]) == pytest.approx(float((p * (p / q).log()).sum()) if near else 0.0, abs=1e-5)
-        assert float(share[i]) == pytest.approx(-math.log(float(q[: len(near)].sum())) if near else 0.0, abs=1e-5)
 
 
 def test_span_sees_the_error_that_senses_speak_of_and_no_other(made):
