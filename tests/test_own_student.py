@@ -3,6 +3,7 @@
 import json
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -38,12 +39,13 @@ from dskd.distill import sampled_states, step_loss, train
 from dskd.evaluate import heldout_scores
 from dskd.explore import compare_states
 from dskd.forms import metric
+from dskd.harness import SharedTrunk
 from dskd.lora import add_lora
 from dskd.losses import IGNORE, LogitMap, mapped, output_loss
 from dskd.own_student import check_vocabularies, fitted_projection, own_student, teacher_split
 from dskd.params import Lora, Objective, Source, load_params
 from dskd.plan import run_stages
-from dskd.scoring import Models, greedy, log_likelihoods, states_at
+from dskd.scoring import Choices, Models, greedy, log_likelihoods, states_at
 from dskd.shapes import KNOWN
 
 __all__ = ["fresh_accelerator", "uncompiled"]
@@ -267,14 +269,34 @@ def test_a_trained_student_scores_as_its_whole_and_as_the_folder_it_is_exported_
     assert (alone["kl"] == 0).all() and (alone["agreement"] == 1).all()
 
 
-def test_models_that_stand_apart_are_scored_as_each_alone(teacher):
+def models_apart(teacher, tokenizer=None):
+    """The teacher, and a student of another model beside it; and each as a whole."""
     origin = make_origin()
     cut = student_top(origin, OWN)
     whole = {"teacher": teacher, "cut": assemble_student(origin, student_top(origin, OWN), OWN)}
     head = origin.get_output_embeddings().weight
-    apart = Models(trunk(origin, OWN), {"cut": cut}, head, None, 64, logit_map(origin))
+    apart = Models(trunk(origin, OWN), {"cut": cut}, head, tokenizer, 64, logit_map(origin))
     tops, head = {"teacher": teacher_top(teacher, LOWER_LAST)}, teacher.get_output_embeddings().weight
-    models = Models(trunk(teacher, LOWER_LAST), tops, head, None, 64, None, apart)
+    return Models(trunk(teacher, LOWER_LAST), tops, head, tokenizer, 64, None, apart), whole
+
+
+def test_the_harness_has_the_answers_of_models_that_stand_apart(teacher, tokenizer):
+    models, _ = models_apart(teacher, tokenizer)
+    harness, text = SharedTrunk(models), "the quick brown fox"
+    ids, choices = tokenizer.encode(text), [[5, 6], [7]]
+    written = greedy(models, [ids], 3, tokenizer.eos_token_id)
+    scores = log_likelihoods(models, [Choices(ids, choices)])
+    assert harness.name == "teacher" and scores["teacher"] != scores["cut"]
+    for harness.name in models.names:
+        answers = harness.generate_until([SimpleNamespace(args=(text, {"max_gen_toks": 3}))])
+        assert answers == [tokenizer.decode(written[harness.name][0], skip_special_tokens=True)]
+        asked = [((text, str(choice)), ids, choice) for choice in choices]
+        assert harness._loglikelihood_tokens(asked) == scores[harness.name][0]
+
+
+def test_models_that_stand_apart_are_scored_as_each_alone(teacher):
+    models, whole = models_apart(teacher)
+    apart = models.apart
     assert models.names == ["teacher", "cut"] and models.of("cut") is apart and models.of("teacher") is models
     prompts, places = [row[: 7 + i * 3] for i, row in enumerate(make_ids(3, 20, seed=1).tolist())], [6, 9, 12]
     found, written = log_likelihoods(models, items(4)), greedy(models, prompts, 4, -1)
