@@ -141,7 +141,7 @@ def test_memory_is_within_15_percent_of_the_committed_run(name):
     assert plan.LIBRARIES + stage.memory + stage.mapped == pytest.approx(peak, rel=0.15)
 
 
-@pytest.mark.parametrize("record", [PROVENANCE, "reports/bfloat16/provenance.json"])
+@pytest.mark.parametrize("record", [PROVENANCE, "reports/avx2/provenance.json", "reports/bfloat16/provenance.json"])
 def test_training_ran_at_the_speed_of_the_harvest(root, record):
     """So the operations of the two are counted alike. Other work may have run beside one of them."""
     shutil.copy(ROOT / record, PROVENANCE)
