@@ -14,7 +14,7 @@ from dskd.lexicon import Files, wordnet
 from dskd.params import Params, Source
 from dskd.states import States, open_states
 
-NOT_OF_THE_LEXICON = {"teacher", "wordnet", "wikipedia"}  # sources that have places of their own
+NOT_OF_THE_LEXICON = {"teacher", "student", "wordnet", "wikipedia"}  # sources that have places of their own
 
 
 def cached_states(split: str) -> States:

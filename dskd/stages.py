@@ -85,7 +85,7 @@ def sources(params: Params) -> pd.DataFrame:
             load_origin(params, *load_teacher(params), partial / "student")  # whether the two go together
         wordnet.prepare(fetched["wordnet"], partial / "nltk_data")
         shutil.move(fetched["wikipedia"], partial / kept_name(every["wikipedia"].source, fetched["wikipedia"]))
-        for name in every.keys() - NOT_OF_THE_LEXICON - {"student"}:
+        for name in every.keys() - NOT_OF_THE_LEXICON:
             place = partial / lexicon_file(every[name], name)
             place.parent.mkdir(exist_ok=True)
             shutil.move(fetched[name], place)

@@ -66,7 +66,7 @@ def make_student(params: Params, objective: str, seed: int) -> None:
                 with artifacts.output(Path(artifacts.CURVES) / name) as place:
                     shutil.copytree(curves, place)
                 top.layers.to(kept_dtype(params)).to(teacher.dtype)  # what is scored is what the folder will hold
-                heldout = heldout_of(params, top, head, logit_map, own)
+                heldout = heldout_of(params, top, head, logit_map, own and own._replace(ids=tokens("heldout")))
                 depth, chat = teacher.config.num_hidden_layers, bool(tokenizer.chat_template)
                 text = card.model_card(name, objective, seed, depth, params, means(heldout), hashes, chat)
                 of_prompts = licences(params.prompts)
@@ -86,9 +86,9 @@ def heldout_of(
     logit_map: LogitMap | None,
     own: OwnStudent | None,
 ) -> dict[str, list[float]]:
-    """The scores of each held-out block, "ce", "kl" and "agreement", as they are kept; no top: the teacher itself."""
+    """The scores of each held-out block, "ce", "kl" and "agreement", as they are kept; no top: the teacher itself.
+    `own` has the held-out blocks' tokens."""
     states, targets = cached_states("heldout"), labels("heldout")
-    own = own and own._replace(ids=tokens("heldout"))
     found = heldout_scores(top, head, states, targets, params.harvest.batch_size, logit_map, own)
     return {key: values.tolist() for key, values in found.items()}
 

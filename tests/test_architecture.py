@@ -3,7 +3,7 @@ import copy
 import pytest
 import torch
 from families import FAMILIES, make_decoder
-from test_scoring import items, naive
+from test_scoring import assert_scored_as_alone, items
 from tiny import FIRST, LAYERS, LOWER_LAST, make_ids, trained
 
 from dskd.architecture import check_architecture, check_layers, layered_config, logit_map, part, run_part
@@ -20,7 +20,7 @@ from dskd.decoder import (
 from dskd.harvest import predict
 from dskd.losses import mapped
 from dskd.params import Student
-from dskd.scoring import Models, greedy, log_likelihoods, states_at
+from dskd.scoring import Models
 
 IDS = make_ids(3, 14)[:, :-1].long()  # longer than the window of 5
 ALL = pytest.mark.parametrize("family", FAMILIES)
@@ -83,21 +83,7 @@ def test_models_are_scored_as_each_alone_without_a_split(family):
     head = teacher.get_output_embeddings().weight
     models = Models(trunk(teacher, LOWER_LAST), tops, head, None, 64, logit_map(teacher))
     asked = [item._replace(context=make_ids(1, 12, seed=i)[0].tolist()) for i, item in enumerate(items(4))]
-    found = log_likelihoods(models, asked)
-    prompts = [row[: 7 + i * 3] for i, row in enumerate(make_ids(3, 20, seed=1).tolist())]
-    written, states = greedy(models, prompts, 4, -1), states_at(models, prompts, [6, 9, 12])
-    for name, model in whole.items():
-        for item, scores in zip(asked, found[name]):
-            for continuation, (value, is_greedy) in zip(item.continuations, scores):
-                expected, expected_greedy = naive(model, item.context, continuation)
-                assert value == pytest.approx(expected, abs=1e-4) and is_greedy == expected_greedy
-        for prompt, answer, place, state in zip(prompts, written[name], [6, 9, 12], states[name]):
-            longer = list(prompt)
-            for _ in range(4):
-                longer.append(int(model(torch.tensor([longer])).logits[0, -1].argmax()))
-            assert answer == longer[len(prompt) :]
-            expected = model.base_model(torch.tensor([prompt])).last_hidden_state[0, place]
-            torch.testing.assert_close(state, expected, rtol=1e-4, atol=1e-4)
+    assert_scored_as_alone(models, whole, asked)
 
 
 @pytest.mark.parametrize("family", ["gemma2", "cohere"])

@@ -23,8 +23,8 @@ from test_distill import (
     weights_of,
 )
 from test_losses import example, naive_divergence, value_and_gradient
-from test_scoring import items, naive
-from tiny import LOWER_LAST, distill_settings, generator, make_ids, make_teacher, make_tokenizer
+from test_scoring import assert_scored_as_alone, items
+from tiny import LOWER_LAST, distill_settings, generator, make_teacher, make_tokenizer
 from tiny_project import STAGES
 from tiny_project import run as run_stage
 from torch.nn import functional as F
@@ -45,7 +45,7 @@ from dskd.losses import IGNORE, LogitMap, mapped, output_loss
 from dskd.own_student import check_vocabularies, fitted_projection, own_student, teacher_split
 from dskd.params import Lora, Objective, Source, load_params
 from dskd.plan import run_stages
-from dskd.scoring import Choices, Models, greedy, log_likelihoods, states_at
+from dskd.scoring import Choices, Models, greedy, log_likelihoods
 from dskd.shapes import KNOWN
 
 __all__ = ["fresh_accelerator", "uncompiled"]
@@ -298,22 +298,7 @@ def test_models_that_stand_apart_are_scored_as_each_alone(teacher):
     models, whole = models_apart(teacher)
     apart = models.apart
     assert models.names == ["teacher", "cut"] and models.of("cut") is apart and models.of("teacher") is models
-    prompts, places = [row[: 7 + i * 3] for i, row in enumerate(make_ids(3, 20, seed=1).tolist())], [6, 9, 12]
-    found, written = log_likelihoods(models, items(4)), greedy(models, prompts, 4, -1)
-    states = states_at(models, prompts, places)
-    assert list(found) == list(written) == list(states) == models.names
-    for name, model in whole.items():
-        for item, scores in zip(items(4), found[name], strict=True):
-            for continuation, (value, is_greedy) in zip(item.continuations, scores, strict=True):
-                expected, expected_greedy = naive(model, item.context, continuation)
-                assert value == pytest.approx(expected, abs=1e-4) and is_greedy == expected_greedy
-        for prompt, answer, place, state in zip(prompts, written[name], places, states[name], strict=True):
-            longer = list(prompt)
-            for _ in range(4):
-                longer.append(int(model(torch.tensor([longer])).logits[0, -1].argmax()))
-            assert answer == longer[len(prompt) :]
-            expected = model.base_model(torch.tensor([prompt])).last_hidden_state[0, place]
-            torch.testing.assert_close(state, expected, rtol=1e-4, atol=1e-4)
+    assert_scored_as_alone(models, whole, items(4))
 
 
 # ---- what does not go together

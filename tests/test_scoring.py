@@ -46,6 +46,26 @@ def naive(model, context, continuation):
     return value, all(int(log_p[place].argmax()) == token for place, token in zip(places, continuation))
 
 
+def assert_scored_as_alone(models, whole, asked):
+    """Every model of `models` gives the likelihoods, answers and states that the model of its name in `whole` gives."""
+    prompts, places = [row[: 7 + i * 3] for i, row in enumerate(make_ids(3, 20, seed=1).tolist())], [6, 9, 12]
+    found, written = log_likelihoods(models, asked), greedy(models, prompts, 4, -1)
+    states = states_at(models, prompts, places)
+    assert list(found) == list(written) == list(states) == list(whole)
+    for name, model in whole.items():
+        for item, scores in zip(asked, found[name], strict=True):
+            for continuation, (value, is_greedy) in zip(item.continuations, scores, strict=True):
+                expected, expected_greedy = naive(model, item.context, continuation)
+                assert value == pytest.approx(expected, abs=1e-4) and is_greedy == expected_greedy
+        for prompt, answer, place, state in zip(prompts, written[name], places, states[name], strict=True):
+            longer = list(prompt)
+            for _ in range(4):
+                longer.append(int(model(torch.tensor([longer])).logits[0, -1].argmax()))
+            assert answer == longer[len(prompt) :]
+            expected = model.base_model(torch.tensor([prompt])).last_hidden_state[0, place]
+            torch.testing.assert_close(state, expected, rtol=1e-4, atol=1e-4)
+
+
 def test_packed_choices_score_as_each_choice_alone(made, batches):
     models, whole = made
     found = log_likelihoods(models, items())

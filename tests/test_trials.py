@@ -7,6 +7,7 @@ import pytest
 from tiny_project import ROOT
 from trials import RUN, differences, half_of, student, trial
 
+from dskd.artifacts import UserError
 from dskd.params import load_params
 
 WORDS = [f"word{i}" for i in range(2000)]
@@ -51,3 +52,9 @@ def test_a_trial_differs_in_its_parameters_and_has_a_folder_of_its_own():
     assert (plain.params, fewer.params.senses.k) == (params, 3)
     assert plain.objective == fewer.objective and plain.objective.kl == params.objectives["kd"].kl
     assert len({student("x", seed, of) for of in (plain, fewer) for seed in (0, 1)}) == 4
+
+
+@pytest.mark.parametrize("changes", [{"lexicon": {"max_span": 1}}, {"student": {"layers": 20}}])
+def test_a_trial_that_would_need_other_artifacts_is_refused(changes):
+    with pytest.raises(UserError, match="trial"):
+        trial(load_params(ROOT / "params.yaml"), {"params": changes})

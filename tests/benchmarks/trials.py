@@ -4,11 +4,11 @@
     trials.py --half test …               the other half: once, for what was chosen
 
 A file names its objectives by what differs from `kd`, the seeds, what differs in `distill`, and pairs of objectives
-that are compared, too. An objective's `params` differ in groups of params.yaml, in all that the states do not depend
-on. It runs in a folder with the artifacts of the stages up to `senses`, and `benchmarks`; students are trained as the
-stage does and kept in build/trials, where a run that was stopped goes on; their names stand for parameters, not for
-code, so empty it when the training has changed. A row of the table is a mean over seeds and its difference from the
-first objective's, or another's, with the 95 % interval of `dskd.stats.compare`.
+that are compared, too. An objective's `params` differ in the groups `senses`, `targets`, `distill` and `student`, so
+that the states stay what they are. It runs in a folder with the artifacts of the stages up to `senses`, and
+`benchmarks`; students are trained as the stage does and kept in build/trials, where a run that was stopped goes on;
+their names stand for parameters, not for code, so empty it when the training has changed. A row of the table is a mean
+over seeds and its difference from the first objective's, or another's, with the 95 % interval of `dskd.stats.compare`.
 """
 
 import argparse
@@ -27,6 +27,7 @@ from safetensors.torch import load_file, save_file
 from tqdm import tqdm
 
 from dskd import artifacts, decoder, stages
+from dskd.artifacts import UserError
 from dskd.determinism import hash_integers, text_key
 from dskd.distill import train
 from dskd.evaluate import heldout_scores
@@ -38,6 +39,7 @@ from dskd.senses import build_senses
 from dskd.states import States, take_blocks
 from dskd.stats import compare
 from dskd.suite import lexical_rows, pair_rows
+from dskd.targets import SenseTargets
 from dskd.tasks.lexical import build_items, read_vocabulary
 
 FOLDER = Path("build/trials")
@@ -65,10 +67,11 @@ def main() -> int:
     torch.set_num_threads(args.threads or params.runtime.threads)
     params = changed(params, {"distill": given["distill"]})
     trials = {name: trial(params, changes) for name, changes in given["objectives"].items()}
+    made = {}  # targets, which many trials have the same
     for seed in given["seeds"]:
         for name, of in trials.items():
             if not student(name, seed, of).exists():
-                make_student(name, seed, of, params)
+                make_student(name, seed, of, params, made)
     students = {(name, seed): student(name, seed, of) for name, of in trials.items() for seed in given["seeds"]}
     pairs = [(name, next(iter(trials))) for name in trials] + given.get("pairs", [])
     found = differences(score(students, trials, args.half, params), pairs, given["seeds"], params)
@@ -92,8 +95,12 @@ def changed(params: Params, changes: dict[str, dict]) -> Params:
 
 
 def trial(params: Params, changes: dict) -> Trial:
-    base = params.objectives["kd"].model_dump()
-    own = changed(params, changes.get("params", {}))
+    base, groups = params.objectives["kd"].model_dump(), changes.get("params", {})
+    own = changed(params, groups)
+    if not groups.keys() <= {"senses", "targets", "distill", "student"}:
+        raise UserError(f"params of a trial may change senses, targets, distill and student, not {', '.join(groups)}")
+    if decoder.split_depth(own.student) != decoder.split_depth(params.student):
+        raise UserError("a trial's student needs the split of the states: student.layers - student.trained must stay")
     return Trial(Objective(**base | {key: value for key, value in changes.items() if key != "params"}), own)
 
 
@@ -110,12 +117,14 @@ def student(name: str, seed: int, of: Trial) -> Path:
     return FOLDER / f"{text_key(json.dumps(settings, sort_keys=True)):016x}-{name}-{seed}"
 
 
-def make_student(name: str, seed: int, of: Trial, base: Params) -> None:
+def make_student(name: str, seed: int, of: Trial, base: Params, made: dict[str, SenseTargets]) -> None:
     folder, (objective, params) = student(name, seed, of), of
-    senses = None
-    if objective.sense and params.senses != base.senses:
-        senses = build_senses(cached_states("train"), labels("train"), params.senses)
-    targets = stages.sense_targets(params, objective, senses) if objective.sense else None
+    kind = f"{objective.targets} {params.senses} {params.targets}"
+    if objective.sense and kind not in made:
+        changed_senses = params.senses != base.senses
+        senses = build_senses(cached_states("train"), labels("train"), params.senses) if changed_senses else None
+        made[kind] = stages.sense_targets(params, objective, senses)
+    targets = made[kind] if objective.sense else None
     teacher, _ = load_teacher(params)
     head, top = teacher.get_output_embeddings().weight, decoder.student_top(teacher, params.student)
     with artifacts.output(folder, artifacts.fingerprint(name)) as partial:
