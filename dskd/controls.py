@@ -32,6 +32,7 @@ def controlled(variant: str, lexicon: Lexicon, seed: int) -> Lexicon:
     no_synonyms  a token's own senses alone pull
     shuffled     relations exchanged among heads of like degree: as many as before, of the wrong words
     random       each centroid replaced by noise of the centroids' mean and variance in each dimension
+    mean         each centroid replaced by the mean of all
     published    own senses push as well, as in the code that the paper's authors published
 
     Raises:
@@ -47,6 +48,8 @@ def controlled(variant: str, lexicon: Lexicon, seed: int) -> Lexicon:
         return lexicon._replace(synonyms=shuffled(lexicon.synonyms, seed), antonyms=shuffled(lexicon.antonyms, seed))
     if variant == "random":
         return lexicon._replace(senses=noise(lexicon.senses, seed))
+    if variant == "mean":
+        return lexicon._replace(senses=collapsed(lexicon.senses))
     if variant == "published":
         return lexicon._replace(own_push=True)
     raise ValueError(f"no targets {variant!r}")
@@ -77,3 +80,9 @@ def noise(senses: SenseDictionary, seed: int) -> SenseDictionary:
     drawn = (drawn - drawn.mean(dim=0)) / drawn.std(dim=0, unbiased=False).clamp_min(1e-12)
     fitted = centroids.mean(dim=0) + drawn * centroids.std(dim=0, unbiased=False)
     return senses._replace(centroids=fitted.to(senses.centroids.dtype))
+
+
+def collapsed(senses: SenseDictionary) -> SenseDictionary:
+    """The dictionary with the mean of all centroids in the place of each: no word has a meaning of its own."""
+    mean = senses.centroids.float().mean(dim=0)
+    return senses._replace(centroids=mean.expand_as(senses.centroids).to(senses.centroids.dtype).contiguous())

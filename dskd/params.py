@@ -194,9 +194,9 @@ class Objective(Group):
     hidden: Weight = Field(description="weight of the mean squared distance to the teacher's own state")
     sense: Weight = Field(description="weight of the sense loss (lambda)")
     margin: Weight = Field(description="hinge of the push, in mean squares a dimension (gamma)")
-    targets: Literal["none", "lexicon", "related", "no_antonyms", "no_synonyms", "shuffled", "random", "published"] = (
-        Field(description="what the sense term pulls to and pushes from: the lexicon, or a control of it")
-    )
+    targets: Literal[
+        "none", "lexicon", "related", "no_antonyms", "no_synonyms", "shuffled", "random", "mean", "published"
+    ] = Field(description="what the sense term pulls to and pushes from: the lexicon, or a control of it")
     form: Literal["regression", "assignment", "contrast", "span", "shifted"] = Field(
         "regression", description="of the sense term: the paper's regression, or another (dskd/forms.py)"
     )

@@ -2,7 +2,7 @@ import pytest
 import torch
 from tiny import random_states
 
-from dskd.controls import Lexicon, controlled, noise, shuffled
+from dskd.controls import Lexicon, collapsed, controlled, noise, shuffled
 from dskd.params import Senses
 from dskd.senses import build_senses
 
@@ -43,6 +43,14 @@ def test_noise_has_the_mean_and_variance_of_the_centroids_in_each_dimension_and_
     assert abs(correlation) < 0.2
     assert torch.equal(other.centroids, noise(senses, seed=1).centroids)
     assert not torch.equal(other.centroids, noise(senses, seed=2).centroids)
+
+
+def test_a_collapsed_dictionary_has_one_meaning_for_all_words(senses):
+    other = collapsed(senses)
+    assert all(torch.equal(a, b) for a, b in zip(other, senses) if a is not other.centroids)
+    assert other.centroids.shape == senses.centroids.shape and other.centroids.dtype == senses.centroids.dtype
+    assert len(other.centroids.unique(dim=0)) == 1
+    assert torch.allclose(other.centroids[0], senses.centroids.float().mean(dim=0), atol=1e-2)
 
 
 def test_an_unknown_control_is_an_error(senses):

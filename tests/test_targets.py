@@ -194,7 +194,7 @@ def built(made, variant, seed=0):
     return build_targets(states, labels, senses, SYNONYMS, ANTONYMS, settings(seed=seed), variant)
 
 
-@pytest.mark.parametrize("variant", ["no_antonyms", "no_synonyms", "shuffled", "random", "published"])
+@pytest.mark.parametrize("variant", ["no_antonyms", "no_synonyms", "shuffled", "random", "mean", "published"])
 def test_every_control_supervises_the_same_positions_with_other_senses(made, variant):
     true, control = built(made, "lexicon"), built(made, variant)
     assert torch.equal(supervised(true), supervised(control))
