@@ -1,5 +1,6 @@
 # make repro   build .venv and run the pipeline with the values of params.yaml
 # make study   the same with profiles/study.yaml in build/study, where it resumes; its results go to reports/study
+#              (PROFILE=claim or PROFILE=gemma: another profile, in folders of its name)
 # make test    build .venv and run every check
 # make bench   append speeds to tests/benchmarks/results.csv and curves to scaling.csv beside it
 # make verify  run the smoke profile twice under different circumstances and compare every hash
@@ -7,6 +8,7 @@
 # make lock    write requirements.txt anew from pyproject.toml
 
 PYTHON ?= python3
+PROFILE ?= study
 READY = .venv/.ready
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export DVC_NO_ANALYTICS := true
@@ -19,13 +21,13 @@ repro: $(READY)
 
 # A clone of what is committed, so that the default run stays as it is; they share DVC's cache.
 study: $(READY)
-	test -d build/study || git clone --quiet . build/study
-	cd build/study && dvc cache dir --local $(CURDIR)/.dvc/cache && python -m dskd profile study && dvc repro
-	rm -rf reports/study && mkdir -p reports/study
-	cd build/study && cp -R reports/metrics.json reports/index.html reports/provenance.json reports/scores params.yaml \
-		$(CURDIR)/reports/study/
-	cp build/study/dvc.lock reports/study/lock.yaml
-	gzip -9nf reports/study/scores/*.jsonl
+	test -d build/$(PROFILE) || git clone --quiet . build/$(PROFILE)
+	cd build/$(PROFILE) && dvc cache dir --local $(CURDIR)/.dvc/cache && python -m dskd profile $(PROFILE) && dvc repro
+	rm -rf reports/$(PROFILE) && mkdir -p reports/$(PROFILE)
+	cd build/$(PROFILE) && cp -R reports/metrics.json reports/index.html reports/provenance.json reports/scores params.yaml \
+		$(CURDIR)/reports/$(PROFILE)/
+	cp build/$(PROFILE)/dvc.lock reports/$(PROFILE)/lock.yaml
+	gzip -9nf reports/$(PROFILE)/scores/*.jsonl
 	python -m dskd readme
 
 test: $(READY)

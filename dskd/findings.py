@@ -9,6 +9,7 @@ import torch
 from dskd import artifacts, decoder, plan
 from dskd.artifacts import require
 from dskd.params import Params
+from dskd.report import BASELINE, SENSES
 from dskd.tables import CHANCE, LESS_IS_BETTER, measure_name, shown_differences, signed_cell
 from dskd.tasks.benchmarks import BENCHMARKS
 
@@ -16,9 +17,10 @@ _TOLD = (("heldout", "kl"), ("heldout", "ce"), ("lexical", "synonym"), ("lexical
 
 
 def answer(metrics: dict) -> str:
-    """Markdown: where `dskd` is better or worse than plain distillation, and where no difference is shown; of a run
-    without these two, the same of every pair of objectives."""
-    pairs = {name: of for name, of in metrics["differences"].items() if name == "dskd - kd"} or metrics["differences"]
+    """Markdown: where the sense losses are better or worse than plain distillation, and where no difference is shown; of a
+    run without these, the same of every pair of objectives."""
+    asked = [f"{name} - {BASELINE}" for name in SENSES]
+    pairs = {name: of for name, of in metrics["differences"].items() if name in asked} or metrics["differences"]
     lines = []
     for name, of_pair in pairs.items():
         second, _, first = name.partition(" - ")
@@ -74,17 +76,19 @@ def shortfalls(metrics: dict) -> str:
 
 
 def controls(metrics: dict) -> tuple[dict, str]:
-    """The metrics with the differences of `dskd` from `kd` and its controls alone, and what they are of: this run, or
-    the committed study if this run has no controls."""
+    """The metrics with the differences of the sense losses from `kd` and their controls alone, and what they are of: this
+    run, or the committed study if this run has no controls."""
     origin = "These are of this run."
-    if not any(name.startswith("dskd - dskd_") for name in metrics["differences"]):
+    if not any(name.startswith(f"{own} - {own}_") for name in metrics["differences"] for own in SENSES):
         metrics = artifacts.read_json(require(artifacts.STUDY, ""))
         origin = (
             f"This run has none. These are of [the study](study/index.html), whose students had "
             f"{metrics['train_tokens']:,} tokens each and {_seeds(metrics)} seeds; `dvc repro` does not make it again."
         )
     own = {
-        name: of for name, of in metrics["differences"].items() if name.startswith("dskd - ") and name != "dskd - ce"
+        name: of
+        for name, of in metrics["differences"].items()
+        if name.partition(" - ")[0] in SENSES and not name.endswith(" - ce")
     }
     return metrics | {"differences": own}, origin
 

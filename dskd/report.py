@@ -14,6 +14,7 @@ from dskd.tasks.benchmarks import GOLD_LISTS
 from dskd.tasks.pairs import spearman, spearman_difference
 
 BASELINE = "kd"  # what an objective must beat; where it was not trained, the first objective
+SENSES = ("dskd", "span")  # the paper's sense loss and this project's; their controls are named after them
 POOLED = ("cloze", "cloze_norm", "cloze_probability")  # tables with a column for all benchmarks' items together
 
 _RANKED = 2000  # resamples of a rank correlation, which are slow
@@ -140,11 +141,16 @@ def rank_difference(a: np.ndarray, b: np.ndarray, human: np.ndarray, resamples: 
 
 
 def pairs(objectives: list[str]) -> list[tuple[str, str]]:
-    """Which objectives are compared: each with the baseline, and dskd with each."""
+    """Which objectives are compared: each with the baseline; and `SENSES` with each that has no senses, with each of its
+    own controls, and with one another."""
     base = BASELINE if BASELINE in objectives else objectives[0]
-    others = [name for name in objectives if name != base]
-    own = [(name, "dskd") for name in others if name != "dskd"] if "dskd" in others else []
-    return [(base, name) for name in others] + own
+    found = [(base, name) for name in objectives if name != base]
+    senses = [name for name in SENSES if name in objectives and name != base]
+    for i, own in enumerate(senses):
+        controls_of_others = tuple(f"{name}_" for name in SENSES if name != own)
+        compared = [name for name in objectives if name not in (base, *senses[i:])]
+        found += [(name, own) for name in compared if not name.startswith(controls_of_others)]
+    return found
 
 
 def _plain_means(tables: Columns, human: dict[str, np.ndarray]) -> dict:

@@ -45,11 +45,16 @@ def columns(run, monkeypatch):
         (["kd", "dskd"], "kd-dskd"),
         (["ce", "kd", "dskd", "dskd_random"], "kd-ce kd-dskd kd-dskd_random ce-dskd dskd_random-dskd"),
         (["dskd", "dskd_random"], "dskd-dskd_random"),
+        (
+            ["kd", "kd_hidden", "dskd", "dskd_random", "span", "span_random"],
+            "kd-kd_hidden kd-dskd kd-dskd_random kd-span kd-span_random kd_hidden-dskd dskd_random-dskd "
+            "kd_hidden-span dskd-span span_random-span",
+        ),
         (["ce", "kd_hidden"], "ce-kd_hidden"),
         (["kd"], ""),
     ],
 )
-def test_each_objective_is_compared_with_the_baseline_and_with_dskd(objectives, expected):
+def test_each_objective_is_compared_with_the_baseline_and_the_sense_losses_with_the_others(objectives, expected):
     found = pairs(objectives)
     assert [f"{first}-{second}" for first, second in found] == expected.split()
     assert len({frozenset(pair) for pair in found}) == len(found)

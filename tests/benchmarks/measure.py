@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 
 from dskd import artifacts
+from dskd.decoder import fast_bfloat16
 from dskd.provenance import commit, machine, versions
 
 COLUMNS = "date commit machine threads versions figure shape value unit reference_value ratio target met".split()
@@ -77,7 +78,7 @@ def line(figure: str, shape: str, value, unit: str, target, met: bool, reference
 
 def here() -> dict:
     """The columns that all lines of a run share."""
-    capability = torch.backends.cpu.get_cpu_capability()
+    capability = torch.backends.cpu.get_cpu_capability() + (" with bfloat16" if fast_bfloat16() else "")
     return {
         "date": datetime.date.today().isoformat(),
         "commit": commit(artifacts.project_root()),
