@@ -17,8 +17,8 @@ _TOLD = (("heldout", "kl"), ("heldout", "ce"), ("lexical", "synonym"), ("lexical
 
 
 def answer(metrics: dict) -> str:
-    """Markdown: where the sense losses are better or worse than plain distillation, and where no difference is shown; of a
-    run without these, the same of every pair of objectives."""
+    """Markdown: where the sense losses are better or worse than plain distillation, and where no difference is shown;
+    of a run without these, the same of every pair of objectives."""
     asked = [f"{name} - {BASELINE}" for name in SENSES]
     pairs = {name: of for name, of in metrics["differences"].items() if name in asked} or metrics["differences"]
     lines = []
@@ -76,8 +76,8 @@ def shortfalls(metrics: dict) -> str:
 
 
 def controls(metrics: dict) -> tuple[dict, str]:
-    """The metrics with the differences of the sense losses from `kd` and their controls alone, and what they are of: this
-    run, or the committed study if this run has no controls."""
+    """The metrics with the differences of the sense losses from `kd` and their controls alone, and what they are of:
+    this run, or the committed study if this run has no controls."""
     origin = "These are of this run."
     if not any(name.startswith(f"{own} - {own}_") for name in metrics["differences"] for own in SENSES):
         metrics = artifacts.read_json(require(artifacts.STUDY, ""))

@@ -141,8 +141,8 @@ def rank_difference(a: np.ndarray, b: np.ndarray, human: np.ndarray, resamples: 
 
 
 def pairs(objectives: list[str]) -> list[tuple[str, str]]:
-    """Which objectives are compared: each with the baseline; and `SENSES` with each that has no senses, with each of its
-    own controls, and with one another."""
+    """Which objectives are compared: each with the baseline; and `SENSES` with each that has no senses, with each of
+    its own controls, and with one another."""
     base = BASELINE if BASELINE in objectives else objectives[0]
     found = [(base, name) for name in objectives if name != base]
     senses = [name for name in SENSES if name in objectives and name != base]

@@ -1,4 +1,4 @@
-"""What the study says on that half of words and held-out text by which nothing was chosen: docs/trials/study.csv and .svg.
+"""What the study says on the half of words and text by which nothing was chosen: docs/trials/study.csv and .svg.
 
     confirm.py                    after `make study`; reads reports/study
 
@@ -8,7 +8,6 @@ The half is that of `trials.py`. Benchmarks by cloze were not looked at in the t
 import gzip
 import json
 import sys
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
