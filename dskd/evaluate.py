@@ -6,7 +6,7 @@ from tqdm import tqdm
 from transformers import PreTrainedModel
 
 from dskd.architecture import run_part
-from dskd.losses import LogitMap, fused, mapped
+from dskd.losses import LogitMap, float_logits, fused, mapped
 from dskd.own_student import OwnStudent
 from dskd.states import States, take_blocks
 
@@ -38,16 +38,17 @@ def heldout_scores(
         "ce", "kl" (nats per token, means over a block's L positions) and "agreement" (share of positions
         where the model's most probable token is the teacher's), each (n,) float64.
     """
-    head = head.float()
-    heads, maps = ((head, head), (logit_map, logit_map))  # student's, teacher's
+    heads, maps = (head, head), (logit_map, logit_map)  # student's, teacher's
     if own is not None and top is not None:
-        heads, maps = (own.head.float(), head), (own.logit_map, logit_map)
-    buffers = head.new_empty(2, _CHUNK, len(head))
+        heads, maps = (own.head, head), (own.logit_map, logit_map)
+    wide = heads[1].float()
+    wide_heads = wide if heads[0] is head else heads[0].float(), wide
+    buffers = wide.new_empty(2, _CHUNK, len(head))
     rows = []
     for blocks in tqdm(torch.arange(len(labels)).split(batch_size), desc="held-out", unit="batch", mininterval=1):
         teacher = take_blocks(states.hidden_states, blocks).to(head.device)
         targets = labels[blocks].flatten().to(head.device).split(_CHUNK)
-        of_teacher = teacher.flatten(0, 1).float().split(_CHUNK)
+        of_teacher = teacher.flatten(0, 1).split(_CHUNK)
         of_student = of_teacher
         if top is not None:
             if own is None:
@@ -55,22 +56,22 @@ def heldout_scores(
             else:
                 split_states = run_part(own.lower, ids=own.ids[blocks])
             student = run_part(top, states=split_states.to(top.dtype))
-            of_student = student.flatten(0, 1).float().split(_CHUNK)
+            of_student = student.flatten(0, 1).split(_CHUNK)
         chunks = zip(of_student, of_teacher, targets)
-        terms = torch.cat([_token_scores(*chunk, heads, buffers, maps) for chunk in chunks])
+        terms = torch.cat([_token_scores(*chunk, heads, wide_heads, buffers, maps) for chunk in chunks])
         rows.append(terms.view(len(blocks), -1, 3).mean(dim=1).cpu())
     scores = torch.cat(rows)
     return {"ce": scores[:, 0], "kl": scores[:, 1], "agreement": scores[:, 2]}
 
 
-def _token_scores(student, teacher, labels, heads, buffers, maps) -> Tensor:
+def _token_scores(student, teacher, labels, heads, wide_heads, buffers, maps) -> Tensor:
     """CE, KL and agreement of each position of a chunk, (n, 3) float64; `buffers` (2, >= n, V) hold the logits."""
     student_logits, teacher_logits = buffers[:, : len(labels)]
-    torch.mm(teacher, heads[1].T, out=teacher_logits)
+    float_logits(teacher, heads[1], wide_heads[1], teacher_logits)
     if student is teacher:
         student_logits = teacher_logits
     else:
-        torch.mm(student, heads[0].T, out=student_logits)
+        float_logits(student, heads[0], wide_heads[0], student_logits)
     return fused(_logit_scores)(student_logits, teacher_logits, labels, *maps).double()
 
 

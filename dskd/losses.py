@@ -16,6 +16,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from dskd.determinism import fast_bfloat16
+
 IGNORE = -100
 
 
@@ -167,6 +169,25 @@ def _divergence(log_p: Tensor, log_q: Tensor, beta: float) -> tuple[Tensor, Tens
     if beta < 1:
         value = value + beta * (p * (log_p - log_m)).sum()
     return value, weight * q * (from_student - each)
+
+
+def float_logits(states: Tensor, head: Tensor, wide_head: Tensor, out: Tensor | None = None) -> Tensor:
+    """states @ head.T in float32, (n, V), whatever the dtype of the two.
+
+    Where both are bfloat16 numbers nothing is lost when oneDNN multiplies them as such and sums in float32, which is
+    some three times as fast as a product of float32 numbers.
+
+    Args:
+        wide_head: `head` in float32, made once.
+        out: to be written to.
+    """
+    narrow = states.dtype == head.dtype == torch.bfloat16 and states.device.type == "cpu" and fast_bfloat16()
+    before = torch.backends.mkldnn.matmul.fp32_precision
+    torch.backends.mkldnn.matmul.fp32_precision = "bf16" if narrow else before
+    try:
+        return torch.mm(states.float(), wide_head.T, out=out)
+    finally:
+        torch.backends.mkldnn.matmul.fp32_precision = before
 
 
 @functools.cache

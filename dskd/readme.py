@@ -10,7 +10,17 @@ from dskd.artifacts import UserError, require
 from dskd.card import noncommercial
 from dskd.params import Sources, load_params
 from dskd.reference import parameters_block
-from dskd.tables import TITLES, differences_table, gold_table, models_table, negations_table, shown_differences
+from dskd.report import SENSES
+from dskd.stats import holm
+from dskd.tables import (
+    TITLES,
+    difference_cell,
+    differences_table,
+    gold_table,
+    models_table,
+    negations_table,
+    shown_differences,
+)
 from dskd.tasks.benchmarks import BENCHMARKS, GOLD_LISTS
 from dskd.verify import Run, platform, read_run
 
@@ -63,6 +73,35 @@ the table that a column is from; *p(answer)* is the answer's share in the choice
 
 The smallest true difference that this design finds in 80 % of its repetitions, median over the pairs:
 {_smallest(metrics)}."""
+
+
+_HALF = {  # measures of docs/trials/study.csv that are shown
+    "kl": "KL to teacher (nats/token)",
+    "ce": "CE (nats/token)",
+    "synonym p": "synonym, p(answer)",
+    "definition p": "definition, p(answer)",
+    "antonym p": "antonym, p(answer)",
+    "antonym_probe": "antonym or synonym, probe",
+    "cloze": "cloze, all items",
+}
+
+
+def half_block(found: pd.DataFrame) -> str:
+    """What the study says on the half by which nothing was chosen, from `docs/trials/study.csv`: means, and differences
+    of the sense losses, with Holm's correction over all cells."""
+    found = found[found["measure"].isin(_HALF)]
+    shown = found.drop_duplicates(["measure", "objective"]).pivot(index="objective", columns="measure", values="mean")
+    means = pd.DataFrame({title: shown[key].map("{:.3f}".format) for key, title in _HALF.items()})
+    pairs = found[found["objective"].isin(SENSES) & found["against"].notna()]
+    pairs = pairs.assign(p_holm=holm(pairs["p"].to_numpy()))
+    rows: dict[str, dict[str, str]] = {}
+    for pair in pairs.rename(columns={"difference": "mean_difference"}).to_dict("records"):
+        value = {"mean": pair["mean_difference"], **{key: pair[key] for key in ("low", "high", "p_holm")}}
+        name = f"{pair['objective']} - {pair['against']}"
+        rows.setdefault(name, {"difference": name})[_HALF[pair["measure"]]] = difference_cell(value)
+    columns = ["difference", *_HALF.values()]
+    means = means.reset_index()
+    return _markdown(means, pd.DataFrame(rows.values(), columns=columns))
 
 
 _SELECTED = (  # the differences that are shown, where a run has them
@@ -236,6 +275,7 @@ def update_docs(root: Path) -> list[str]:
     blocks = {
         "README.md": {
             "results": results_block(run.metrics),
+            "half": half_block(pd.read_csv(root / "docs/trials/study.csv")),
             "study": study_block(artifacts.read_json(root / artifacts.STUDY)),
             "cost": cost_block(run.provenance),
             "speed": bench_block(read_speeds(root)),

@@ -13,7 +13,7 @@ from tqdm import tqdm
 from transformers import DynamicCache, PreTrainedModel, PreTrainedTokenizerBase
 
 from dskd.architecture import run_part
-from dskd.losses import LogitMap, mapped
+from dskd.losses import LogitMap, float_logits, mapped
 
 _POSITIONS = 256  # whose logits exist at one time: 50 MB at V = 49 152
 _TOKENS = 2048  # of a batch, padding counted
@@ -57,7 +57,7 @@ def log_likelihoods(models: Models, items: Sequence[Choices]) -> dict[str, list[
     Returns:
         model -> item -> continuation -> (log-likelihood, greedy).
     """
-    lower, tops, head = models.lower, models.tops, models.head.float()
+    lower, tops, heads = models.lower, models.tops, (models.head, models.head.float())
     found: dict[str, list] = {name: [None] * len(items) for name in tops}
     packed = [_pack(item) for item in items]
     for batch in _batches([len(p.ids) for p in packed], "choices"):
@@ -71,7 +71,7 @@ def log_likelihoods(models: Models, items: Sequence[Choices]) -> dict[str, list[
         sizes = [len(c) for i in batch for c in items[i].continuations]
         for name, top in tops.items():
             states = run(top, mask, positions, inputs_embeds=shared).flatten(0, 1)
-            values, greedy = _token_scores(states, sources, labels, head, models.logit_map)
+            values, greedy = _token_scores(states, sources, labels, heads, models.logit_map)
             scores = iter(
                 (float(v.sum()), bool(g.all())) for v, g in zip(values.double().split(sizes), greedy.split(sizes))
             )
@@ -103,7 +103,7 @@ def greedy(models: Models, prompts: Sequence[Sequence[int]], tokens: int, stop: 
 
     The prompt's shared layers run once; from the first new token on each model goes its own way.
     """
-    lower, tops, head = models.lower, models.tops, models.head.float()
+    lower, tops, heads = models.lower, models.tops, (models.head, models.head.float())
     found: dict[str, list] = {name: [None] * len(prompts) for name in tops}
     for batch in _batches([len(prompt) for prompt in prompts], "answers"):
         sizes = torch.tensor([len(prompts[i]) for i in batch])
@@ -118,13 +118,13 @@ def greedy(models: Models, prompts: Sequence[Sequence[int]], tokens: int, stop: 
         for name, top in tops.items():
             cache = copy.deepcopy(prompt_cache)
             states = run(top, mask, positions, cache, inputs_embeds=shared)
-            new = [_most_probable(states[:, -1], head)]
+            new = [_most_probable(states[:, -1], heads)]
             while len(new) < tokens and not all((torch.stack(new) == stop).any(dim=0)):
                 seen = (torch.arange(length + len(new)) >= empty)[:, None, None]
                 at = (sizes + len(new) - 1)[:, None]
                 keys = (torch.arange(length + len(new)) - empty).clamp_min(0)
                 below = run(lower, seen, at, cache, keys, input_ids=new[-1][:, None])
-                new.append(_most_probable(run(top, seen, at, cache, keys, inputs_embeds=below)[:, -1], head))
+                new.append(_most_probable(run(top, seen, at, cache, keys, inputs_embeds=below)[:, -1], heads))
             for i, written in zip(batch, torch.stack(new, dim=1).tolist()):
                 found[name][i] = written[: written.index(stop)] if stop in written else written
     return found | (greedy(models.apart, prompts, tokens, stop) if models.apart else {})
@@ -203,14 +203,14 @@ def row_mask(row: Packed, length: int) -> Tensor:
 
 
 def _token_scores(
-    states: Tensor, sources: Tensor, labels: Tensor, head: Tensor, logit_map: LogitMap | None
+    states: Tensor, sources: Tensor, labels: Tensor, heads: tuple[Tensor, Tensor], logit_map: LogitMap | None
 ) -> tuple[Tensor, Tensor]:
     """Log-probability of each label at its source, and whether it is the most probable token there."""
     sources, labels = sources.to(states.device), labels.to(states.device)
     places, index = sources.unique(return_inverse=True)  # a context's last place serves every choice
     values, greedy = labels.new_empty(len(labels), dtype=torch.float32), labels.new_empty(len(labels), dtype=torch.bool)
     for first in range(0, len(places), _POSITIONS):
-        logits = mapped(states[places[first : first + _POSITIONS]].float() @ head.T, logit_map)
+        logits = mapped(float_logits(states[places[first : first + _POSITIONS]], *heads), logit_map)
         here = ((index >= first) & (index < first + _POSITIONS)).nonzero().squeeze(1)
         local = index[here] - first
         chosen = logits[local, labels[here]]
@@ -219,8 +219,8 @@ def _token_scores(
     return values.cpu(), greedy.cpu()
 
 
-def _most_probable(states: Tensor, head: Tensor) -> Tensor:
-    return (states.float() @ head.T).argmax(dim=1).cpu()
+def _most_probable(states: Tensor, heads: tuple[Tensor, Tensor]) -> Tensor:
+    return float_logits(states, *heads).argmax(dim=1).cpu()
 
 
 def _batches(lengths: Sequence[int], title: str) -> Iterator[list[int]]:

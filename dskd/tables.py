@@ -79,7 +79,7 @@ def differences_table(metrics: dict, table: str) -> pd.DataFrame:
     correction is below .05."""
     return pd.DataFrame(
         [
-            {"difference": name, **{TITLES[k]: _difference(v) for k, v in _ordered(of_pair[table]).items()}}
+            {"difference": name, **{TITLES[k]: difference_cell(v) for k, v in _ordered(of_pair[table]).items()}}
             for name, of_pair in metrics["differences"].items()
             if table in of_pair
         ]
@@ -223,6 +223,7 @@ def _number(value: float, signed: bool = False) -> str:
     return re.sub(r"^([+-]?)0\.", r"\1.", text)
 
 
-def _difference(value: dict[str, float]) -> str:
+def difference_cell(value: dict[str, float]) -> str:
+    """ "+mean [low, high]" of a difference; a star where its p value after Holm's correction is below .05."""
     cell = _cell(value, signed=True)
     return f"{cell}{_SPACE}*" if value["p_holm"] < 0.05 else cell

@@ -3,7 +3,7 @@ import torch
 from tiny import generator
 from torch.nn import functional as F
 
-from dskd.losses import IGNORE, LogitMap, hidden_loss, output_loss, sense_loss
+from dskd.losses import IGNORE, LogitMap, float_logits, hidden_loss, output_loss, sense_loss
 
 
 def naive_output_loss(student, teacher, head, labels, ce_weight, kl_weight, temperature, beta=0.0, form=lambda z: z):
@@ -236,3 +236,16 @@ def test_no_gradient_reaches_teacher_head_or_senses():
     loss.backward()
     assert student.grad.abs().sum() > 0
     assert teacher.grad is None and head.grad is None
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])
+def test_logits_are_float32_products_whatever_the_dtype(dtype):
+    states = torch.randn(64, 96, generator=generator(0)).to(dtype)
+    head = torch.randn(512, 96, generator=generator(1)).to(dtype)
+    exact, before = states.double() @ head.double().T, torch.backends.mkldnn.matmul.fp32_precision
+    out = torch.empty(64, 512)
+    for found in (float_logits(states, head, head.float()), float_logits(states, head, head.float(), out)):
+        assert found.dtype == torch.float32
+        torch.testing.assert_close(found.double(), exact, rtol=0, atol=1e-4)  # bfloat16 logits would be off by .1
+    assert found.data_ptr() == out.data_ptr()
+    assert torch.backends.mkldnn.matmul.fp32_precision == before
