@@ -8,7 +8,7 @@ from pathlib import Path
 from reprlib import Repr
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
@@ -118,7 +118,14 @@ class PromptSet(Group):
 class Prompts(Group):
     seed: int = Field(0, description="draws the examples of each prompt")
     shots: Annotated[int, Field(ge=0)] = Field(5, description="examples in a prompt; SQuAD has one, or none for 0")
-    sets: dict[PromptSetName, PromptSet] = Field({}, description="benchmarks whose training rows the teacher answers")
+    sets: dict[PromptSetName, PromptSet] = Field(
+        {}, description="benchmarks whose training rows the teacher answers; one that is null is left out"
+    )
+
+    @field_validator("sets", mode="before")
+    @classmethod
+    def _without_null(cls, sets):  # so that a profile can take one away and put in another
+        return {name: chosen for name, chosen in sets.items() if chosen is not None} if isinstance(sets, dict) else sets
 
     @model_validator(mode="after")
     def _squad_has_rows(self):
