@@ -10,17 +10,8 @@ from dskd.artifacts import UserError, require
 from dskd.card import noncommercial
 from dskd.params import Sources, load_params
 from dskd.reference import parameters_block
-from dskd.report import SENSES
-from dskd.stats import holm
-from dskd.tables import (
-    TITLES,
-    difference_cell,
-    differences_table,
-    gold_table,
-    models_table,
-    negations_table,
-    shown_differences,
-)
+from dskd.studies import claim_block, half_block, markdown, study_block
+from dskd.tables import TITLES, differences_table, gold_table, models_table, negations_table
 from dskd.tasks.benchmarks import BENCHMARKS, GOLD_LISTS
 from dskd.verify import Run, platform, read_run
 
@@ -31,109 +22,16 @@ def results_block(metrics: dict) -> str:
     heldout = models_table(metrics, "heldout").merge(pd.DataFrame(commands))
     items = ", ".join(f"{number} {TITLES[task]}" for task, number in metrics["lexical_items"].items())
     frequent = ", ".join(f"{rules['most_frequent']:.3f}" for rules in metrics["baselines"].values())
-    return f"""{_markdown(heldout, models_table(metrics, "lexical"))}
+    return f"""{markdown(heldout, models_table(metrics, "lexical"))}
 
 Paired differences on the same blocks and items (a star: p < .05 after Holm's correction in its table):
 
-{_markdown(*(differences_table(metrics, table) for table in ("heldout", "lexical")))}
+{markdown(*(differences_table(metrics, table) for table in ("heldout", "lexical")))}
 
 Held-out: {metrics["heldout_tokens"]:,} tokens. Items: {items}.
 Synonym, antonym and definition have four choices each, so chance is .250 (always the most frequent word:
 {frequent}); the others have two. Brackets are 95 % bootstrap intervals over blocks and items; where that of a
 difference holds 0, this run has not seen one."""
-
-
-def study_block(metrics: dict) -> str:
-    """The study, from `reports/study/metrics.json`: means, benchmarks by both protocols, and differences."""
-    cloze, chat = (
-        next((value[protocol]["items"] for value in metrics["benchmarks"].values() if protocol in value), 0)
-        for protocol in ("cloze", "chat")
-    )
-    seeds = len({name.rsplit("-", 1)[1] for name in metrics["seeds"]})
-    lexical = (models_table(metrics, table) for table in ("heldout", "lexical", "similarity"))
-    tokens = f"{metrics['train_tokens']:,} training tokens"
-    return f"""Held-out text and lexical measures, {seeds} seed(s) an objective, {tokens} each:
-
-{_markdown(*lexical)}
-
-Benchmarks by cloze, {cloze} items each: how often the likeliest choice is right (`acc`), then the likeliest a
-character (`acc_norm`):
-
-{_markdown(models_table(metrics, "cloze"), models_table(metrics, "cloze_norm"))}
-
-Benchmarks by the paper's protocol, {chat} items each: the letter as one greedy token after five examples; SQuAD in
-at most ten tokens after one example:
-
-{_markdown(models_table(metrics, "chat"))}
-
-Differences, with 95 % intervals over items and seeds. A star: p < .05 after Holm's correction for all differences of
-the table that a column is from; *p(answer)* is the answer's share in the choices' probabilities:
-
-{_markdown(_selected_differences(metrics))}
-
-The smallest true difference that this design finds in 80 % of its repetitions, median over the pairs:
-{_smallest(metrics)}."""
-
-
-_HALF = {  # measures of docs/trials/study.csv that are shown
-    "kl": "KL to teacher (nats/token)",
-    "ce": "CE (nats/token)",
-    "synonym p": "synonym, p(answer)",
-    "definition p": "definition, p(answer)",
-    "antonym p": "antonym, p(answer)",
-    "antonym_probe": "antonym or synonym, probe",
-    "cloze": "cloze, all items",
-}
-
-
-def half_block(found: pd.DataFrame) -> str:
-    """What the study says on the half by which nothing was chosen, from `docs/trials/study.csv`: means, and differences
-    of the sense losses, with Holm's correction over all cells."""
-    found = found[found["measure"].isin(_HALF)]
-    shown = found.drop_duplicates(["measure", "objective"]).pivot(index="objective", columns="measure", values="mean")
-    means = pd.DataFrame({title: shown[key].map("{:.3f}".format) for key, title in _HALF.items()})
-    pairs = found[found["objective"].isin(SENSES) & found["against"].notna()]
-    pairs = pairs.assign(p_holm=holm(pairs["p"].to_numpy()))
-    rows: dict[str, dict[str, str]] = {}
-    for pair in pairs.rename(columns={"difference": "mean_difference"}).to_dict("records"):
-        value = {"mean": pair["mean_difference"], **{key: pair[key] for key in ("low", "high", "p_holm")}}
-        name = f"{pair['objective']} - {pair['against']}"
-        rows.setdefault(name, {"difference": name})[_HALF[pair["measure"]]] = difference_cell(value)
-    columns = ["difference", *_HALF.values()]
-    means = means.reset_index()
-    return _markdown(means, pd.DataFrame(rows.values(), columns=columns))
-
-
-_SELECTED = (  # the differences that are shown, where a run has them
-    ("heldout", "kl"),
-    ("heldout", "ce"),
-    ("lexical", "synonym"),
-    ("lexical", "antonym"),
-    ("lexical", "definition"),
-    ("lexical", "antonym_probe"),
-    ("cloze", "all"),
-    ("cloze_probability", "all"),
-)
-
-
-def _selected_differences(metrics: dict) -> pd.DataFrame:
-    columns = []
-    for table, key in shown_differences(metrics, _SELECTED):
-        shown = differences_table(metrics, table).set_index("difference")[TITLES[key]]
-        columns.append(shown.rename(_name(table, key)))
-    return pd.concat(columns, axis=1).reset_index()
-
-
-def _smallest(metrics: dict) -> str:
-    found = []
-    for table, key in shown_differences(metrics, _SELECTED):
-        effects = sorted(of_pair[table][key]["smallest_effect"] for of_pair in metrics["differences"].values())
-        found.append(f"{_name(table, key)} {effects[len(effects) // 2]:.3f}")
-    return ", ".join(found)
-
-
-def _name(table: str, key: str) -> str:
-    return {"cloze": "cloze, all items", "cloze_probability": "cloze, p(answer)"}.get(table, TITLES[key])
 
 
 def cost_block(provenance: dict) -> str:
@@ -150,7 +48,7 @@ def cost_block(provenance: dict) -> str:
     }
     machine, disk = provenance["machine"], provenance["artifacts_mb"]
     largest = ", ".join(f"{name} {size:,}" for name, size in sorted(disk.items(), key=lambda item: -item[1]))
-    return f"""{_markdown(pd.DataFrame([*rows, total]))}
+    return f"""{markdown(pd.DataFrame([*rows, total]))}
 
 Measured by `make repro` on {machine["processor"]}, {machine["cores"]} cores, {machine["memory_gb"]:.0f} GB, with torch
 {provenance["versions"]["torch"]}. Artifacts, {sum(disk.values()):,} MB in all, in MB: {largest}."""
@@ -172,7 +70,7 @@ def bench_block(measured: pd.DataFrame) -> str:
                 "shape": rows["shape"],
             }
         )
-        tables.append(f"{machine}; {rows['versions'].iloc[-1]}:\n\n{_markdown(shown)}")
+        tables.append(f"{machine}; {rows['versions'].iloc[-1]}:\n\n{markdown(shown)}")
     return "\n\n".join(tables)
 
 
@@ -183,10 +81,6 @@ def read_speeds(root: Path) -> pd.DataFrame:
 
 def _clock(seconds: float) -> str:
     return f"{int(seconds) // 60}:{int(seconds) % 60:02d}"
-
-
-def _markdown(*tables: pd.DataFrame) -> str:
-    return "\n\n".join(table.to_markdown(index=False, disable_numparse=True) for table in tables if len(table))
 
 
 def reproducing_block(run: Run) -> str:
@@ -205,7 +99,7 @@ def reproducing_block(run: Run) -> str:
         for stage, entries in run.lock["stages"].items()
         for entry in entries.get("outs", ())
     ]
-    return _markdown(pd.DataFrame(about.items(), columns=["", "the committed run"]), pd.DataFrame(outputs))
+    return markdown(pd.DataFrame(about.items(), columns=["", "the committed run"]), pd.DataFrame(outputs))
 
 
 def licences_block(sources: Sources) -> str:
@@ -218,13 +112,13 @@ def licences_block(sources: Sources) -> str:
         use = "measure the lexicon" if b.name in GOLD_LISTS else "score it"
         rows.append((b.title, b.home, b.licence, use, "does not touch it"))
     columns = ["what", "from", "licence", "used to", "student may be shared, also commercially"]
-    return _markdown(pd.DataFrame(rows, columns=columns))
+    return markdown(pd.DataFrame(rows, columns=columns))
 
 
 def fuzz_block(cases: pd.DataFrame) -> str:
     """How many hostile inputs each reader was given, from `docs/fuzz.csv`."""
     shown = cases[["reader", "cases"]].assign(passed=cases["passed"].map({True: "all", False: "not all"}))
-    return f"{_markdown(shown)}\n\n{len(cases)} readers, {cases['cases'].sum():,} cases."
+    return f"{markdown(shown)}\n\n{len(cases)} readers, {cases['cases'].sum():,} cases."
 
 
 def kills_block(kills: pd.DataFrame) -> str:
@@ -239,7 +133,7 @@ def kills_block(kills: pd.DataFrame) -> str:
             "most": groups["seconds_lost"].max().round(0).astype(int),
         }
     ).reset_index()
-    return _markdown(shown)
+    return markdown(shown)
 
 
 def lexicon_sources_block(measured: pd.DataFrame) -> str:
@@ -247,19 +141,19 @@ def lexicon_sources_block(measured: pd.DataFrame) -> str:
     enough = measured[measured["lexicon"] != "wiktionary"]  # of which there was a sample of twelve entries
     tables = {gold: gold_table(rows.to_dict("records")) for gold, rows in enough.groupby("gold", sort=False)}
     return "\n\n".join(
-        f"{gold}:\n\n{_markdown(table.drop(columns='list').rename(columns={'pairs': 'pairs of the list'}))}"
+        f"{gold}:\n\n{markdown(table.drop(columns='list').rename(columns={'pairs': 'pairs of the list'}))}"
         for gold, table in tables.items()
     )
 
 
 def negations_block(quality: dict[str, list[dict]]) -> str:
     """How well negations are told, from `reports/quality.json`."""
-    return _markdown(negations_table(quality["negations"]))
+    return markdown(negations_table(quality["negations"]))
 
 
 def coverage_block(quality: dict[str, list[dict]]) -> str:
     """How much of the training text the lexicon reaches, from `reports/quality.json`."""
-    return _markdown(pd.DataFrame(quality["coverage"]).round(3))
+    return markdown(pd.DataFrame(quality["coverage"]).round(3))
 
 
 def update_docs(root: Path) -> list[str]:
@@ -268,22 +162,30 @@ def update_docs(root: Path) -> list[str]:
     Raises:
         UserError: a mark is missing, or the run or the study has left no metrics.
     """
-    if not (root / artifacts.STUDY).exists():
-        raise UserError(f"{root / artifacts.STUDY} is missing: make it with `make study`")
+    for made, command in (
+        (artifacts.STUDY, "make study"),
+        (artifacts.HALF, "tests/benchmarks/confirm.py"),
+        (artifacts.CLAIM, "make study PROFILE=claim"),
+    ):
+        if not (root / made).exists():
+            raise UserError(f"{root / made} is missing: make it with `{command}`")
     params = load_params(root / "params.yaml")
     run, quality = read_run(root), artifacts.read_json(require(root / artifacts.QUALITY, "quality"))
     blocks = {
         "README.md": {
             "results": results_block(run.metrics),
-            "half": half_block(pd.read_csv(root / "docs/trials/study.csv")),
-            "study": study_block(artifacts.read_json(root / artifacts.STUDY)),
+            "half": half_block(pd.read_csv(root / artifacts.HALF)),
             "cost": cost_block(run.provenance),
             "speed": bench_block(read_speeds(root)),
             "negations": negations_block(quality),
         },
+        "docs/study.md": {
+            "study": study_block(artifacts.read_json(root / artifacts.STUDY)),
+            "claim": claim_block(artifacts.read_json(root / artifacts.CLAIM)),
+        },
         "docs/lexicon.md": {
             "negations": negations_block(quality),
-            "steps": _markdown(gold_table(quality["gold"])),
+            "steps": markdown(gold_table(quality["gold"])),
             "coverage": coverage_block(quality),
             "sources": lexicon_sources_block(pd.read_csv(root / "docs/lexicon.csv")),
         },

@@ -9,6 +9,7 @@ import sys
 import tomllib
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import yaml
 from test_pipeline import ENV, ROOT, checkout, run
@@ -16,8 +17,9 @@ from test_pipeline import ENV, ROOT, checkout, run
 from dskd import artifacts
 from dskd.normalise import check_source_notebooks
 from dskd.params import load_params
-from dskd.readme import bench_block, cost_block, read_speeds, results_block, study_block
+from dskd.readme import bench_block, cost_block, read_speeds, results_block
 from dskd.reference import parameters_block
+from dskd.studies import claim_block, half_block, study_block
 
 # Every module, lowest first: each imports only modules before it.
 FLOORS = """
@@ -30,7 +32,7 @@ FLOORS = """
     tasks tasks.lexical tasks.squad tasks.chat tasks.pairs tasks.hub tasks.rows tasks.benchmarks
     tasks.harness.metrics
     inputs controls harvest targets batches checkpoint quality evaluate scoring harness answers card
-    distill scores suite report tables findings differences verify reference readme figures
+    distill scores suite report tables findings differences verify reference studies readme figures
     explore_words explore_results students stages explore __main__
 """.split()
 
@@ -89,15 +91,24 @@ def test_every_stage_has_a_notebook_and_a_command():
 
 
 @pytest.mark.parametrize(
-    ("path", "block"),
-    [(artifacts.METRICS, results_block), (artifacts.STUDY, study_block), (artifacts.PROVENANCE, cost_block)],
+    ("page", "path", "block"),
+    [
+        ("README.md", artifacts.METRICS, results_block),
+        ("README.md", artifacts.PROVENANCE, cost_block),
+        ("docs/study.md", artifacts.STUDY, study_block),
+        ("docs/study.md", artifacts.CLAIM, claim_block),
+    ],
 )
-def test_readme_shows_the_results(path, block):
-    """Those of the last run, or those that are committed if README.md was not generated anew since."""
-    text = (ROOT / "README.md").read_text()
+def test_the_pages_show_the_results(page, path, block):
+    """Those of the last run, or those that are committed if the pages were not generated anew since."""
+    text = (ROOT / page).read_text()
     if block(artifacts.read_json(ROOT / path)) not in text:
         committed = json.loads(run(ROOT, "git", "show", f"HEAD:{path}"))
         assert block(committed) in text, "run `python -m dskd readme`"
+
+
+def test_readme_shows_what_the_other_half_of_words_and_text_says():
+    assert half_block(pd.read_csv(ROOT / artifacts.HALF)) in (ROOT / "README.md").read_text()
 
 
 def test_readme_shows_the_speeds():

@@ -13,9 +13,10 @@ from dskd import artifacts, figures
 from dskd.artifacts import UserError
 from dskd.differences import disagreements, show_disagreements
 from dskd.explore import show_items, show_prompt
-from dskd.readme import licences_block, results_block, study_block, update_docs
+from dskd.readme import licences_block, results_block, update_docs
 from dskd.report import summarise
 from dskd.scores import choice_rows, item_rows
+from dskd.studies import claim_block, study_block
 from dskd.tables import benchmarks_table, differences_table, models_table, setting
 from dskd.tables import tests_table as table_of_tests
 from dskd.tasks.benchmarks import GOLD_LISTS
@@ -380,8 +381,9 @@ def test_the_blocks_of_a_run_without_benchmarks_show_what_it_has(bare):
     assert "cloze, all items" not in block and "SimLex-999 (rho)" in block and "nan" not in block
 
 
-BLOCKS = ("results", "study", "cost", "speed", "negations")
+BLOCKS = ("half", "results", "cost", "speed", "negations")
 OTHERS = {
+    "study": ("study", "claim"),
     "REPRODUCING": ("run",),
     "trust": ("kills", "fuzz", "licences"),
     "lexicon": ("negations", "steps", "coverage", "sources"),
@@ -395,6 +397,12 @@ SPEEDS = """date,commit,machine,threads,versions,figure,shape,value,unit,referen
 """
 
 
+HALF = """objective,measure,mean,against,difference,low,high,p
+kd,kl,1.5,,,,,
+span,kl,1.4,,,,,
+span,kl,1.4,kd,-0.1,-0.11,-0.09,0.0001
+span,kl,1.4,span_mean,0.001,-0.002,0.004,0.6
+"""
 KILLS = """stage,killed,done_again,seconds_lost,same_hashes
 harvest,all,0,10.2,True
 harvest,all,0,12.4,True
@@ -421,6 +429,9 @@ def write_readme(root, metrics):
     (root / "dvc.lock").write_text("stages: {senses: {cmd: x, outs: [{path: artifacts/senses, md5: 1a2b}]}}")
     artifacts.write_json(root / artifacts.METRICS, metrics)
     artifacts.write_json(root / artifacts.STUDY, metrics)
+    artifacts.write_json(root / artifacts.CLAIM, metrics)
+    (root / artifacts.HALF).parent.mkdir()
+    (root / artifacts.HALF).write_text(HALF)
     cost = {"stages": {"senses": {"seconds": 61.5, "peak_memory_mb": 900}}, "versions": {"torch": "2"}}
     machine = {"processor": "one", "cores": 2, "memory_gb": 8.0, "fast_bfloat16": True, "system": "Linux"}
     made = {**cost, "machine": machine, "artifacts_mb": {"senses": 1200}, "commit": "abc"}
@@ -431,7 +442,11 @@ def test_the_readme_is_made_anew_between_its_marks_and_a_second_time_is_the_same
     write_readme(tmp_path, metrics)
     assert set(update_docs(tmp_path)) == {"README.md", *(f"docs/{page}.md" for page in OTHERS)}
     text = (tmp_path / "README.md").read_text()
-    assert results_block(metrics) in text and study_block(metrics) in text
+    assert results_block(metrics) in text
+    study = (tmp_path / "docs/study.md").read_text()
+    assert study_block(metrics) in study and claim_block(metrics) in study
+    assert "| span - kd        | -.100 [-.110, -.090] *" in text.replace("\u00a0", " ")
+    assert "| span - span_mean | +.001 [-.002, +.004] " in text.replace("\u00a0", " ")
     assert "| senses  | 1:01         | 900 " in text and "1,200 MB in all" in text
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines() if "tokens/s" in line]
     assert [row[1:6] for row in rows] == [  # the last of each figure, machine by machine
@@ -457,10 +472,11 @@ def test_the_readme_is_made_anew_between_its_marks_and_a_second_time_is_the_same
 
 def test_a_readme_without_marks_and_a_missing_study_are_errors_that_say_so(metrics, tmp_path):
     write_readme(tmp_path, metrics)
-    whole = (tmp_path / "README.md").read_text()
-    (tmp_path / "README.md").write_text(whole.replace("<!-- end of study -->", ""))
+    whole = (tmp_path / "docs/study.md").read_text()
+    (tmp_path / "docs/study.md").write_text(whole.replace("<!-- end of study -->", ""))
     with pytest.raises(UserError, match="end of study"):
         update_docs(tmp_path)
-    (tmp_path / artifacts.STUDY).unlink()
-    with pytest.raises(UserError, match="make study"):
-        update_docs(tmp_path)
+    for made, command in ((artifacts.HALF, "confirm.py"), (artifacts.STUDY, "make study")):
+        (tmp_path / made).unlink()
+        with pytest.raises(UserError, match=command):
+            update_docs(tmp_path)
