@@ -24,7 +24,7 @@ study: $(READY)
 	test -d build/$(PROFILE) || git clone --quiet . build/$(PROFILE)
 	cd build/$(PROFILE) && dvc cache dir --local $(CURDIR)/.dvc/cache && python -m dskd profile $(PROFILE) && dvc repro
 	rm -rf reports/$(PROFILE) && mkdir -p reports/$(PROFILE)
-	cd build/$(PROFILE) && cp -R reports/metrics.json reports/index.html reports/provenance.json reports/scores params.yaml \
+	cd build/$(PROFILE) && cp -R reports/metrics.json reports/index.html reports/provenance.json reports/quality.json reports/scores params.yaml \
 		$(CURDIR)/reports/$(PROFILE)/
 	cp build/$(PROFILE)/dvc.lock reports/$(PROFILE)/lock.yaml
 	gzip -9nf reports/$(PROFILE)/scores/*.jsonl

@@ -61,7 +61,10 @@ def half_block(found: pd.DataFrame) -> str:
     titles = {key: title for key, title in _HALF.items() if key in set(found["measure"])}
     found = found[found["measure"].isin(titles)]
     shown = found.drop_duplicates(["measure", "objective"]).pivot(index="objective", columns="measure", values="mean")
-    means = pd.DataFrame({title: shown[key].map("{:.3f}".format) for key, title in titles.items()})
+    shown = shown.loc[found["objective"].unique()]
+    means = pd.DataFrame(
+        {title: shown[key].map(lambda mean: f"{mean:.3f}".lstrip("0")) for key, title in titles.items()}
+    )
     pairs = found[found["objective"].isin(SENSES) & found["against"].notna()]
     pairs = pairs.assign(p_holm=holm(pairs["p"].to_numpy()))
     rows: dict[str, dict[str, str]] = {}
@@ -69,7 +72,7 @@ def half_block(found: pd.DataFrame) -> str:
         value = {"mean": pair["mean_difference"], **{key: pair[key] for key in ("low", "high", "p_holm")}}
         name = f"{pair['objective']} - {pair['against']}"
         rows.setdefault(name, {"difference": name})[titles[pair["measure"]]] = difference_cell(value)
-    columns = ["difference", *_HALF.values()]
+    columns = ["difference", *titles.values()]
     means = means.reset_index()
     return markdown(means, pd.DataFrame(rows.values(), columns=columns))
 

@@ -55,7 +55,7 @@ def test_controls_are_the_runs_own_or_the_studys(monkeypatch):
     own = metrics(dskd_minus_kd=PAIR, dskd_minus_ce=PAIR, dskd_minus_dskd_random=PAIR, ce_minus_kd=PAIR)
     assert list(findings.controls(own)[0]["differences"]) == ["dskd - kd", "dskd - dskd_random"]
     shown, origin = findings.controls(metrics(dskd_minus_kd=PAIR))
-    assert len(shown["differences"]) == 7 and "75,264 tokens each and 3 seeds" in origin
+    assert len(shown["differences"]) == 10 and "75,264 tokens each and 5 seeds" in origin
 
 
 def test_costs_are_those_of_the_plan(monkeypatch):
