@@ -30,6 +30,8 @@ PAIR = {"heldout": {"ce": cell(-0.2, 0.01), "kl": cell(0.2, 0.01)}, "cloze": {"a
 def test_a_smaller_loss_and_a_larger_share_are_better_and_no_star_is_no_difference():
     said = findings.answer(metrics(seeds=3, dskd_minus_kd=PAIR, dskd_minus_ce=PAIR)).replace("\u00a0", " ")
     assert said.count("against") == 1  # the question's pair alone
+    said_of_controls = findings.answer(metrics(dskd_minus_kd=PAIR, dskd_minus_dskd_random=PAIR, dskd_minus_ce=PAIR))
+    assert said_of_controls.count("against") == 2 and "`dskd` against `dskd_random`" in said_of_controls
     assert "better in CE (nats/token) -.200 [-.300, -.100], cloze: all items +.200 [+.100, +.300]; worse in KL" in said
     assert "Of 1 other measures no difference is shown" in said
     assert "better in nothing; worse in nothing" in findings.answer(
