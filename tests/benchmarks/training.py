@@ -50,7 +50,7 @@ class Setting:
             distill.train(self.fresh_top(), *given)
 
 
-def bench_training(steps: int = 4, examples: int = 6) -> list[dict]:
+def bench_training(steps: int = 16, examples: int = 6) -> list[dict]:
     s = Setting()
     tokens = s.states.length
     s.train(1)  # compiles
