@@ -55,10 +55,12 @@ Measured by `make repro` on {machine["processor"]}, {machine["cores"]} cores, {m
 
 
 def bench_block(measured: pd.DataFrame) -> str:
-    """The last speeds on each machine, from `tests/benchmarks/results.csv` (all columns as text)."""
+    """The last speeds on each machine, from `tests/benchmarks/results.csv` (all columns as text); the last machine is
+    first."""
     latest = measured.drop_duplicates(["figure", "machine"], keep="last")
     tables = []
-    for machine, rows in latest.groupby("machine", sort=False):
+    for machine in latest["machine"][::-1].unique():
+        rows = latest[latest["machine"] == machine]
         shown = pd.DataFrame(
             {
                 "figure": rows["figure"],
