@@ -15,13 +15,13 @@ LOCK = "dvc.lock"
 # What two kinds of processor may differ by (docs/REPRODUCING.md has what was measured). A benchmark of a hundred items
 # or less is not here: it has to lie in the interval of the committed figure.
 TOLERANCES = {
-    ("heldout", "ce"): 0.01,  # nats per token, as the next
-    ("heldout", "kl"): 0.01,
+    ("heldout", "ce"): 0.015,  # nats per token, as the next
+    ("heldout", "kl"): 0.015,
     ("heldout", "agreement"): 0.01,
     ("heldout", "bits_per_byte"): 0.01,
     ("similarity", "simlex"): 0.02,
-    **{("lexical", task): 0.02 for task in ("synonym", "antonym", "definition")},
-    **{("lexical", task): 0.02 for task in ("wic_states", "antonym_cosine", "antonym_probe")},
+    **{("lexical", task): 0.03 for task in ("synonym", "antonym", "definition")},
+    **{("lexical", task): 0.03 for task in ("wic_states", "antonym_cosine", "antonym_probe")},
     **{(table, "all"): 0.02 for table in ("cloze", "cloze_norm", "cloze_probability")},
 }
 

@@ -158,15 +158,15 @@ def test_hours_of_the_measured_run_are_those_that_were_measured(root):
 
 
 def test_hours_of_the_study_follow_from_those_of_the_default_run_on_its_processor(root):
-    """A quarter of the text a student, ten times the students, twice the items. Tests ran beside some of it."""
-    shutil.copy(ROOT / "reports/bfloat16/provenance.json", PROVENANCE)
-    measured, speed = read_json(ROOT / "reports/study/provenance.json")["stages"], plan.measured_speed(root, PARAMS)
+    """A quarter of the text a student, forty students, twice the items; the study's processes had one core each."""
+    record, speed = read_json(ROOT / "reports/study/provenance.json"), plan.measured_speed(root, PARAMS)
+    cores = read_json(PROVENANCE)["machine"]["cores"] / record["machine"]["cores"]
     ratios = {"distill": [], "evaluate": []}
     for stage in plan.run_stages(load_profile("study", root), SMOL, speed.held):
         if plan.kind(stage) in ratios:
-            ratio = plan.stage_seconds(stage, speed, 1) / measured[stage.name]["seconds"]
-            ratios[plan.kind(stage)].append(ratio)
-    assert len(ratios["distill"]) == 27 and median(ratios["distill"]) == pytest.approx(1, abs=0.1)
+            seconds = cores * plan.stage_seconds(stage, speed, 1)
+            ratios[plan.kind(stage)].append(seconds / record["stages"][stage.name]["seconds"])
+    assert len(ratios["distill"]) == 40 and median(ratios["distill"]) == pytest.approx(1, abs=0.1)
     assert ratios["evaluate"] == [pytest.approx(1, abs=0.25)]
 
 
