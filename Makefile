@@ -1,6 +1,6 @@
 # make repro   build .venv and run the pipeline with the values of params.yaml
 # make study   the same with profiles/study.yaml in build/study, where it resumes; its results go to reports/study
-#              (PROFILE=claim or PROFILE=gemma: another profile, in folders of its name)
+#              and docs/trials/study.* (PROFILE=claim or PROFILE=gemma: another profile, in folders of its name)
 # make test    build .venv and run every check
 # make bench   append speeds to tests/benchmarks/results.csv and curves to scaling.csv beside it
 # make verify  run the smoke profile twice under different circumstances and compare every hash
@@ -28,6 +28,7 @@ study: $(READY)
 		$(CURDIR)/reports/$(PROFILE)/
 	cp build/$(PROFILE)/dvc.lock reports/$(PROFILE)/lock.yaml
 	gzip -9nf reports/$(PROFILE)/scores/*.jsonl
+	test $(PROFILE) != study || python tests/benchmarks/confirm.py
 	python -m dskd readme
 
 test: $(READY)
