@@ -10,7 +10,7 @@ from dskd import artifacts, decoder, plan
 from dskd.artifacts import require
 from dskd.params import Params
 from dskd.report import BASELINE, SENSES
-from dskd.tables import CHANCE, LESS_IS_BETTER, measure_name, shown_differences, signed_cell
+from dskd.tables import CHANCE, LESS_IS_BETTER, measure_name, signed_cell, smallest_effects
 from dskd.tasks.benchmarks import BENCHMARKS
 
 _TOLD = (("heldout", "kl"), ("heldout", "ce"), ("lexical", "synonym"), ("lexical", "antonym"), ("cloze", "all"))
@@ -67,10 +67,7 @@ def shortfalls(metrics: dict) -> str:
         points.append(f"Not available, so not scored: {', '.join(missing)}.")
     if _seeds(metrics) == 1:
         points.append("One seed: what another order of the text would change is not in the intervals.")
-    effects = []
-    for table, key in shown_differences(metrics, _TOLD) if metrics["differences"] else ():
-        values = sorted(of_pair[table][key]["smallest_effect"] for of_pair in metrics["differences"].values())
-        effects.append(f"{measure_name(table, key)} {values[len(values) // 2]:.3f}")
+    effects = [f"{measure_name(*of)} {effect:.3f}" for of, effect in smallest_effects(metrics, _TOLD).items()]
     if effects:
         points.append(
             "What this design finds in four of five repetitions is no smaller than (median over the pairs): "

@@ -1,10 +1,20 @@
 """The tables of the studies, for README.md and docs/study.md."""
 
+from collections.abc import Sequence
+
 import pandas as pd
 
 from dskd.report import SENSES
 from dskd.stats import holm
-from dskd.tables import TITLES, difference_cell, differences_table, models_table, shown_differences
+from dskd.tables import (
+    TITLES,
+    difference_cell,
+    differences_table,
+    models_table,
+    number,
+    shown_differences,
+    smallest_effects,
+)
 
 
 def study_block(metrics: dict) -> str:
@@ -36,7 +46,7 @@ the table that a column is from; *p(answer)* is the answer's share in the choice
 {markdown(_selected_differences(metrics))}
 
 The smallest true difference that this design finds in 80 % of its repetitions, median over the pairs:
-{_smallest(metrics)}."""
+{", ".join(f"{_name(*of)} {effect:.3f}" for of, effect in smallest_effects(metrics, _SELECTED).items())}."""
 
 
 def claim_block(metrics: dict) -> str:
@@ -45,12 +55,12 @@ def claim_block(metrics: dict) -> str:
 
 
 _HALF = {  # measures of docs/trials/study.csv that are shown
-    "kl": "KL to teacher (nats/token)",
-    "ce": "CE (nats/token)",
+    "kl": TITLES["kl"],
+    "ce": TITLES["ce"],
     "synonym p": "synonym, p(answer)",
     "definition p": "definition, p(answer)",
     "antonym p": "antonym, p(answer)",
-    "antonym_probe": "antonym or synonym, probe",
+    "antonym_probe": TITLES["antonym_probe"],
     "cloze": "cloze, all items",
 }
 
@@ -58,23 +68,23 @@ _HALF = {  # measures of docs/trials/study.csv that are shown
 def half_block(found: pd.DataFrame) -> str:
     """What the study says on the half by which nothing was chosen, from `docs/trials/study.csv`: means, and differences
     of the sense losses, with Holm's correction over all cells."""
-    titles = {key: title for key, title in _HALF.items() if key in set(found["measure"])}
-    found = found[found["measure"].isin(titles)]
-    shown = found.drop_duplicates(["measure", "objective"]).pivot(index="objective", columns="measure", values="mean")
-    shown = shown.loc[found["objective"].unique()]
-    means = pd.DataFrame(
-        {title: shown[key].map(lambda mean: f"{mean:.3f}".lstrip("0")) for key, title in titles.items()}
-    )
+    found = found[found["measure"].isin(_HALF)]
+    means = found.drop_duplicates(["measure", "objective"])
     pairs = found[found["objective"].isin(SENSES) & found["against"].notna()]
-    pairs = pairs.assign(p_holm=holm(pairs["p"].to_numpy()))
-    rows: dict[str, dict[str, str]] = {}
-    for pair in pairs.rename(columns={"difference": "mean_difference"}).to_dict("records"):
-        value = {"mean": pair["mean_difference"], **{key: pair[key] for key in ("low", "high", "p_holm")}}
-        name = f"{pair['objective']} - {pair['against']}"
-        rows.setdefault(name, {"difference": name})[titles[pair["measure"]]] = difference_cell(value)
-    columns = ["difference", *titles.values()]
-    means = means.reset_index()
-    return markdown(means, pd.DataFrame(rows.values(), columns=columns))
+    pairs = pairs.assign(
+        mean=pairs["difference"],
+        p_holm=holm(pairs["p"].to_numpy()),
+        difference=pairs["objective"] + " - " + pairs["against"],
+    )
+    cells = [difference_cell(pair) for pair in pairs.to_dict("records")]
+    return markdown(_wide(means, "objective", means["mean"].map(number)), _wide(pairs, "difference", cells))
+
+
+def _wide(rows: pd.DataFrame, index: str, cells: Sequence[str]) -> pd.DataFrame:
+    """A column a measure and a row a value of `index`, in the order of `rows`."""
+    table = rows.assign(cell=cells).pivot(index=index, columns="measure", values="cell").loc[rows[index].unique()]
+    shown = {key: title for key, title in _HALF.items() if key in table}
+    return table[list(shown)].rename(columns=shown).reset_index()
 
 
 _SELECTED = (  # the differences that are shown, where a run has them
@@ -95,14 +105,6 @@ def _selected_differences(metrics: dict) -> pd.DataFrame:
         shown = differences_table(metrics, table).set_index("difference")[TITLES[key]]
         columns.append(shown.rename(_name(table, key)))
     return pd.concat(columns, axis=1).reset_index()
-
-
-def _smallest(metrics: dict) -> str:
-    found = []
-    for table, key in shown_differences(metrics, _SELECTED):
-        effects = sorted(of_pair[table][key]["smallest_effect"] for of_pair in metrics["differences"].values())
-        found.append(f"{_name(table, key)} {effects[len(effects) // 2]:.3f}")
-    return ", ".join(found)
 
 
 def _name(table: str, key: str) -> str:

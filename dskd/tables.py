@@ -202,13 +202,25 @@ def shown_differences(metrics: dict, measures: Sequence[tuple[str, str]]) -> lis
     return [(table, key) for table, key in measures if all(key in of_pair.get(table, {}) for of_pair in pairs)]
 
 
+def smallest_effects(metrics: dict, measures: Sequence[tuple[str, str]]) -> dict[tuple[str, str], float]:
+    """Of those measures (table, key) that every pair of objectives has: the smallest true difference that the design
+    finds in four of five repetitions, the median over the pairs; of a run without pairs nothing."""
+    if not metrics["differences"]:
+        return {}
+    found = {}
+    for table, key in shown_differences(metrics, measures):
+        effects = sorted(of_pair[table][key]["smallest_effect"] for of_pair in metrics["differences"].values())
+        found[table, key] = effects[len(effects) // 2]
+    return found
+
+
 def _ordered(measures: dict) -> dict:
     """Measures in the order of `TITLES`, whatever order a file has them in."""
     return {key: measures[key] for key in TITLES if key in measures}
 
 
 def _cell(value: dict[str, float], signed: bool = False) -> str:
-    mean, low, high = (_number(value[key], signed) for key in ("mean", "low", "high"))
+    mean, low, high = (number(value[key], signed) for key in ("mean", "low", "high"))
     return f"{mean}{_SPACE}[{low},{_SPACE}{high}]"
 
 
@@ -217,7 +229,7 @@ def signed_cell(value: dict[str, float]) -> str:
     return _cell(value, signed=True)
 
 
-def _number(value: float, signed: bool = False) -> str:
+def number(value: float, signed: bool = False) -> str:
     """Three digits, without the zero before the point: tables are wide."""
     text = f"{round(value, 3) + 0.0:{'+' if signed else ''}.3f}"
     return re.sub(r"^([+-]?)0\.", r"\1.", text)

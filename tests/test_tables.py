@@ -476,7 +476,11 @@ def test_a_readme_without_marks_and_a_missing_study_are_errors_that_say_so(metri
     (tmp_path / "docs/study.md").write_text(whole.replace("<!-- end of study -->", ""))
     with pytest.raises(UserError, match="end of study"):
         update_docs(tmp_path)
-    for made, command in ((artifacts.HALF, "confirm.py"), (artifacts.STUDY, "make study")):
+    for made, command in (
+        (artifacts.CLAIM, "make study PROFILE=claim"),
+        (artifacts.HALF, "confirm.py"),
+        (artifacts.STUDY, "make study"),
+    ):
         (tmp_path / made).unlink()
         with pytest.raises(UserError, match=command):
             update_docs(tmp_path)

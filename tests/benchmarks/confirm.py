@@ -9,16 +9,14 @@ import gzip
 import json
 import sys
 
-import numpy as np
 import pandas as pd
 import trials
 
-from dskd import report
-from dskd.artifacts import project_root
+from dskd import artifacts, report
 from dskd.params import load_params
 
-STUDY = project_root() / "reports/study"
-TABLE = project_root() / "docs/trials/study.csv"
+STUDY = (artifacts.project_root() / artifacts.STUDY).parent
+TABLE = artifacts.project_root() / artifacts.HALF
 
 
 def main() -> int:
@@ -41,10 +39,7 @@ def scores(objectives: list[str]) -> pd.DataFrame:
             found += [(row["model"], measure, str(row["block"]), row[measure]) for measure in ("kl", "ce")]
     for row in kept("lexical"):
         if trials.half_of(row["id"]) == "test":
-            likelihoods = np.array(row["log_likelihoods"])
-            chance = np.exp(likelihoods - likelihoods.max())
-            found.append((row["model"], row["task"], row["id"], row["correct"]))
-            found.append((row["model"], f"{row['task']} p", row["id"], chance[row["answer"]] / chance.sum()))
+            found += [(row["model"], *answer) for answer in trials.answered(row)]
     for row in kept("pairs"):
         if row["task"] != "simlex" and trials.half_of(row["id"]) == "test":
             found.append((row["model"], row["task"], row["id"], row["value"]))

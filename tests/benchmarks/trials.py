@@ -166,9 +166,7 @@ def score(students: dict[tuple[str, int], Path], trials: dict[str, Trial], half:
         items = build_items(params.lexicon, params.evaluate.seed, ITEMS, vocabulary)
         items = [item for item in items if half_of(item.id) == half]
         for row in lexical_rows(models, items):
-            found[row["model"]].append((row["task"], row["id"], row["correct"]))
-            chance = torch.tensor(row["log_likelihoods"]).softmax(0)[row["answer"]]
-            found[row["model"]].append((f"{row['task']} p", row["id"], float(chance)))
+            found[row["model"]] += answered(row)
         summary = artifacts.read_json(Path(artifacts.BENCHMARKS) / "summary.json")
         available = [name for name in ("wic", "antsynnet") if summary[name]["available"]]
         sizes = params.evaluate.wic_train, params.evaluate.antonym_train
@@ -180,6 +178,13 @@ def score(students: dict[tuple[str, int], Path], trials: dict[str, Trial], half:
                 pd.DataFrame(found[name], columns=["measure", "id", "value"]).to_csv(partial, index=False)
     tables = [pd.read_csv(path / kept, dtype={"id": str}).assign(name=n, seed=s) for (n, s), path in students.items()]
     return pd.concat(tables, ignore_index=True)
+
+
+def answered(row: dict) -> list[tuple[str, str, float]]:
+    """(measure, id, value) of a lexical item: whether the answer is right, and the right one's share in the choices'
+    probabilities."""
+    share = torch.tensor(row["log_likelihoods"]).softmax(0)[row["answer"]]
+    return [(row["task"], row["id"], row["correct"]), (f"{row['task']} p", row["id"], float(share))]
 
 
 def differences(rows: pd.DataFrame, pairs: list, seeds: list[int], params: Params) -> pd.DataFrame:
