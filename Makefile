@@ -2,7 +2,7 @@
 # make study   the same with profiles/study.yaml in build/study, where it resumes; its results go to reports/study
 #              and docs/trials/study.* (PROFILE=claim or PROFILE=gemma: another profile, in folders of its name)
 # make test    build .venv and run every check
-# make bench   append speeds to tests/benchmarks/results.csv and curves to scaling.csv beside it
+# make bench   append speeds to tests/speed/results.csv and curves to scaling.csv beside it
 # make verify  run the smoke profile twice under different circumstances and compare every hash
 # make kill    kill a small run at 30 seeded moments and compare every hash with the undisturbed run's; rows in killing.csv
 # make lock    write requirements.txt anew from pyproject.toml
@@ -28,7 +28,7 @@ study: $(READY)
 		$(CURDIR)/reports/$(PROFILE)/
 	cp build/$(PROFILE)/dvc.lock reports/$(PROFILE)/lock.yaml
 	gzip -9nf reports/$(PROFILE)/scores/*.jsonl
-	test $(PROFILE) != study || python tests/benchmarks/confirm.py
+	test $(PROFILE) != study || python tests/tools/confirm.py
 	python -m dskd readme
 
 test: $(READY)
@@ -38,13 +38,13 @@ test: $(READY)
 
 bench: $(READY)
 	dvc repro targets@dskd
-	python tests/benchmarks/bench.py
+	python tests/speed/bench.py
 
 verify: $(READY)
-	python tests/verify.py
+	python tests/tools/verify.py
 
 kill: $(READY)
-	python tests/killing.py
+	python tests/tools/killing.py
 
 $(READY): requirements.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || \

@@ -25,7 +25,7 @@ STAGES = {
     "evaluate": "score teacher, untrained cut and students",
     "report": "write metrics, tables and pictures",
 }
-SHARED = ("harvest", "senses", "distill")  # by many processes, where there are (dskd/processes.py)
+SHARED = ("harvest", "senses", "distill")  # by many processes, where there are (dskd/infra/processes.py)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -87,7 +87,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _main(options: argparse.Namespace) -> int:
-    from dskd.artifacts import UserError, is_disk_full
+    from dskd.errors import UserError, is_disk_full
 
     try:
         return run(options)
@@ -130,45 +130,46 @@ def _fail(message: str, code: int = 1) -> int:
 
 def run(options: argparse.Namespace) -> int:
     """Carry out a parsed command line; returns the exit status."""
-    from dskd.artifacts import UserError, project_root
+    from dskd.errors import UserError
+    from dskd.infra.artifacts import project_root
     from dskd.params import load_params
 
     if int(os.environ.get("WORLD_SIZE", 1)) > 1 and options.command not in SHARED:
         raise UserError(f"{options.command} runs in one process; {', '.join(SHARED)} can be shared by more")
     instance = {key: getattr(options, key) for key in ("objective", "seed") if hasattr(options, key)}
     if options.command == "profile":
-        from dskd.profiles import apply_profile
+        from dskd.infra.profiles import apply_profile
 
         print(f"wrote {apply_profile(options.name, project_root())}")
     elif options.command == "plan":
-        from dskd.plan import plan
+        from dskd.report.plan import plan
 
         print(plan(project_root(), options.profile, options.model, options.devices, options.flops), end="")
     elif options.command == "chat":
         talk(options.student, options.tokens, options.temperature)
     elif options.command == "readme":
-        from dskd.readme import update_docs
+        from dskd.report.readme import update_docs
 
         updated = update_docs(project_root())
         print(f"updated: {', '.join(updated)}" if updated else "all was up to date")
     elif options.command == "verify":
-        from dskd.verify import verify
+        from dskd.infra.verify import verify
 
         return verify(project_root(), options.against)
     elif options.command == "notebook":
         load_params(project_root() / "params.yaml")
-        from dskd.notebook import run_notebook
+        from dskd.infra.notebook import run_notebook
 
         run_notebook(options.stage, instance, project_root())
     elif getattr(options, "word", None) is not None:
         os.chdir(project_root())
         settings = load_params().lexicon
-        from dskd.explore_words import as_text, look_up  # not the stages: they take longer to import than this takes
+        from dskd.explore.words import as_text, look_up  # not the stages: they take longer to import than this takes
 
         print(as_text(look_up(options.word, settings)))
     else:
         load_params(project_root() / "params.yaml")  # a fault shows before the seconds that torch takes to import
-        from dskd import stages
+        from dskd.pipeline import stages
 
         function = {"corpus": stages.make_corpus, "report": stages.make_report}.get(options.command)
         (function or getattr(stages, options.command))(stages.begin(), **instance)
@@ -177,7 +178,8 @@ def run(options: argparse.Namespace) -> int:
 
 def talk(student: str | None, tokens: int, temperature: float) -> None:
     """`python -m dskd chat`."""
-    from dskd.artifacts import UserError, project_root
+    from dskd.errors import UserError
+    from dskd.infra.artifacts import project_root
     from dskd.params import load_params
 
     if tokens < 1 or not 0 <= temperature < float("inf"):
@@ -187,7 +189,7 @@ def talk(student: str | None, tokens: int, temperature: float) -> None:
     folder = os.path.abspath(student) if student and os.sep in student else student  # of where the user stands
     os.chdir(project_root())
     params = load_params()
-    from dskd import chat
+    from dskd.explore import chat
 
     name = folder or f"{params.distill.objectives[-1]}-{params.distill.seeds[-1]}"
     model, tokenizer = chat.load(name, params.runtime.dtype)

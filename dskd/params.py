@@ -4,6 +4,7 @@ What the file may leave out is off then: prompts, LoRA, a student of another mod
 processes than one. All else has to be there: what a run used is what the file says.
 """
 
+import re
 from pathlib import Path
 from reprlib import Repr
 from typing import Annotated, Literal
@@ -12,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from dskd.artifacts import UserError, one_line
+from dskd.errors import UserError, one_line
 
 # What a parser of YAML raises: its own, Python's of a date or number that is none, RecursionError where it nests deep.
 UNREADABLE = (ValueError, TypeError, AttributeError, LookupError, RuntimeError, YAMLError)
@@ -205,13 +206,13 @@ class Objective(Group):
         "none", "lexicon", "related", "no_antonyms", "no_synonyms", "shuffled", "random", "mean", "published"
     ] = Field(description="what the sense term pulls to and pushes from: the lexicon, or a control of it")
     form: Literal["regression", "assignment", "contrast", "span", "shifted"] = Field(
-        "regression", description="of the sense term: the paper's regression, or another (dskd/forms.py)"
+        "regression", description="of the sense term: the paper's regression, or another (dskd/students/sense_forms.py)"
     )
     scale: Annotated[float, Field(gt=0)] = Field(
         1.0, description="of distances in the other forms, in mean squares a dimension; for shifted, the share moved"
     )
     metric: Literal["plain", "whitened", "logits"] = Field(
-        "plain", description="of the hidden and sense terms' distances (dskd/forms.py)"
+        "plain", description="of the hidden and sense terms' distances (dskd/students/sense_forms.py)"
     )
     anneal: bool = Field(False, description="lets the weight of the sense term fall evenly to 0 over the run")
 
@@ -337,3 +338,20 @@ def _fault(fault: dict) -> str:
     if fault["type"] == "value_error":
         return f"{key}: {fault['ctx']['error']}"
     return f"{key} = {_SHORT.repr(fault['input'])}: {fault['msg'][0].lower()}{fault['msg'][1:]}"
+
+
+def noncommercial(source: Source) -> bool:
+    """Whether a source's licence, as params.yaml words it, forbids commercial use."""
+    return bool(re.search(r"\bNC\b|non-?commercial", source.licence, re.IGNORECASE))
+
+
+def chosen_objective(params: Params, objective: str) -> Objective:
+    """The weights of an objective; UserError where params.yaml has none of that name."""
+    if objective not in params.objectives:
+        raise UserError(f"no objective {objective!r}; params.yaml has: {', '.join(params.objectives)}")
+    return params.objectives[objective]
+
+
+def student_names(params: Params) -> list[str]:
+    """The students of the run, in the order of the parameters: "kd-0", …"""
+    return [f"{objective}-{seed}" for objective in params.distill.objectives for seed in params.distill.seeds]

@@ -5,17 +5,17 @@ import subprocess
 
 import pytest
 import torch
-from test_pipeline import ENV, checkout
-from tiny import make_teacher, make_tokenizer
-from tiny_project import STAGES, make_project, prepare, run
+from tiny.models import make_teacher, make_tokenizer
+from tiny.project import STAGES, make_project, prepare, run
+from whole.test_pipeline import ENV, checkout
 
-from dskd import determinism
+from dskd.infra.arithmetic import pin
 
 
 @pytest.fixture(scope="session", autouse=True)
 def pinned():
     """All tests run as a stage does: threads fixed, and an operation without a deterministic form is an error."""
-    determinism.pin(1)
+    pin(1)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -82,6 +82,7 @@ def pytest_collection_modifyitems(items):
 
     def place(item):
         name = item.path.stem.removeprefix("test_")
-        return max((i for i, kind in enumerate(later) if name.startswith(kind)), default=-1)
+        kinds = [item.path.parent.name, name] if item.path.parent.name in later else [name]
+        return max((i for i, kind in enumerate(later) for name in kinds if name.startswith(kind)), default=-1)
 
     items.sort(key=place)

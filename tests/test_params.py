@@ -4,9 +4,9 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
-from dskd.artifacts import UserError
+from dskd.errors import UserError
+from dskd.infra.profiles import apply_profile, load_profile
 from dskd.params import load_params
-from dskd.profiles import apply_profile, load_profile
 
 ROOT = Path(__file__).parents[1]
 PROFILES = sorted(path.stem for path in (ROOT / "profiles").glob("*.yaml"))

@@ -9,12 +9,13 @@ from typing import NamedTuple
 
 from nltk.corpus.reader.wordnet import WordNetCorpusReader
 
-from dskd.lexicon import mythes, pairs, wiktextract, wordnet
-from dskd.lexicon.conflicts import Conflict, settle
-from dskd.lexicon.indirect import indirect_antonyms
-from dskd.lexicon.morphology import Derivations, read_derivations
-from dskd.lexicon.polarity import Polarity, flip, negations
+from dskd.lexicon.negation import Polarity, flip, negations
+from dskd.lexicon.readers import mythes, word_lists, wordnet
+from dskd.lexicon.readers import wiktionary as wiktionary_module
+from dskd.lexicon.readers.morphology import Derivations, read_derivations
+from dskd.lexicon.readers.wordnet_indirect import indirect_antonyms
 from dskd.lexicon.relations import ANTONYM, SYNONYM, Pair, Relation, heldout_words, merge
+from dskd.lexicon.vote import Conflict, settle
 from dskd.params import Lexicon
 
 _RELATIONS = {"synonyms": SYNONYM, "antonyms": ANTONYM}
@@ -71,12 +72,12 @@ def read_statements(files: Files, settings: Lexicon) -> Statements:
     """
     relations = list(wordnet.relations(files.wordnet))
     if files.wiktionary:
-        relations += wiktextract.relations(files.wiktionary, skipped_tags=settings.skipped_tags)
+        relations += wiktionary_module.relations(files.wiktionary, skipped_tags=settings.skipped_tags)
     if files.mythes:
         relations += mythes.relations(files.mythes)
     for key, (path, language) in files.lists.items():
         name, _, kind = key.partition(".")
-        relations += pairs.relations(path, _RELATIONS[kind], name, language)
+        relations += word_lists.relations(path, _RELATIONS[kind], name, language)
     indirect = list(indirect_antonyms(files.wordnet)) if settings.indirect_antonyms else []
     derivations = read_derivations(files.morphology) if settings.negations else {}
     words = {lemma.replace("_", " ") for lemma in files.wordnet.all_lemma_names()}

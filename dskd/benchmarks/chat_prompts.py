@@ -1,0 +1,141 @@
+"""The paper's benchmarks as chat prompts: a letter after five answered examples, or a span after one.
+
+The conversation has a user and an assistant turn for each example and ends where the assistant is to speak, so
+that the answer is tokenised as in the examples: one token where the tokenizer has the label as one. Examples
+are drawn by hashes of (seed, item, example): each is fixed whatever else is asked, and in whatever order.
+"""
+
+import string
+from functools import cache
+
+import numpy as np
+
+from dskd.benchmarks.squad import NO_ANSWER
+from dskd.errors import UserError
+from dskd.infra.randomness import hash_integers, text_key
+
+LETTERS = string.ascii_uppercase
+LABELS = {"piqa": "01"}  # all others have letters
+NO_TEMPLATE = "the teacher's tokenizer has no chat template: take a model tuned for chat (sources.teacher)"
+
+_CHOOSE = "Answer each question with the {} of the right choice, and nothing else."
+_EXTRACT = (
+    "Answer each question in as few words as possible, copied from the passage. "
+    f'If the passage does not answer it, reply "{NO_ANSWER}".'
+)
+_SEED = text_key("tasks.chat")
+_key = cache(text_key)  # a pool's ids are asked for again with every item
+
+
+def shots(row: dict, pool: list[dict], number: int, seed: int) -> list[dict]:
+    """`number` rows of the pool in drawn order, or all where it has fewer; never `row` itself.
+
+    Ids are strings, and each is once in the pool; the pool's order does not matter. A row with a subject (MMLU)
+    gets rows of that subject only.
+    """
+    others = [other for other in pool if other["id"] != row["id"] and other.get("subject") == row.get("subject")]
+    keys = np.array([_key(other["id"]) for other in others], dtype=np.uint64)
+    draws = hash_integers(_SEED, seed, _key(row["id"]), keys)
+    return [others[place] for place in np.argsort(draws)[:number]]
+
+
+def paragraphs(rows: list[dict]) -> dict[str, list[dict]]:
+    """SQuAD's rows by their passage."""
+    found: dict[str, list[dict]] = {}
+    for row in rows:
+        found.setdefault(row["context"], []).append(row)
+    return found
+
+
+def squad_example(row: dict, by_paragraph: dict[str, list[dict]], seed: int) -> dict | None:
+    """Another question on the same passage (see `paragraphs`); None where there is no other."""
+    return next(iter(shots(row, by_paragraph.get(row["context"], []), 1, seed)), None)
+
+
+def choice_messages(row: dict, examples: list[dict], labels: str) -> list[dict]:
+    """Turns of a chat: question and labelled choices from the user, the bare label from the assistant; last `row`.
+
+    `labels` has a character for each choice, or more. The instruction stands in the first user turn: some
+    templates (Mistral 7B Instruct v0.1) take no system turn.
+    """
+    instruction = _CHOOSE.format("number" if labels.isdigit() else "letter")
+    turns = [(_choice_question(other, labels), labels[other["answer"]]) for other in examples]
+    return _conversation(instruction, turns, _choice_question(row, labels))
+
+
+def squad_messages(row: dict, example: dict | None) -> list[dict]:
+    """Turns of a chat: the passage, once, with the example's question and its first gold or "No answer"; last `row`.
+
+    Without an example the passage stands with the question of `row`.
+    """
+    instruction = f"{_EXTRACT}\n\nPassage: {row['context'].strip()}"
+    turns = []
+    if example is not None:
+        turns = [(_squad_question(example), example["answers"][0].strip() if example["answers"] else NO_ANSWER)]
+    return _conversation(instruction, turns, _squad_question(row))
+
+
+def render(messages: list[dict], tokenizer) -> str:
+    """The chat as the tokenizer's template writes it, up to where the assistant speaks. It has its special tokens.
+
+    Raises:
+        UserError: the tokenizer has no chat template.
+    """
+    if not tokenizer.chat_template:
+        raise UserError(NO_TEMPLATE)
+    return tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+
+
+def chat_rows(name: str, rows: list[dict], pool: list[dict], tokenizer, seed: int, shots: int = 5) -> list[dict]:
+    """Prompts of a benchmark, one for each row: {id, prompt, labels, answer}, or {id, prompt, answers} for SQuAD.
+
+    `answer` is the label. Examples come from the pool: rows of another split, or for SQuAD (one example, or none
+    where `shots` is 0) all rows of the same. Tokenise a prompt without adding special tokens.
+    """
+    if name.startswith("squad"):
+        by_paragraph = paragraphs(pool) if shots else {}
+        return [_squad_row(row, squad_example(row, by_paragraph, seed), tokenizer) for row in rows]
+    labels = LABELS.get(name, LETTERS)
+    return [_choice_row(row, pool, labels, tokenizer, seed, shots) for row in rows]
+
+
+def letter(text: str) -> str:
+    """The label in the text of the one token that a model wrote: right if it equals the row's answer exactly."""
+    return text.strip()
+
+
+def too_long(rows: list[dict], tokenizer, length: int) -> list[str]:
+    """Ids of the rows whose prompt has more than `length` tokens (the context, less the tokens to be generated)."""
+    return [row["id"] for row in rows if _tokens(row["prompt"], tokenizer) > length]
+
+
+def _choice_row(row: dict, pool: list[dict], labels: str, tokenizer, seed: int, number: int) -> dict:
+    prompt = render(choice_messages(row, shots(row, pool, number, seed), labels), tokenizer)
+    own = list(labels[: len(row["choices"])])
+    return {"id": row["id"], "prompt": prompt, "labels": own, "answer": own[row["answer"]]}
+
+
+def _squad_row(row: dict, example: dict | None, tokenizer) -> dict:
+    return {"id": row["id"], "prompt": render(squad_messages(row, example), tokenizer), "answers": row["answers"]}
+
+
+def _choice_question(row: dict, labels: str) -> str:
+    choices = (f"{label}. {choice.strip()}" for label, choice in zip(labels, row["choices"]))
+    return "\n".join([f"Question: {row['question'].strip()}", *choices, "Answer:"])
+
+
+def _squad_question(row: dict) -> str:
+    return f"Question: {row['question'].strip()}\nAnswer:"
+
+
+def _conversation(instruction: str, turns: list[tuple[str, str]], last: str) -> list[dict]:
+    messages = []
+    for question, answer in turns:
+        messages += [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]
+    messages.append({"role": "user", "content": last})
+    messages[0]["content"] = f"{instruction}\n\n{messages[0]['content']}"
+    return messages
+
+
+def _tokens(prompt: str, tokenizer) -> int:
+    return len(tokenizer(prompt, add_special_tokens=False, verbose=False)["input_ids"])

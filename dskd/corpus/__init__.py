@@ -1,0 +1,1 @@
+"""Makes artifacts/corpus and artifacts/prompts: the text that the student trains on."""

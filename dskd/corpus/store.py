@@ -1,0 +1,27 @@
+"""The corpus: blocks of tokens, and how they are saved and loaded."""
+
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+
+from dskd.infra.artifacts import load_tensors, read_json, require, write_json
+from dskd.infra.output import output
+
+SOURCES = ("wiki", "gloss", "prompt")  # their places are the codes in `train_source` and `heldout_source`
+SPLITS = ("train", "heldout")
+
+
+def save_corpus(folder: Path, tensors: dict[str, torch.Tensor], summary: dict) -> None:
+    """Write `blocks.safetensors` and `corpus.json` into `folder`, which appears whole or not at all."""
+    with output(folder, checksums=True) as partial:
+        partial.mkdir()
+        save_file(tensors, partial / "blocks.safetensors")
+        write_json(partial / "corpus.json", summary)
+
+
+def load_corpus(folder: Path) -> tuple[dict[str, torch.Tensor], dict]:
+    """The tensors and the summary that `save_corpus` wrote; UserError where there are none, or damaged ones."""
+    folder = require(folder, "corpus")
+    names = [*SPLITS, *(f"{split}_source" for split in SPLITS)]
+    return load_tensors(folder / "blocks.safetensors", "corpus", names), read_json(folder / "corpus.json")

@@ -1,0 +1,145 @@
+"""The paper's training text: prompts of the benchmarks' training rows, each with what the teacher answers.
+
+The prompts are those of the chat protocol (`tasks.chat`). No item of an evaluation is among them, neither as
+question nor as answered example.
+"""
+
+from collections import Counter
+from pathlib import Path, PurePosixPath
+from tempfile import TemporaryDirectory
+from typing import get_args
+
+import numpy as np
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from dskd import params
+from dskd.benchmarks.catalogue import BENCHMARKS, read_benchmark
+from dskd.benchmarks.chat_prompts import chat_rows, letter
+from dskd.benchmarks.gather import canonical_rows, gather
+from dskd.benchmarks.squad import answer_text, f1
+from dskd.corpus.prompts import Prompts, join_prompts, load_prompts, save_prompts
+from dskd.errors import UserError
+from dskd.model.inference import Models, greedy
+from dskd.model.parts import part
+from dskd.sources.fetch import fetch
+
+_TOKENS = {"squad_v2": 10}  # most tokens of an answer; a choice has one
+_SHARD = 1024  # prompts a file: a run that was stopped loses at most so many
+
+
+def training_prompts(
+    settings: params.Prompts, mirror: Path | None, tokenizer: PreTrainedTokenizerBase
+) -> tuple[dict[str, list[dict]], dict[str, dict]]:
+    """Prompts of each set in `settings.sets`, as `chat_rows` makes them, and an account of them.
+
+    A set's rows stand in the order of a hash, so that its share of them, taken from the beginning, is a fair sample.
+    Examples come from all of its training rows.
+
+    Returns:
+        prompts: set -> rows of `chat_rows`.
+        summary: set -> "rows" that it has, "left_out" since they are items of an evaluation too, "prompts" asked.
+
+    Raises:
+        UserError: a set cannot be had, or its file is not of that set; the tokenizer has no chat template.
+    """
+    prompts, summary = {}, {}
+    with TemporaryDirectory() as work:
+        found = gather(Path(work), mirror)  # of all, since each may hold another's question
+        scored = {
+            item(row)
+            for name in get_args(params.PromptSetName)
+            if found[name]["available"]
+            for row in read_benchmark(Path(work), name, "test")
+        }
+        for name, chosen in settings.sets.items():
+            every = _rows(name, chosen, Path(work), found)
+            rows = [row for row in every if item(row) not in scored]
+            if not rows:
+                raise UserError(f"prompts.sets.{name}: no training rows, or none that is no item of an evaluation")
+            asked = rows[: max(1, round(chosen.share * len(rows)))]
+            prompts[name] = chat_rows(name, asked, rows, tokenizer, settings.seed, settings.shots)
+            summary[name] = {"rows": len(every), "left_out": len(every) - len(rows), "prompts": len(asked)}
+    return prompts, summary
+
+
+def item(row: dict) -> tuple[str, ...]:
+    """What makes two rows one item: the article of a passage, or a question with its choices in any order."""
+    return (row["title"],) if "context" in row else (row["question"], *sorted(row["choices"]))
+
+
+def _rows(name: str, chosen: params.PromptSet, work: Path, found: dict) -> list[dict]:
+    if chosen.source is None:
+        if not found[name]["available"]:
+            raise UserError(f"prompts.sets.{name}: {found[name]['how']}")
+        return read_benchmark(work, name, "train")
+    path = work / name / PurePosixPath(chosen.source.source).name  # the name's ending tells its form
+    fetch(chosen.source, path)
+    if not path.is_file():
+        raise UserError(f"prompts.sets.{name}: {chosen.source.source} is a folder; name one file")
+    return canonical_rows(BENCHMARKS[name], [path], Counter())
+
+
+def teacher_alone(teacher: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> Models:
+    """The teacher as `scoring` takes models."""
+    first, *others = range(teacher.config.num_hidden_layers)
+    lower, top = part(teacher, [first], norm=False), part(teacher, others, norm=True)
+    head, context = teacher.get_output_embeddings().weight, teacher.config.max_position_embeddings
+    return Models(lower, {"teacher": top}, head, tokenizer, context)
+
+
+def answer(models: Models, name: str, rows: list[dict], folder: Path) -> None:
+    """Write the rows' prompts with the teacher's greedy answers to `folder`, in files of a thousand.
+
+    An answer is one token, or for SQuAD at most ten, and the end of the turn, whether the teacher wrote that or not.
+    A prompt that is too long for the teacher loses its beginning. Files that are there already are left as they are.
+
+    Raises:
+        UserError: the tokenizer has no eos token.
+    """
+    tokenizer, tokens, stop = models.tokenizer, _TOKENS.get(name, 1), models.tokenizer.eos_token_id
+    if stop is None:
+        raise UserError("the teacher's tokenizer has no eos token, which ends an answer: set its eos_token")
+    for number, start in enumerate(range(0, len(rows), _SHARD)):
+        path = folder / f"{name}-{number:05d}.safetensors"
+        if path.exists():
+            continue
+        texts = [row["prompt"] for row in rows[start : start + _SHARD]]
+        asked = tokenizer(texts, add_special_tokens=False, verbose=False)["input_ids"]  # they bring theirs
+        asked = [ids[max(0, len(ids) + tokens - models.context) :] for ids in asked]
+        written = greedy(models, asked, tokens, stop)["teacher"]
+        save_prompts(path, join_prompts([(ids, [*found, stop]) for ids, found in zip(asked, written)]))
+
+
+def teacher_score(name: str, rows: list[dict], folder: Path, tokenizer: PreTrainedTokenizerBase) -> float:
+    """Share of the right letters in the answers that `answer` wrote, or SQuAD's mean F1, 0 to 1."""
+    texts = [tokenizer.decode(ids, skip_special_tokens=True) for _, ids in _pairs(load_prompts(folder, name))]
+    if name == "squad_v2":
+        scores = [f1(answer_text(text), row["answers"]) for text, row in zip(texts, rows, strict=True)]
+    else:
+        scores = [float(letter(text) == row["answer"]) for text, row in zip(texts, rows, strict=True)]
+    return round(sum(scores) / len(scores), 4)
+
+
+def example(prompts: Prompts, number: int, tokenizer: PreTrainedTokenizerBase) -> str:
+    """The text of one prompt, and after a line the answer, special tokens shown."""
+    return "\n--- the teacher answers:\n".join(tokenizer.decode(ids) for ids in _pairs(prompts)[number])
+
+
+def _pairs(prompts: Prompts) -> list[tuple[np.ndarray, np.ndarray]]:
+    starts = [0, *prompts.ends[:-1]]
+    bounds = zip(starts, prompts.answers, prompts.ends)
+    return [(prompts.tokens[start:middle], prompts.tokens[middle:end]) for start, middle, end in bounds]
+
+
+def licences(settings: params.Prompts) -> str:
+    """What a student's card says of the prompts that it was trained on; nothing where there are none."""
+    if not settings.sets:
+        return ""
+    lines = ["\n## Training prompts\n", "Questions of these sets' training rows, answered by the teacher.\n"]
+    lines += ["| set | share | source | licence |", "| --- | --- | --- | --- |"]
+    for name, chosen in settings.sets.items():
+        source, licence = BENCHMARKS[name].home, BENCHMARKS[name].licence
+        if chosen.source:
+            source, licence = chosen.source.source, chosen.source.licence
+        lines.append(f"| {BENCHMARKS[name].title} | {chosen.share:g} | `{source}` | {licence} |")
+    return "\n".join(lines) + "\n"

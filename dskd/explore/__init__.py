@@ -1,0 +1,1 @@
+"""A look at finished runs: words, senses, items, chat. Nothing is written."""

@@ -1,0 +1,90 @@
+"""Talk with a student, or with the teacher, in the terminal."""
+
+import sys
+from pathlib import Path
+
+import torch
+from transformers import PreTrainedModel, PreTrainedTokenizerBase, TextStreamer
+
+from dskd.errors import UserError
+from dskd.infra import artifacts
+from dskd.infra.artifacts import require
+from dskd.model.load import load_decoder
+from dskd.params import Params
+
+BYE = "ended"
+
+
+def load(name: str, dtype: str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """The model called `name`: a student of the run, "teacher", or a folder.
+
+    Raises:
+        UserError: there is no such model, or it has no chat template.
+    """
+    places = [Path(artifacts.TEACHER)] if name == "teacher" else [Path(artifacts.STUDENTS) / name, Path(name)]
+    folder = next((place for place in places if (place / "config.json").is_file()), None)
+    if folder is None:
+        known = sorted(path.parent.name for path in Path(artifacts.STUDENTS).glob("*/config.json"))
+        there = f"there are: {', '.join(known)}" if known else "there is none yet"
+        raise UserError(f"no student {name!r}; {there}. Get them with `dvc pull` or make them with `dvc repro distill`")
+    model, tokenizer = load_decoder(folder, dtype)
+    if not tokenizer.chat_template:
+        raise UserError(f"{folder} has no chat template, so it cannot be chatted with: docs/use.md has a continuation")
+    return model, tokenizer
+
+
+def chat(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, tokens: int = 200, temperature: float = 0) -> None:
+    """Read a line, write the answer as it comes, until the input ends (Ctrl-D) or is interrupted (Ctrl-C).
+
+    Nothing is kept on the disk. The oldest turns are forgotten when the model's context is full.
+
+    Args:
+        tokens: most tokens of an answer.
+        temperature: 0 takes the likeliest token each time; above that, tokens are drawn, from another seed each time.
+    """
+    turns: list[dict[str, str]] = []
+    chosen = {"do_sample": True, "temperature": temperature} if temperature else {"do_sample": False}
+    try:
+        while True:
+            said = _read()
+            if not said.strip():
+                continue
+            turns.append({"role": "user", "content": said})
+            turns, ids = _fitting(model, tokenizer, turns, tokens)
+            streamer = TextStreamer(tokenizer, skip_prompt=True, skip_special_tokens=True)
+            with torch.inference_mode():
+                out = model.generate(
+                    **ids, max_new_tokens=tokens, streamer=streamer, pad_token_id=tokenizer.pad_token_id, **chosen
+                )
+            answer = tokenizer.decode(out[0, ids["input_ids"].shape[1] :], skip_special_tokens=True)
+            turns.append({"role": "assistant", "content": answer})
+    except (EOFError, KeyboardInterrupt):
+        print(f"\n{BYE}" if sys.stdin.isatty() else BYE)
+
+
+def _read() -> str:
+    """One line; a prompt only where somebody types."""
+    return input("> " if sys.stdin.isatty() else "")
+
+
+def _fitting(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, turns: list[dict[str, str]], tokens: int
+) -> tuple[list[dict[str, str]], dict]:
+    """The last turns that leave room for an answer, by pairs of question and answer, and their ids."""
+    room = model.config.max_position_embeddings - tokens
+    while True:
+        ids = tokenizer.apply_chat_template(turns, add_generation_prompt=True, return_tensors="pt", return_dict=True)
+        if ids["input_ids"].shape[1] <= room:
+            return turns, ids
+        if len(turns) == 1:
+            raise UserError(f"that is {ids['input_ids'].shape[1]:,} tokens; with {tokens} for an answer {room:,} fit")
+        turns = turns[2:]
+
+
+def continuation(params: Params, student: str, prompt: str, tokens: int = 24) -> str:
+    """What a student writes after `prompt`, greedily."""
+    folder = require(Path(artifacts.STUDENTS) / student, f"distill@{student}")
+    model, tokenizer = load_decoder(folder, params.runtime.dtype)
+    ids = tokenizer(prompt, return_tensors="pt")
+    out = model.generate(**ids, max_new_tokens=tokens, do_sample=False, pad_token_id=tokenizer.pad_token_id)
+    return tokenizer.decode(out[0])

@@ -1,0 +1,242 @@
+"""What a run knows of one word: its senses with their nearest contexts, its synonyms and its antonyms."""
+
+from html import escape
+from pathlib import Path
+from typing import NamedTuple
+
+import pandas as pd
+from torch import Tensor
+from transformers import AutoTokenizer, PreTrainedTokenizerBase
+
+from dskd import params
+from dskd.corpus.store import load_corpus
+from dskd.errors import UserError, one_line
+from dskd.infra import artifacts
+from dskd.infra.artifacts import require
+from dskd.lexicon.relations import KINDS, is_heldout
+from dskd.lexicon.store import antonyms, load_lexicon, synonyms
+from dskd.lexicon.tokens import word_tokens
+from dskd.model import load
+from dskd.params import Params
+from dskd.senses.store import SenseDictionary, compose_span, load_senses
+
+
+class Sense(NamedTuple):
+    row: int  # of the dictionary's centroids
+    states: int  # in its cluster: how often it occurs
+    positions: list[int]  # of the nearest states, block * L + offset
+
+
+class Word(NamedTuple):
+    text: str
+    summary: str  # how many senses and states, or why there are none
+    senses: list[tuple[int, list[str]]]  # states, and the nearest contexts up to the predicted token
+    related: pd.DataFrame  # `related_words`
+    note: str  # on its relations; empty where there is nothing to say
+
+
+def load_tokenizer() -> PreTrainedTokenizerBase:
+    """The teacher's tokenizer, without its weights; `dskd.decoder` reads it too, but takes longer to import."""
+    folder = made(artifacts.TEACHER, "sources")
+    try:
+        return AutoTokenizer.from_pretrained(folder)
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"{folder} has no tokenizer that transformers can read: {one_line(error)}; "
+            "get it with `dvc pull` or make it with `dvc repro sources`"
+        ) from None
+
+
+def made(path: str, stage: str) -> Path:
+    """`path`; UserError, with both ways to get it, where it is missing."""
+    if not Path(path).exists():
+        raise UserError(f"{path} is missing: get it with `dvc pull` or make it with `dvc repro {stage}`")
+    return Path(path)
+
+
+def word_token(tokenizer: PreTrainedTokenizerBase, word: str) -> int:
+    """The token of a word written with a leading space; UserError if there are several."""
+    (ids,) = word_tokens(tokenizer, [word]).values()
+    if len(ids) != 1:
+        raise UserError(f"{word!r} is {len(ids)} tokens of this tokenizer; choose a word that is one")
+    return ids[0]
+
+
+def token_senses(senses: SenseDictionary, token: int) -> list[Sense]:
+    """The senses of a token, most frequent first."""
+    found = [
+        Sense(row, int(senses.counts[row]), [position for position in senses.contexts[row].tolist() if position >= 0])
+        for row in senses.rows(token)
+    ]
+    return sorted(found, key=lambda sense: (-sense.states, sense.row))
+
+
+def context(tokenizer: PreTrainedTokenizerBase, blocks: Tensor, position: int, before: int = 12) -> str:
+    """The text of at most `before` tokens up to a position of `blocks` (n, L + 1), on one line."""
+    block, offset = divmod(position, blocks.shape[1] - 1)
+    text = tokenizer.decode(blocks[block, max(0, offset + 1 - before) : offset + 1])
+    return "… " + " ".join("".join(c if c.isprintable() else " " for c in text).split())
+
+
+def look_up(word: str, settings: params.Lexicon, contexts: int = 2) -> Word:
+    """All that the run knows of a word, which is looked up as it is written: "bank", "Bank".
+
+    Raises:
+        UserError: there are neither senses nor relations, or artifacts are missing.
+    """
+    word = " ".join(word.split())
+    if not word:
+        raise UserError("there is no word to look up: give one, for example `python -m dskd senses bank`")
+    tokenizer = load_tokenizer()
+    dictionary = load_senses(made(artifacts.SENSES, "senses"))
+    blocks = load_corpus(made(artifacts.CORPUS, "corpus"))[0]["train"]
+    related, note = related_words(load_lexicon(made(artifacts.LEXICON, "lexicon")), word)
+    if not len(related) and is_heldout(word.lower(), settings.seed, settings.heldout_share):
+        note = "none in the lexicon, where it would be held out for the evaluation (lexicon.heldout_share)"
+    (tokens,) = word_tokens(tokenizer, [word]).values()
+    number, summary = _summary(tokenizer, dictionary, tokens)
+    if not number and not len(related):
+        raise UserError(f"{word!r} has {summary}; synonyms and antonyms: {note}: try another word")
+    found = token_senses(dictionary, tokens[0]) if len(tokens) == 1 else []
+    texts = [
+        (sense.states, [context(tokenizer, blocks, position) for position in sense.positions[:contexts]])
+        for sense in found
+    ]
+    return Word(word, summary, texts, related, note)
+
+
+def _summary(tokenizer: PreTrainedTokenizerBase, senses: SenseDictionary, tokens: tuple[int, ...]) -> tuple[int, str]:
+    """How many senses a word has, and of what."""
+    if len(tokens) > 1:
+        pieces = f"its {len(tokens)} tokens ({', '.join(tokenizer.decode(token).strip() for token in tokens)})"
+        number = len(compose_span(senses, tokens))
+        if not number:
+            return 0, f"no senses: not each of {pieces} has some"
+        return number, f"{_count(number, 'sense')}, composed of those of {pieces}"
+    rows = senses.rows(tokens[0])
+    if not rows:
+        return 0, "no senses: no state of the training text is of this word"
+    states = int(senses.counts[rows.start : rows.stop].sum())
+    occurrences = int(senses.occurrences[(senses.tokens == tokens[0]).nonzero()])
+    sample = f", a sample of {occurrences:,}" if states < occurrences else ""
+    return len(rows), f"{_count(len(rows), 'sense')} of {_count(states, 'state')}{sample}"
+
+
+def _count(number: int, name: str) -> str:
+    return f"{number} {name}{'' if number == 1 else 's'}"
+
+
+def related_words(table: pd.DataFrame, word: str) -> tuple[pd.DataFrame, str]:
+    """Synonyms, then antonyms of a word, those that most senses support first, and a remark on where they are from.
+
+    A word that is no head as it is written is looked up in lower case, then among the tails.
+
+    Returns:
+        Columns relation, word, source, senses, negation undone ("yes" or nothing), one row a word and source; and the
+        remark.
+    """
+    lower, note = word.lower(), ""
+    rows = table[table["form"] == word]
+    if not len(rows):
+        rows, note = table[table["form"] == lower], f"those of {lower!r}"
+    if not len(rows):
+        rows = table[table["tail"] == lower].rename(columns={"head": "tail", "tail": "head"})
+        note = "of heads of the lexicon, which are single tokens"
+    rows = rows.drop_duplicates(["tail", "relation", "source", "flipped"])
+    support = (rows["sense"].str.count(";") + 1).groupby([rows["relation"], rows["tail"]]).transform("sum")
+    rows = rows.assign(support=-support, relation=-rows["relation"])
+    rows = rows.sort_values(["relation", "support", "tail", "source", "flipped"], kind="stable")
+    columns = {
+        "relation": (-rows["relation"]).map(KINDS),
+        "word": rows["tail"],
+        "source": rows["source"],
+        "senses": rows["sense"].str.replace(";", ", "),
+        "negation undone": rows["flipped"].map({True: "yes", False: ""}),
+    }
+    return pd.DataFrame(columns).reset_index(drop=True), note if len(rows) else "none in the lexicon"
+
+
+def as_text(found: Word) -> str:
+    """A word for the terminal; the predicted token stands in brackets."""
+    lines = [f"{found.text}: {found.summary}"]
+    for states, contexts in found.senses:
+        for i, text in enumerate(contexts):
+            lines.append(f"{states if i == 0 else '':>6}  {text} [{found.text}]")
+    width = max(map(len, found.related["word"]), default=0)
+    if not len(found.related):
+        lines += ["", f"synonyms and antonyms: {found.note}"]
+    for kind in KINDS.values() if len(found.related) else ():
+        rows = found.related[found.related["relation"] == kind]
+        lines += ["", f"{kind}s{f' ({found.note})' if found.note else ''}:{'' if len(rows) else ' none'}"]
+        for _, word, source, senses, undone in rows.itertuples(index=False):
+            lines.append(f"  {word:<{width}}  {source}{', negation undone' if undone else ''}: {senses}")
+    return "\n".join(lines)
+
+
+def as_html(found: Word) -> str:
+    """The senses of a word as a table; the predicted token is bold, and all that comes from data is escaped."""
+    rows = "".join(
+        f"<tr><td>{number}</td><td>{states}</td><td style='text-align: left'>"
+        + "<br>".join(f"{escape(text)} <b>{escape(found.text)}</b>" for text in contexts)
+        + "</td></tr>"
+        for number, (states, contexts) in enumerate(found.senses, start=1)
+    )
+    title = f"<p><b>{escape(found.text)}</b>: {escape(found.summary)}</p>"
+    head = "<thead><tr><th>sense</th><th>states</th><th style='text-align: left'>nearest contexts</th></tr></thead>"
+    return title + (f"<table>{head}<tbody>{rows}</tbody></table>" if rows else "")
+
+
+def word_group(words: list[str], most: int = 8) -> list[tuple[str, Tensor]]:
+    """The first words that are one token and have senses, each with these, (n, d): a group of `figures.sense_map`."""
+    tokenizer, senses = load_tokenizer(), load_senses(made(artifacts.SENSES, "senses"))
+    tokens = word_tokens(tokenizer, words)
+    rows = {word: senses.rows(tokens[word][0]) for word in dict.fromkeys(words) if len(tokens[word]) == 1}
+    found = [(word, senses.centroids[r.start : r.stop]) for word, r in rows.items() if len(r)]
+    if not found:
+        raise UserError(f"none of {', '.join(words)} is one token with senses: choose other words")
+    return found[:most]
+
+
+def with_synonyms(word: str) -> list[str]:
+    """A word and its synonyms in the lexicon, those that most senses support first."""
+    related, _ = related_words(load_lexicon(made(artifacts.LEXICON, "lexicon")), word)
+    return [word, *related.loc[related["relation"] == "synonym", "word"].unique()]
+
+
+def show_senses(word: str, contexts: int = 2) -> pd.DataFrame:
+    """The senses of a word, most frequent first, each with its nearest contexts up to the predicted token."""
+    tokenizer = load.load_tokenizer(artifacts.TEACHER)
+    senses, blocks = load_senses(artifacts.SENSES), load_corpus(Path(artifacts.CORPUS))[0]["train"]
+    table = []
+    for sense in token_senses(senses, word_token(tokenizer, word)):
+        texts = [f"{context(tokenizer, blocks, position)} [{word}]" for position in sense.positions[:contexts]]
+        table.append({"states": sense.states, "nearest contexts": "  |  ".join(texts)})
+    return pd.DataFrame(table)
+
+
+def sense_groups(params: Params, words: int = 5) -> dict[str, list[tuple[str, Tensor]]]:
+    """The senses of `report.word` and of its most supported synonyms and antonyms that are one token each."""
+    tokenizer, senses = load.load_tokenizer(artifacts.TEACHER), load_senses(artifacts.SENSES)
+    table = load_lexicon(require(artifacts.LEXICON, "lexicon"))
+    token = word_token(tokenizer, params.report.word)
+
+    def of(spans: list[tuple[int, ...]]) -> list[tuple[str, Tensor]]:
+        single = [span[0] for span in spans if len(span) == 1 and len(senses.rows(span[0]))]
+        return [(tokenizer.decode(t).strip(), _vectors(senses, t)) for t in single[:words]]
+
+    groups = {
+        params.report.word: of([(token,)]),
+        "synonyms": of(synonyms(table).get(token, [])),
+        "antonyms": of(antonyms(table).get(token, [])),
+    }
+    missing = [name for name, members in groups.items() if not members]
+    if missing:
+        raise UserError(
+            f"report.word = {params.report.word!r} has no senses of {', '.join(missing)}: choose another word"
+        )
+    return groups
+
+
+def _vectors(senses: SenseDictionary, token: int) -> Tensor:
+    rows = senses.rows(token)
+    return senses.centroids[rows.start : rows.stop]

@@ -1,0 +1,1 @@
+"""What every room uses: whole outputs, hashes, randomness, arithmetic, processes, notebooks and pages."""

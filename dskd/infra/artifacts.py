@@ -1,0 +1,150 @@
+"""Where files live, and how they get there: verified, whole, or not at all.
+
+Every output is written beside its place and renamed when it is complete, so that a reader never
+sees half a file and a failed run leaves the earlier result untouched.
+"""
+
+import json
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from safetensors import SafetensorError, safe_open
+
+if TYPE_CHECKING:  # torch takes seconds to import, which what only reads parameters does not need
+    from torch import Tensor
+from dskd.errors import UserError, one_line
+from dskd.infra.hashes import SUMS, sha256_file
+from dskd.infra.output import output
+
+# What damaged bytes lead to in a reader; RecursionError (deep nesting) is a RuntimeError.
+_DAMAGE = (
+    ArithmeticError,
+    AttributeError,
+    EOFError,
+    LookupError,
+    RuntimeError,
+    SafetensorError,
+    StopIteration,
+    TypeError,
+    ValueError,
+)
+
+# The artifacts between stages (paths below the project's root).
+TEACHER = "artifacts/teacher"
+SOURCES = "artifacts/sources"
+LEXICON = "artifacts/lexicon.parquet"
+LEXICON_REPORT = "reports/lexicon"
+QUALITY = "reports/quality.json"
+PROMPTS = "artifacts/prompts"
+CORPUS = "artifacts/corpus"
+STATES = "artifacts/states"
+SENSES = "artifacts/senses"
+TARGETS = "artifacts/targets"
+STUDENTS = "artifacts/students"
+BENCHMARKS = "artifacts/benchmarks"
+SCORES = "reports/scores"
+METRICS = "reports/metrics.json"
+STUDY = "reports/study/metrics.json"
+CLAIM = "reports/claim/metrics.json"
+HALF = "docs/trials/study.csv"
+CURVES = "reports/curves"
+PROVENANCE = "reports/provenance.json"
+
+SPEEDS = "tests/speed/results.csv"  # of `make bench`
+
+
+def project_root(start: Path | None = None) -> Path:
+    """The nearest folder at or above `start` (default: the working folder) with a dvc.yaml."""
+    start = (start or Path.cwd()).resolve()
+    for folder in [start, *start.parents]:
+        if (folder / "dvc.yaml").exists():
+            return folder
+    raise UserError(f"{start} is not inside a dskd project (no dvc.yaml at or above it)")
+
+
+def require(path: str | Path, stage: str) -> Path:
+    """`path`, if it is there and as it was written; else an error that names the stage that makes it.
+
+    A file is compared with the `SHA256SUMS` of the nearest folder that has one, a folder file by file.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise UserError(f"{path} is missing: make it with `dvc repro {stage}` or `python -m dskd {stage}`")
+    folder = next((place for place in (path, *path.parents) if (place / SUMS).is_file()), None)
+    if folder is not None:
+        with reading(folder / SUMS, stage):
+            lines = (folder / SUMS).read_text(encoding="utf-8").splitlines()
+            sums = {folder / name: digest for digest, name in (line.split("  ", 1) for line in lines)}
+        for file, digest in sums.items():
+            if file.is_relative_to(path) and not (file.is_file() and sha256_file(file) == digest):
+                raise UserError(f"{file} {_mend(file, folder, stage)}")
+    return path
+
+
+def _mend(file: Path, folder: Path, stage: str) -> str:
+    """What is wrong with a file that is not as its folder's checksums say, and the way out."""
+    what, first = "is missing", ""
+    if file.is_file():
+        what = "has changed since it was written"
+        if file.stat().st_nlink > 1:  # DVC would take the same bytes from its cache again
+            first = f"run `find $(dvc cache dir) -samefile {file} -delete`, since DVC's cache shares its bytes, then "
+    return f"{what}: {first}delete {folder} and run `dvc repro {stage}`; if the change is meant, delete {folder / SUMS}"
+
+
+@contextmanager
+def reading(path: str | Path, stage: str = "") -> Iterator[None]:
+    """What damaged content leads to in the block becomes one line that names `path` and the stage that makes it."""
+    try:
+        yield
+    except _DAMAGE as error:
+        again = f"dvc repro {stage}".strip()
+        raise UserError(f"{path} is damaged ({one_line(error)[:300]}): delete it and run `{again}`") from None
+
+
+def load_tensors(path: str | Path, stage: str, names: Iterable[str] = ()) -> "dict[str, Tensor]":
+    """All tensors of a safetensors file, memory-mapped: nothing is read until it is used.
+
+    Raises:
+        UserError: the file is missing or damaged, or lacks one of `names` or has others; the message names the
+            stage that makes it.
+    """
+    path = require(path, stage)
+    with reading(path, stage), safe_open(path, framework="pt") as file:
+        tensors = {name: file.get_tensor(name) for name in file.keys()}
+        if names and tensors.keys() != set(names):
+            raise ValueError(f"it holds {', '.join(tensors)}, not {', '.join(names)}")
+        return tensors
+
+
+def write_json(path: str | Path, value: object) -> None:
+    """Write `value` as UTF-8 JSON, keys in the order given; a number that is none is refused."""
+    with output(path) as partial:
+        text = json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False)
+        partial.write_text(text + "\n", encoding="utf-8")
+
+
+def read_json(path: str | Path) -> dict:
+    """Raises UserError if the file holds no JSON object."""
+    with reading(path):
+        return _object(Path(path).read_text(encoding="utf-8"))
+
+
+def write_jsonl(path: str | Path, rows: list[dict]) -> None:
+    """Write one JSON object a line, keys in the order given."""
+    with output(path) as partial:
+        partial.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+
+
+def read_jsonl(path: str | Path) -> list[dict]:
+    """Raises UserError if a line holds no JSON object."""
+    with reading(path):
+        return [_object(line) for line in Path(path).read_text(encoding="utf-8").split("\n") if line]
+
+
+def _object(text: str) -> dict:
+    value = json.loads(text)
+    if not isinstance(value, dict):
+        raise ValueError(f"no JSON object: {text[:60]!r}")
+    return value

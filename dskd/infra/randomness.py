@@ -1,0 +1,34 @@
+"""Randomness as a pure function of named integers, torch's switches for repeatable runs, and what it is fast at."""
+
+import numpy as np
+
+_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+
+
+def _mix(x: np.ndarray) -> np.ndarray:
+    # The finalizer of splitmix64 (Steele, Lea, Flood, OOPSLA 2014): a bijection with full avalanche.
+    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return x ^ (x >> np.uint64(31))
+
+
+def hash_integers(*keys: int | np.ndarray) -> np.ndarray:
+    """64-bit hashes of integer tuples, elementwise over broadcast arrays: () or (n,) uint64."""
+    state = np.zeros((), dtype=np.uint64)
+    with np.errstate(over="ignore"):
+        for key in keys:
+            state = _mix((state + _GOLDEN) ^ _mix(np.asarray(key).astype(np.uint64) + _GOLDEN))
+    return state
+
+
+def uniform(*keys: int | np.ndarray) -> np.ndarray:
+    """Uniform numbers in [0, 1) that depend on the keys alone, in any order and any batch: float64."""
+    return (hash_integers(*keys) >> np.uint64(11)).astype(np.float64) * 2.0**-53
+
+
+def text_key(text: str) -> int:
+    """A stable 64-bit integer for a string (FNV-1a), to be used as a key of `hash_integers`."""
+    value = 0xCBF29CE484222325
+    for byte in text.encode("utf-8"):
+        value = ((value ^ byte) * 0x100000001B3) & 0xFFFFFFFFFFFFFFFF
+    return value

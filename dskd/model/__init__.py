@@ -1,0 +1,1 @@
+"""What is done to any decoder: load it, cut it, run its parts, score with it."""

@@ -1,0 +1,108 @@
+"""What a model must be made of to be cut: an embedding, a list of layers, a final norm and a head, under the names that
+Llama gave them. A part is a decoder made of some of a model's layers.
+
+Most families of decoders are so built. `check_architecture` tries it on the model at hand instead of keeping a list of
+names: some multiply what enters the layers, others what leaves them.
+"""
+
+import copy
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedConfig, PreTrainedModel
+
+from dskd.errors import UserError
+from dskd.model.logits import logit_map, mapped
+
+SUPPORTED = "Llama, Mistral, Qwen2, Qwen3, Gemma 2 and 3 (text), Cohere and others that are built as they are"
+_PARTS = ("embed_tokens", "layers", "norm", "rotary_emb")
+
+
+def part(model: PreTrainedModel, layers: list[int], norm: bool) -> PreTrainedModel:
+    """A decoder without a head made of some of the model's layers; weights are shared, not copied.
+
+    Call it with `input_ids` or `inputs_embeds`; its `last_hidden_state` is (batch, length, d).
+
+    Args:
+        layers: indices into the model's layers, in order.
+        norm: whether the model's final norm follows.
+    """
+    base = model.base_model
+    config = layered_config(model.config, layers)
+    with torch.device("meta"):  # no weights are made: all of them come from `base`
+        shell = type(base)(config)
+    shell.embed_tokens = base.embed_tokens
+    shell.layers = nn.ModuleList(base.layers[i] for i in layers)
+    shell.norm = base.norm if norm else nn.Identity()
+    shell.rotary_emb = base.rotary_emb
+    return shell.eval()
+
+
+def run_part(model: PreTrainedModel, *, ids: Tensor | None = None, states: Tensor | None = None) -> Tensor:
+    """Last hidden states (batch, length, d) of a part, from token ids or from split states; on the part's device."""
+    ids, states = (None if given is None else given.to(model.device) for given in (ids, states))
+    return model(input_ids=ids, inputs_embeds=states, use_cache=False).last_hidden_state
+
+
+def layered_config(config: PreTrainedConfig, layers: list[int]) -> PreTrainedConfig:
+    """The configuration of a model made of these layers; lists with an entry a layer (`layer_types`) are cut too."""
+    number, config = config.num_hidden_layers, copy.deepcopy(config)
+    config.num_hidden_layers = len(layers)
+    for key, value in vars(config).items():
+        if "layer" in key and isinstance(value, list) and len(value) == number:
+            setattr(config, key, [value[i] for i in layers])
+    return config
+
+
+@torch.no_grad()
+def check_architecture(model: PreTrainedModel) -> None:
+    """Try whether the model, split in the middle, gives the logits that it gives as a whole.
+
+    Raises:
+        UserError: it names the architecture, and the setting where one is known to be the cause.
+    """
+    name = f"the model's architecture, {type(model).__name__},"
+    head = model.get_output_embeddings()
+    missing = [part for part in _PARTS if not hasattr(model.base_model, part)]
+    if not missing and any(not hasattr(layer, "self_attn") for layer in model.base_model.layers):
+        missing = ["layers.*.self_attn"]
+    if missing or not isinstance(head, nn.Linear) or head.bias is not None:
+        why = f"has no {', '.join(missing)}" if missing else "has no plain output head"
+        raise UserError(f"{name} {why} that dskd could cut at: it takes {SUPPORTED}")
+    if odd := set(getattr(model.config, "layer_types", None) or ()) - {"full_attention", "sliding_attention"}:
+        raise UserError(f"{name} has layers of {', '.join(sorted(odd))}: dskd takes {SUPPORTED}")
+    number, vocabulary = model.config.num_hidden_layers, model.config.vocab_size
+    ids = (torch.arange(1, 9) * (vocabulary // 9))[None]
+    lower, upper = list(range(number // 2)), list(range(number // 2, number))
+    states = run_part(part(model, upper, norm=True), states=run_part(part(model, lower, norm=False), ids=ids))
+    whole, split = model(input_ids=ids).logits.float(), mapped(head(states), logit_map(model)).float()
+    if not (whole - split).abs().max() <= 0.02 * whole.abs().max():  # bfloat16 may round otherwise; NaN is a fault
+        settings = [key for key, value in vars(model.config).items() if "multiplier" in key or "scaling" in key]
+        cause = f" (perhaps by {', '.join(settings)})" if settings else ""
+        raise UserError(f"{name} computes its logits otherwise{cause} than from its parts: dskd takes {SUPPORTED}")
+
+
+def check_layers(model: PreTrainedModel, layers: list[int]) -> None:
+    """Try whether the configuration of a cut describes its layers: a model that is loaded is built from it.
+
+    Raises:
+        UserError: a layer would be built otherwise there than it is here.
+    """
+    with torch.device("meta"):
+        shell = type(model.base_model)(layered_config(model.config, layers))
+    for place, index in enumerate(layers):
+        if _built(shell.layers[place]) != _built(model.base_model.layers[index]):
+            raise UserError(
+                f"layer {index} of {type(model).__name__} cannot be layer {place} of a student: the two are built "
+                "differently, and no list of config.json says how; try another student.cut"
+            )
+
+
+def _built(layer: nn.Module) -> set[tuple]:
+    """A layer's modules, shapes and plain settings, without its number."""
+    found = {(name, tuple(weight.shape)) for name, weight in layer.named_parameters()}
+    for name, module in layer.named_modules():
+        for key, value in vars(module).items():
+            if isinstance(value, (bool, int, float, str)) and key not in ("layer_idx", "training") and key[0] != "_":
+                found.add((name, key, value))
+    return found

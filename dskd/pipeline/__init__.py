@@ -1,0 +1,1 @@
+"""The stages: each reads artifacts, calls one room, and writes what comes of it."""

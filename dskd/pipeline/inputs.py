@@ -1,0 +1,82 @@
+"""What the stages read of each other, opened as what it is; what is missing names the stage that makes it."""
+
+from pathlib import Path
+
+import torch
+from nltk.corpus.reader.wordnet import WordNetCorpusReader
+from torch import Tensor
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from dskd.corpus.store import load_corpus
+from dskd.errors import UserError
+from dskd.infra import artifacts, processes
+from dskd.infra.artifacts import require
+from dskd.lexicon.build import Files
+from dskd.lexicon.readers import wordnet
+from dskd.model.load import load_decoder, load_tokenizer
+from dskd.params import Params, Source
+from dskd.states.store import States, open_states
+
+NOT_OF_THE_LEXICON = {"teacher", "student", "wordnet", "wikipedia"}  # sources that have places of their own
+
+
+def cached_states(split: str) -> States:
+    """The teacher's states of a split, one for each label; UserError where shards are missing."""
+    states, blocks = open_states(artifacts.STATES, split), len(labels(split))
+    if states.blocks != blocks:
+        raise UserError(f"{artifacts.STATES} has {states.blocks} of {blocks} {split} blocks: run `dvc repro harvest`")
+    return states
+
+
+def labels(split: str) -> Tensor:
+    """(n, L) int64: the token that follows each position of the blocks."""
+    blocks, _ = load_corpus(Path(artifacts.CORPUS))
+    return blocks[split][:, 1:].long()
+
+
+def tokens(split: str) -> Tensor:
+    """(n, L) int32: the token at each position of the blocks."""
+    blocks, _ = load_corpus(Path(artifacts.CORPUS))
+    return blocks[split][:, :-1]
+
+
+def load_teacher(params: Params) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """The teacher as the run uses it, frozen, on this process's device, and its tokenizer."""
+    teacher, tokenizer = load_decoder(require(artifacts.TEACHER, "sources"), params.runtime.dtype)
+    return teacher.to(processes.state().device), tokenizer
+
+
+def kept_dtype(params: Params) -> torch.dtype:
+    """The number format of states and students on disk."""
+    return getattr(torch, params.runtime.dtype)
+
+
+def teacher_tokenizer() -> PreTrainedTokenizerBase:
+    """The teacher's tokenizer alone, in a second."""
+    return load_tokenizer(require(artifacts.TEACHER, "sources"))
+
+
+def lexicon_files(params: Params) -> Files:
+    """Where the lexicon's sources are."""
+    every = params.sources.every()
+    found = {
+        name: require(f"{artifacts.SOURCES}/{lexicon_file(every[name], name)}", "sources")
+        for name in every
+        if name not in NOT_OF_THE_LEXICON
+    }
+    lists = {
+        name: (found.pop(name), params.sources.lists[name.partition(".")[0]].language)
+        for name in list(found)
+        if "." in name
+    }
+    return Files(wordnet_reader(), **found, lists=lists)
+
+
+def lexicon_file(source: Source, name: str) -> str:
+    """Where a source of the lexicon is kept below `artifacts.SOURCES`; the ending tells what form it has."""
+    return f"lexicon/{name}{Path(source.source).suffix}"
+
+
+def wordnet_reader() -> WordNetCorpusReader:
+    """NLTK's reader of the run's WordNet."""
+    return wordnet.open_wordnet(require(f"{artifacts.SOURCES}/nltk_data", "sources"))

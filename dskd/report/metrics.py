@@ -1,0 +1,171 @@
+"""From scores to metrics: means with intervals, and every difference between two objectives with its test."""
+
+from pathlib import Path
+
+import numpy as np
+from scipy import special
+
+from dskd.benchmarks.catalogue import GOLD_LISTS
+from dskd.errors import UserError
+from dskd.infra import artifacts
+from dskd.infra.artifacts import require
+from dskd.params import Params
+from dskd.report.statistics import compare, estimate, holm, spearman, spearman_difference
+from dskd.scores.store import Columns, baselines, read_columns
+
+BASELINE = "kd"  # what an objective must beat; where it was not trained, the first objective
+SENSES = ("dskd", "span")  # the paper's sense loss and this project's; their controls are named after them
+POOLED = ("cloze", "cloze_norm", "cloze_probability")  # tables with a column for all benchmarks' items together
+
+_RANKED = 2000  # resamples of a rank correlation, which are slow
+
+
+def summarise(params: Params, students: list[str]) -> dict:
+    """All metrics of a run.
+
+    For teacher, cut and every objective (its seeds averaged item by item) means with 95 % intervals over items;
+    for every pair of objectives the paired difference with its interval over items and seeds, its p value, the
+    same after Holm's correction within its table, and the smallest effect that the design could have seen.
+
+    Raises:
+        UserError: the scores are missing, or are of other students.
+    """
+    columns = read_columns()
+    human = columns.pop("human", {}).get("similarity", {})
+    found = [name for name in columns if name not in ("teacher", "cut")]
+    if found != students:
+        raise UserError(f"{artifacts.SCORES} holds {found}, the parameters want {students}: run `dvc repro evaluate`")
+    seeds, objectives = params.distill.seeds, params.distill.objectives
+    pool(columns)
+    groups = {"teacher": ["teacher"], "cut": ["cut"]}
+    groups |= {objective: [f"{objective}-{seed}" for seed in seeds] for objective in objectives}
+    stacked = {name: stack([columns[model] for model in models]) for name, models in groups.items()}
+    summary = artifacts.read_json(require(Path(artifacts.CORPUS) / "corpus.json", "corpus"))
+    gathered = artifacts.read_json(require(artifacts.BENCHMARKS, "benchmarks") / "summary.json")
+    benchmarks = {name: value for name, value in gathered.items() if name not in GOLD_LISTS}
+    for protocol in ("cloze", "chat"):
+        for name, counts in artifacts.read_json(f"{artifacts.SCORES}/{protocol}.json").items():
+            benchmarks[name][protocol] = counts
+    # Separators have no bytes but cost nats: they count, as the end of a text does in a code.
+    tokens = params.corpus.block_length * len(columns["teacher"]["heldout"]["ce"])
+    per_byte = tokens / summary["heldout_bytes"] / np.log(2)
+    models = {}
+    for name, tables in stacked.items():
+        models[name] = means(tables, human, params)
+        ce = models[name]["heldout"]["ce"]
+        models[name]["heldout"]["bits_per_byte"] = {part: value * per_byte for part, value in ce.items()}
+        models[name]["command"] = _command(name, seeds)
+    trained = sum(row["tokens"] for name, row in summary["by_split_and_source"].items() if "train" in name)
+    return {
+        "models": models,
+        "seeds": {model: _plain_means(columns[model], human) for model in students},
+        "differences": differences({name: stacked[name] for name in objectives}, human, params),
+        "benchmarks": benchmarks,
+        "lexical_items": {name: int(values.shape[1]) for name, values in stacked["teacher"]["lexical"].items()},
+        "train_tokens": round(trained * min(params.distill.epochs, 1)),
+        "heldout_tokens": tokens,
+        "baselines": baselines(),
+        "facts": artifacts.read_json(f"{artifacts.SCORES}/pairs.json"),
+    }
+
+
+def pool(columns: dict[str, Columns]) -> None:
+    """Add to the tables of `POOLED` the column "all": the items of all benchmarks, one after another by name."""
+    for tables in columns.values():
+        for name in POOLED:
+            if name in tables:
+                tables[name]["all"] = np.concatenate([tables[name][benchmark] for benchmark in sorted(tables[name])])
+
+
+def stack(runs: list[Columns]) -> Columns:
+    """The scores of an objective's seeds as arrays (seeds, items)."""
+    return {
+        table: {measure: np.stack([run[table][measure] for run in runs]) for measure in measures}
+        for table, measures in runs[0].items()
+    }
+
+
+def means(tables: Columns, human: dict[str, np.ndarray], params: Params) -> dict:
+    """table -> measure -> mean, low, high. In the table "similarity" that is Spearman's rho with human judgements."""
+    settings, found = params.evaluate, {}
+    for table, measures in tables.items():
+        for measure, values in measures.items():
+            if table == "similarity":
+                nothing = np.zeros(values.shape[1])  # whose correlation is 0
+                resamples = min(settings.bootstrap, _RANKED)
+                value = spearman_difference(nothing, values, human[measure], resamples, settings.seed)
+                del value["p"]  # a test of no interest
+            else:
+                value = estimate(values.mean(axis=0), settings.bootstrap, settings.seed)
+            found.setdefault(table, {})[measure] = value
+    return found
+
+
+def differences(objectives: dict[str, Columns], human: dict[str, np.ndarray], params: Params) -> dict:
+    """ "second - first" -> table -> measure -> what `stats.compare` says, and `p_holm`: corrected for all p values
+    of that table, over pairs and measures."""
+    settings, found = (params.evaluate.bootstrap, params.evaluate.seed), {}
+    for first, second in pairs(list(objectives)):
+        of_pair = found[f"{second} - {first}"] = {}
+        for table, measures in objectives[first].items():
+            for measure, a in measures.items():
+                b = objectives[second][table][measure]
+                if table == "similarity":
+                    value = rank_difference(a, b, human[measure], min(settings[0], _RANKED), settings[1])
+                else:
+                    value = compare(a, b, *settings)
+                of_pair.setdefault(table, {})[measure] = value
+    for table in {table for of_pair in found.values() for table in of_pair}:
+        cells = [cell for of_pair in found.values() for cell in of_pair[table].values()]
+        for cell, p in zip(cells, holm([cell["p"] for cell in cells])):
+            cell["p_holm"] = float(p)
+    return found
+
+
+def rank_difference(a: np.ndarray, b: np.ndarray, human: np.ndarray, resamples: int, seed: int) -> dict[str, float]:
+    """Mean difference of two objectives' correlations with `human`, rho(b) - rho(a), with interval and p value.
+
+    Args:
+        a, b: (seeds, items). `pairs.spearman_difference` knows of other items only; with several seeds the half
+            width of Student's t over their differences is added to it in quadrature, and p is that of the normal
+            distribution with such an interval.
+    """
+    value = spearman_difference(a, b, human, resamples, seed)
+    if len(a) == 1:
+        return value
+    of_seeds = [spearman(y, human) - spearman(x, human) for x, y in zip(a, b)]
+    half_seeds = special.stdtrit(len(a) - 1, 0.975) * np.std(of_seeds, ddof=1) / np.sqrt(len(a))
+    half = float(np.hypot((value["high"] - value["low"]) / 2, half_seeds))
+    p = 2 * special.ndtr(-abs(value["mean"]) / half * special.ndtri(0.975)) if half else value["p"]
+    return {"mean": value["mean"], "low": value["mean"] - half, "high": value["mean"] + half, "p": float(p)}
+
+
+def pairs(objectives: list[str]) -> list[tuple[str, str]]:
+    """Which objectives are compared: each with the baseline; and `SENSES` with each that has no senses, with each of
+    its own controls, and with one another."""
+    base = BASELINE if BASELINE in objectives else objectives[0]
+    found = [(base, name) for name in objectives if name != base]
+    senses = [name for name in SENSES if name in objectives and name != base]
+    for i, own in enumerate(senses):
+        controls_of_others = tuple(f"{name}_" for name in SENSES if name != own)
+        compared = [name for name in objectives if name not in (base, *senses[i:])]
+        found += [(name, own) for name in compared if not name.startswith(controls_of_others)]
+    return found
+
+
+def _plain_means(tables: Columns, human: dict[str, np.ndarray]) -> dict:
+    """table -> measure -> mean of one student: what the spread over seeds is seen from."""
+    return {
+        table: {
+            measure: spearman(values, human[measure]) if table == "similarity" else float(values.mean())
+            for measure, values in measures.items()
+        }
+        for table, measures in tables.items()
+    }
+
+
+def _command(name: str, seeds: list[int]) -> str:
+    if name in ("teacher", "cut"):
+        return {"teacher": "dvc repro sources", "cut": "dvc repro evaluate"}[name]
+    numbers = str(seeds[0]) if len(seeds) == 1 else "{" + ",".join(map(str, seeds)) + "}"
+    return f"dvc repro distill@{name}-{numbers}"

@@ -1,0 +1,105 @@
+"""All that models are measured by beside held-out text, as rows to keep: lexical choice, what the states of words
+tell, and the benchmarks. Every model is scored in one go."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from dskd.benchmarks.catalogue import read_benchmark
+from dskd.model.inference import Choices, Models, log_likelihoods, states_at
+from dskd.scores.harness import CHAT, CLOZE, run_tasks
+from dskd.scores.lexical_choice import Item
+from dskd.scores.store import choice_rows
+from dskd.scores.word_states import (
+    Threshold,
+    antonym_scores,
+    overlap,
+    sentence_queries,
+    simlex_similarity,
+    wic_scores,
+    word_queries,
+)
+
+
+def lexical_rows(models: Models, items: Sequence[Item]) -> list[dict]:
+    """The choice tasks on held-out words."""
+    tokenizer = models.tokenizer
+    asked = [
+        Choices(tokenizer(item.context).input_ids, tokenizer(list(item.choices), add_special_tokens=False).input_ids)
+        for item in items
+    ]
+    found = log_likelihoods(models, asked)
+    return choice_rows({name: [[value for value, _ in item] for item in rows] for name, rows in found.items()}, items)
+
+
+def pair_rows(
+    models: Models, folder: Path, available: Sequence[str], wic_train: int, antonym_train: int
+) -> tuple[list[dict], dict]:
+    """WiC, SimLex-999 and AntSynNET by the models' states, those of them that are available.
+
+    Args:
+        wic_train: rows of WiC's train split that the threshold is tuned on.
+        antonym_train: rows of AntSynNET's that threshold and probe are fitted on.
+
+    Returns:
+        Rows {model, task, id, value} and the facts beside them: thresholds, accuracies on train, overlap of words.
+        SimLex's rows of the model "human" are people's judgements.
+    """
+    rows, facts = [], {}
+
+    def keep(model: str, task: str, tested: Sequence[dict], values: Sequence[float]) -> None:
+        rows.extend(
+            {"model": model, "task": task, "id": row["id"], "value": round(float(value), 5)}
+            for row, value in zip(tested, values)
+        )
+
+    if "wic" in available:
+        train, test = read_benchmark(folder, "wic", "train")[:wic_train], read_benchmark(folder, "wic", "test")
+        queries = sentence_queries([*train, *test], models.tokenizer, repeated=True)
+        seen, tested = queries.pairs[: len(train)], queries.pairs[len(train) :]
+        answers, golds = ([row["answer"] for row in part] for part in (train, test))
+        for name, states in states_at(models, queries.sequences, queries.positions).items():
+            found = wic_scores(states, seen, answers, tested, golds)
+            keep(name, "wic_states", test, found.correct)
+            facts.setdefault("wic", {})[name] = _facts(found)
+    if "simlex" in available:
+        test = read_benchmark(folder, "simlex", "test")
+        human = [row["similarity"] for row in test]
+        queries = word_queries(test, models.tokenizer)
+        keep("human", "simlex", test, human)
+        for name, states in states_at(models, queries.sequences, queries.positions).items():
+            keep(name, "simlex", test, simlex_similarity(states, queries.pairs))
+    if "antsynnet" in available:
+        train, test = (read_benchmark(folder, "antsynnet", split) for split in ("train", "test"))
+        train = train[:antonym_train]
+        queries = word_queries([*train, *test], models.tokenizer)
+        seen, tested = queries.pairs[: len(train)], queries.pairs[len(train) :]
+        opposed, golds = ([row["relation"] == "antonym" for row in part] for part in (train, test))
+        known = overlap(train, test)
+        facts["antsynnet"] = {"words": known["words"], "words_in_train": known["words_seen"]}
+        facts["antsynnet"] |= {"pairs": len(test), "pairs_in_train": int(known["pairs_seen"].sum())}
+        for name, states in states_at(models, queries.sequences, queries.positions).items():
+            found = antonym_scores(states, seen, opposed, tested, golds)
+            keep(name, "antonym_cosine", test, found.cosine.correct)
+            keep(name, "antonym_probe", test, found.probe_correct)
+            unseen = found.probe_correct[~known["pairs_seen"]].mean()
+            accuracies = {"probe_train_accuracy": found.probe_train_accuracy, "probe_accuracy_unseen_pairs": unseen}
+            facts["antsynnet"][name] = _facts(found.cosine) | {k: round(float(v), 5) for k, v in accuracies.items()}
+    return rows, facts
+
+
+def benchmark_rows(
+    models: Models, protocol: str, available: Sequence[str], items: int
+) -> tuple[list[dict], dict[str, dict]]:
+    """The benchmarks of a protocol ("cloze" or "chat") that are available; see `harness.run_tasks`."""
+    names = [name for name in {"cloze": CLOZE, "chat": CHAT}[protocol] if name in available]
+    return run_tasks(models, protocol, names, items) if names else ([], {})
+
+
+def _facts(found: Threshold) -> dict[str, float]:
+    values = {
+        "threshold": found.threshold,
+        "sign": found.sign,
+        "auc": found.auc,
+        "train_accuracy": found.train_accuracy,
+    }
+    return {name: round(float(value), 5) for name, value in values.items()}

@@ -1,0 +1,118 @@
+"""The scores of a run as they are kept, one row a model and block or item, and as arrays to compute with."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from torch import Tensor
+
+from dskd.corpus.store import SOURCES
+from dskd.infra import artifacts
+from dskd.infra.artifacts import reading, require
+from dskd.scores.lexical_choice import Item, baseline_accuracy
+
+HELDOUT = ("ce", "kl", "agreement")
+TASKS = ("synonym", "antonym", "definition")
+
+# table -> measure -> array over blocks or items, the same order for every model
+Columns = dict[str, dict[str, np.ndarray]]
+
+
+def heldout_rows(scores: dict[str, dict[str, list[float]]], sources: Tensor) -> list[dict]:
+    """One row a model and block: model, block, source, ce, kl, agreement."""
+    return [
+        {"model": model, "block": block, "source": SOURCES[int(sources[block])], **dict(zip(HELDOUT, values))}
+        for model, columns in scores.items()
+        for block, values in enumerate(zip(*(columns[key] for key in HELDOUT)))
+    ]
+
+
+def item_rows(items: Sequence[Item], frequency: Mapping[str, int]) -> list[dict]:
+    """One row an item, all that it consists of, and how often each choice occurs in WordNet's texts."""
+    return [
+        {**item._asdict(), "frequencies": [frequency.get(choice.strip(), 0) for choice in item.choices]}
+        for item in items
+    ]
+
+
+def choice_rows(scores: dict[str, list[list[float]]], items: Sequence[Item]) -> list[dict]:
+    """One row a model and item: model, task, id, answer, chosen, correct (0 or 1), log_likelihoods."""
+    return [
+        {
+            "model": model,
+            "task": item.task,
+            "id": item.id,
+            "answer": item.answer,
+            "chosen": int(np.argmax(values)),
+            "correct": int(int(np.argmax(values)) == item.answer),
+            "log_likelihoods": [round(float(value), 4) for value in values],
+        }
+        for model, matrix in scores.items()
+        for item, values in zip(items, matrix)
+    ]
+
+
+@reading(artifacts.SCORES, "evaluate")
+def read_items() -> tuple[list[Item], dict[str, int]]:
+    """The lexical items of the run as they were kept, and the frequency of each word among their choices."""
+    rows = read_rows("items")
+    frequency = {c.strip(): f for row in rows for c, f in zip(row["choices"], row.pop("frequencies"))}
+    return [Item(**{**row, "choices": tuple(row["choices"])}) for row in rows], frequency
+
+
+@reading(artifacts.SCORES, "evaluate")
+def baselines() -> dict[str, dict[str, float]]:
+    """Task -> rule -> accuracy of guessing by frequency or length alone."""
+    items, frequency = read_items()
+    return {task: baseline_accuracy([i for i in items if i.task == task], frequency) for task in TASKS}
+
+
+def read_rows(name: str) -> list[dict]:
+    """The rows of `reports/scores/NAME.jsonl`; UserError where the run left no scores."""
+    return artifacts.read_jsonl(require(f"{artifacts.SCORES}/{name}.jsonl", "evaluate"))
+
+
+@reading(artifacts.SCORES, "evaluate")
+def read_columns() -> dict[str, Columns]:
+    """model -> table -> measure -> scores.
+
+    heldout               ce, kl (nats/token), agreement: of each block
+    lexical               accuracy of the choice tasks on held-out words, and of what is told from the states of
+                          words: WiC, antonyms against synonyms by a threshold and by a probe
+    similarity            simlex: of each pair of words the cosine; of the model "human" people's judgement
+    cloze, cloze_norm     benchmark -> whether the likeliest choice, or the likeliest a character, is the answer
+    cloze_probability     benchmark -> share of the answer in the choices' probabilities
+    chat                  benchmark -> whether the letter is right; squad_v2 (F1) and squad_v2_em
+    """
+    found: dict[str, Columns] = {}
+
+    def put(model: str, table: str, measure: str, key: str | int, value: float) -> None:
+        found.setdefault(model, {}).setdefault(table, {}).setdefault(measure, {})[key] = value
+
+    for row in read_rows("heldout"):
+        for measure in HELDOUT:
+            put(row["model"], "heldout", measure, row["block"], row[measure])
+    for row in read_rows("lexical"):
+        put(row["model"], "lexical", row["task"], row["id"], row["correct"])
+    for row in read_rows("pairs"):
+        table = "similarity" if row["task"] == "simlex" else "lexical"
+        put(row["model"], table, row["task"], row["id"], row["value"])
+    for row in [*read_rows("cloze"), *read_rows("chat")]:
+        model, name = row["model"], row["benchmark"]
+        if row["protocol"] == "cloze":
+            for table, value in (("cloze", "acc"), ("cloze_norm", "acc_norm"), ("cloze_probability", "probability")):
+                put(model, table, name, row["id"], row[value])
+        elif "f1" in row:
+            put(model, "chat", name, row["id"], row["f1"])
+            put(model, "chat", f"{name}_em", row["id"], row["em"])
+        else:
+            put(model, "chat", name, row["id"], row["acc"])
+    return {
+        model: {
+            table: {
+                measure: np.array([values[key] for key in sorted(values)], dtype=np.float64)
+                for measure, values in measures.items()
+            }
+            for table, measures in tables.items()
+        }
+        for model, tables in found.items()
+    }

@@ -1,0 +1,1 @@
+"""Makes artifacts/senses: at most k senses for each token."""

@@ -1,0 +1,85 @@
+"""The sense dictionary: its form, how it is saved and loaded, and the senses of a span of tokens."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+from dskd.infra import processes
+from dskd.infra.arithmetic import squared_distances
+from dskd.infra.artifacts import load_tensors
+
+_FILE = "senses.safetensors"
+
+
+class SenseDictionary(NamedTuple):
+    """Ragged: the senses of `tokens[t]` are rows `offsets[t]` to `offsets[t + 1]` of `centroids`."""
+
+    tokens: Tensor  # (T,) int32, ascending
+    offsets: Tensor  # (T + 1,) int64
+    occurrences: Tensor  # (T,) int64 states of the token in the corpus, before the reservoir
+    centroids: Tensor  # (S, d), in the dtype of the states
+    counts: Tensor  # (S,) int32 states in the cluster
+    contexts: Tensor  # (S, C) int64 nearest states as positions (block * L + offset), -1 where there are fewer
+
+    def rows(self, token: int) -> range:
+        """The rows of a token's senses; empty where the token was never seen."""
+        index = int(torch.searchsorted(self.tokens, token))
+        if index == len(self.tokens) or int(self.tokens[index]) != token:
+            return range(0)
+        return range(int(self.offsets[index]), int(self.offsets[index + 1]))
+
+
+def join_senses(parts: list[SenseDictionary]) -> SenseDictionary:
+    """One dictionary of those of different tokens."""
+    tokens, _, occurrences, *columns = (torch.cat(column) for column in zip(*parts))
+    numbers = torch.cat([part.offsets.diff() for part in parts])
+    order, rows = tokens.argsort(), tokens.repeat_interleave(numbers).argsort(stable=True)
+    offsets = torch.cat([numbers.new_zeros(1), numbers[order].cumsum(0)])
+    return SenseDictionary(tokens[order], offsets, occurrences[order], *(column[rows] for column in columns))
+
+
+def save_senses(folder: Path, senses: SenseDictionary) -> None:
+    """Write the dictionary, of which many processes have a part each, into `folder`, which appears whole or not at
+    all."""
+    state = processes.state()
+    with processes.output(folder, checksums=True) as partial:
+        if state.num_processes > 1:
+            parts = [partial / f"part-{i}" for i in range(state.num_processes)]
+            _write(senses, parts[state.process_index])
+            state.wait_for_everyone()
+        if state.is_main_process:
+            if state.num_processes > 1:
+                senses = join_senses([SenseDictionary(**load_tensors(part, "senses")) for part in parts])
+                for part in parts:
+                    part.unlink()
+            _write(senses, partial / _FILE)
+
+
+def _write(senses: SenseDictionary, path: Path) -> None:
+    save_file({name: value.contiguous() for name, value in senses._asdict().items()}, path)
+
+
+def load_senses(folder: str | Path) -> SenseDictionary:
+    """Raises UserError if the dictionary is missing or damaged."""
+    return SenseDictionary(**load_tensors(Path(folder) / _FILE, "senses", SenseDictionary._fields))
+
+
+def compose_span(senses: SenseDictionary, span: tuple[int, ...]) -> Tensor:
+    """Senses of a word of several tokens, (K, d) float32; empty if a token has none (docs/method.md, section 3.4).
+
+    The senses of the first token are running means; for every further token each takes in the
+    nearest (L2) of that token's senses.
+    """
+    first = senses.rows(span[0])
+    means = senses.centroids[first.start : first.stop].float()
+    for already, token in enumerate(span[1:], start=1):
+        rows = senses.rows(token)
+        further = senses.centroids[rows.start : rows.stop].float()
+        if not len(further) or not len(means):
+            return means[:0]
+        nearest = squared_distances(means[None], further[None])[0].argmin(dim=1)
+        means = (means * already + further[nearest]) / (already + 1)
+    return means

@@ -1,0 +1,1 @@
+"""Makes artifacts/states: the teacher's states of every block."""

@@ -1,0 +1,74 @@
+"""The teacher's states on disk: shards of whole blocks, memory-mapped, in the order of the corpus.
+
+A token costs 2 d numbers: its last hidden state (which with the frozen head is its whole distribution,
+at a fraction of the size of logits) and the state that enters the student's first trained layer.
+"""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+from dskd.errors import UserError
+from dskd.infra import artifacts
+from dskd.infra.output import output
+
+
+class States(NamedTuple):
+    """Memory-mapped states of one split; each list has one tensor a shard, (blocks, L, …)."""
+
+    hidden_states: list[Tensor]  # (b, L, d), after the final norm
+    split_states: list[Tensor]  # (b, L, d), entering the first trained layer
+    predicted: list[Tensor]  # (b, L) int32, the teacher's most probable next token
+
+    @property
+    def blocks(self) -> int:
+        return sum(len(shard) for shard in self.predicted)
+
+    @property
+    def length(self) -> int:
+        return self.predicted[0].shape[1]
+
+
+def shard_path(folder: Path, split: str, index: int) -> Path:
+    return folder / f"{split}-{index:05d}.safetensors"
+
+
+def save_shard(path: Path, hidden_states: Tensor, split_states: Tensor, predicted: Tensor) -> None:
+    """Write one shard, whole or not at all."""
+    tensors = {"hidden_states": hidden_states, "split_states": split_states, "predicted": predicted}
+    with output(path) as partial:
+        save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, partial)
+
+
+def open_states(folder: str | Path, split: str) -> States:
+    """Map the shards of `split` ("train" or "heldout"); nothing is read until it is used.
+
+    Raises:
+        UserError: no shards, a gap between them, or a shard that is not whole.
+    """
+    folder = Path(folder)
+    paths = sorted(folder.glob(f"{split}-*.safetensors"))
+    if not paths or [shard_path(folder, split, i) for i in range(len(paths))] != paths:
+        raise UserError(f"{folder} lacks shards of {split}: make them with `dvc repro harvest`")
+    shards = [artifacts.load_tensors(path, "harvest", States._fields) for path in paths]
+    return States(*([shard[name] for shard in shards] for name in States._fields))
+
+
+def take_blocks(shards: list[Tensor], blocks: Tensor) -> Tensor:
+    """Blocks by number, in the order asked for: (len(blocks), L, …), read into memory."""
+    size = len(shards[0])  # all shards but the last are equally long
+    return torch.stack([shards[b // size][b % size] for b in blocks.tolist()])
+
+
+def take_positions(shards: list[Tensor], positions: Tensor) -> Tensor:
+    """States by position (block * L + offset), in the order asked for: (n, d), read into memory."""
+    size, length = shards[0].shape[:2]
+    out = torch.empty(len(positions), *shards[0].shape[2:], dtype=shards[0].dtype)
+    shard_of = positions // (size * length)
+    for index in shard_of.unique().tolist():
+        rows = (shard_of == index).nonzero().squeeze(1)
+        out[rows] = shards[index].flatten(0, 1)[positions[rows] - index * size * length]
+    return out

@@ -1,0 +1,186 @@
+"""The losses, as pure functions of tensors. All are in nats, or in mean squares a dimension.
+
+The head product dominates: a token's logits are V numbers (49 152 for SmolLM2, 196 kB in fp32), and
+cross-entropy and KL need those of student and teacher. They are made chunk by chunk, and the gradient
+with respect to the student's hidden states is computed in the same sweep, so that memory is a few
+(chunk, V) buffers however many tokens there are (the idea of Liger-Kernel's fused linear losses).
+"""
+
+import math
+
+import torch
+from torch import Tensor
+
+from dskd.infra.arithmetic import fused
+from dskd.model.logits import LogitMap, mapped
+
+IGNORE = -100
+
+
+def _slope(logits: Tensor, logit_map: LogitMap) -> Tensor | float:
+    """d(logits) / d(products)."""
+    scale, softcap = logit_map
+    return scale if softcap is None else scale * (1 - (logits / softcap).square())
+
+
+def output_loss(
+    student: Tensor,
+    teacher: Tensor,
+    head: Tensor,
+    labels: Tensor,
+    *,
+    ce_weight: float,
+    kl_weight: float,
+    temperature: float,
+    beta: float = 0.0,
+    count: float | None = None,
+    chunk: int = 384,
+    compiled: bool = False,
+    logit_map: LogitMap | None = None,
+    teacher_head: Tensor | None = None,
+    teacher_map: LogitMap | None = None,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Cross-entropy and distillation over the whole vocabulary from last hidden states.
+
+    `ce_weight * CE(y, p_student) + kl_weight * T^2 * D(p_teacher^T, p_student^T)`, docs/method.md,
+    section 4 (the factor T^2: Hinton et al. 2015), averaged over positions that count. D is the family of
+    Agarwal et al. 2024 (GKD, section 3): with m = beta p + (1 - beta) q for teacher p and student q,
+
+        beta = 0       KL(p || q), the method's
+        0 < beta < 1   beta KL(p || m) + (1 - beta) KL(q || m), the generalised Jensen-Shannon divergence
+        beta = 1       KL(q || p)
+
+    Args:
+        student, teacher: (n, d) last hidden states after the final norm, of one dtype.
+        head: (V, d) frozen output embedding, shared by both if the teacher has none of its own.
+        labels: (n,) int64, the token that follows; `IGNORE` leaves a position out of both terms.
+        count: divisor of the sums; default: positions that count here. Give the global number when
+            a batch is split, so that the split changes nothing.
+        chunk: positions whose logits exist at one time.
+        compiled: fuse the arithmetic between the head products with torch.compile, where that works.
+        logit_map: of the models, where their logits are not the plain product of state and head.
+        teacher_head, teacher_map: the teacher's, where the student has others; the teacher's d may then be another.
+
+    Returns:
+        The weighted loss (differentiable in `student`), the mean CE and the mean divergence at
+        temperature T without the factor T^2 (both detached). With no position that counts all three are 0.
+    """
+    if count is None:
+        count = int((labels != IGNORE).sum())
+    terms = fused(_chunk_terms) if compiled else _chunk_terms
+    weights = (ce_weight, kl_weight, temperature, beta)
+    maps = logit_map, logit_map if teacher_head is None else teacher_map
+    return _OutputLoss.apply(student, teacher, head, labels, weights, max(count, 1), chunk, terms, maps, teacher_head)
+
+
+class _OutputLoss(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, student, teacher, head, labels, weights, count, chunk, terms, maps, teacher_head):
+        ce_weight, kl_weight, temperature, _ = weights
+        gradient = torch.zeros_like(student)
+        totals = torch.zeros(2, dtype=_wide(student.dtype), device=student.device)
+        kept = (labels != IGNORE).nonzero().squeeze(1)
+        # One buffer serves all chunks: fresh ones of this size would cost more in page faults than the arithmetic.
+        # Student and teacher go through a head that they share in one product, which is faster than two.
+        models = 2 if kl_weight else 1
+        buffer = student.new_empty(models * min(chunk, len(kept)), len(head))
+        for index in kept.split(chunk) if len(kept) else []:
+            logits = buffer[: models * len(index)]
+            student_logits, teacher_logits = logits[: len(index)], logits[-len(index) :]
+            if teacher_head is None:
+                torch.mm(torch.cat([student[index], teacher[index]][:models]), head.T, out=logits)
+            else:
+                torch.mm(student[index], head.T, out=student_logits)
+                if kl_weight:
+                    torch.mm(teacher[index], teacher_head.T, out=teacher_logits)
+            totals += terms(student_logits, teacher_logits, labels[index], *weights, *maps)
+            gradient[index] = (student_logits @ head).div_(count)
+        ctx.save_for_backward(gradient)
+        ce, kl = totals / count
+        ctx.mark_non_differentiable(ce, kl)
+        return ce_weight * ce + kl_weight * temperature**2 * kl, ce, kl
+
+    @staticmethod
+    def backward(ctx, upstream, *_):
+        (gradient,) = ctx.saved_tensors
+        return (gradient * upstream.to(gradient.dtype), *[None] * 9)
+
+
+def _wide(dtype: torch.dtype) -> torch.dtype:
+    return torch.float64 if dtype == torch.float64 else torch.float32
+
+
+def _chunk_terms(
+    student_logits, teacher_logits, labels, ce_weight, kl_weight, temperature, beta, logit_map, teacher_map
+):
+    """Sums of CE and divergence over a chunk, (2,). `student_logits` (c, V), products of states and head, are
+    overwritten with the gradient in them."""
+    wide = _wide(student_logits.dtype)
+    student = mapped(student_logits.to(wide), logit_map)
+    log_p = student - student.logsumexp(dim=1, keepdim=True)
+    is_target = torch.arange(student.shape[1], device=labels.device) == labels[:, None]
+    ce = -torch.where(is_target, log_p, 0.0).sum()
+    gradient = ce_weight * (log_p.exp() - is_target.to(wide))
+    divergence = torch.zeros_like(ce)
+    if kl_weight:
+        softer = student / temperature
+        softer_teacher = mapped(teacher_logits.to(wide), teacher_map) / temperature
+        log_q = softer - softer.logsumexp(dim=1, keepdim=True)
+        log_t = softer_teacher - softer_teacher.logsumexp(dim=1, keepdim=True)
+        divergence, slope = _divergence(log_t, log_q, beta)
+        # `slope` is d(divergence) / d(logits / T), so T^2 times the divergence has T times that slope.
+        gradient = gradient + kl_weight * temperature * slope
+    if logit_map is not None:
+        gradient = gradient * _slope(student, logit_map)
+    student_logits.copy_(gradient)
+    return torch.stack([ce, divergence])
+
+
+def _divergence(log_p: Tensor, log_q: Tensor, beta: float) -> tuple[Tensor, Tensor]:
+    """Sum over rows of D(p, q), and its gradient in the logits of q, (c, V)."""
+    p, q = log_p.exp(), log_q.exp()
+    if beta == 0:
+        return (p * (log_p - log_q)).sum(), q - p
+    log_m = log_p if beta == 1 else torch.logaddexp(log_p + math.log(beta), log_q + math.log1p(-beta))
+    from_student = log_q - log_m
+    each = (q * from_student).sum(dim=1, keepdim=True)
+    weight = 1.0 if beta == 1 else 1 - beta
+    value = weight * each.sum()
+    if beta < 1:
+        value = value + beta * (p * (log_p - log_m)).sum()
+    return value, weight * q * (from_student - each)
+
+
+def hidden_loss(student: Tensor, teacher: Tensor, count: float) -> Tensor:
+    """Regression on the teacher's own state: sum over positions of ||s - h||^2 / d, divided by `count`.
+
+    Args:
+        student, teacher: (n, d); the difference is taken in float32 or wider.
+    """
+    return (student.float() - teacher.float()).square().mean(dim=1).sum() / max(count, 1)
+
+
+def sense_loss(student: Tensor, vectors: Tensor, pull: Tensor, push: Tensor, margin: float, count: float) -> Tensor:
+    """The sense loss (docs/method.md, section 4): for each position the mean over its pulling senses r of
+    ||s - r||^2 / d, plus the mean over its pushing senses a of max(0, margin - ||s - a||^2 / d); summed
+    and divided by `count`.
+
+    Args:
+        student: (n, d) last hidden states of the supervised positions.
+        vectors: (R, d) senses.
+        pull, push: (n, kappa) rows of `vectors`, -1 where there are fewer or none.
+        margin: in mean squares a dimension, as the distances.
+    """
+    if len(student) == 0:
+        return student.float().sum()  # 0, with a gradient of 0
+    near, far = (_mean_over_members(student, vectors, rows, hinge) for rows, hinge in ((pull, None), (push, margin)))
+    return (near + far).sum() / max(count, 1)
+
+
+def _mean_over_members(student: Tensor, vectors: Tensor, rows: Tensor, hinge: float | None) -> Tensor:
+    member = rows >= 0
+    senses = vectors[rows.clamp_min(0).long()].float()  # (n, kappa, d)
+    distances = (student.float()[:, None] - senses).square().mean(dim=2)
+    if hinge is not None:
+        distances = (hinge - distances).clamp_min(0)
+    return (distances * member).sum(dim=1) / member.sum(dim=1).clamp_min(1)

@@ -1,0 +1,156 @@
+"""The student's model card."""
+
+import json
+import re
+
+from huggingface_hub import EvalResult, ModelCardData
+
+from dskd.params import Params, Source, Sources, noncommercial
+
+LICENCE_FILE = "LICENSE.md"  # of a student's folder; the hub looks for this name where `license` is `other`
+_FIGURES = {
+    "ce": "cross-entropy, nats per token",
+    "kl": "KL from the teacher, nats per token",
+    "agreement": "most probable token is the teacher's",
+}
+_TEMPLATE = """---
+{front_matter}
+---
+
+# {name}
+
+A decoder of {layers} layers, distilled by `dskd` with the objective `{objective}` and seed {seed} from a teacher of
+{teacher_layers}: `{teacher}`. It starts as a copy of {origin}'s layers ({cut} cut); its last {trained} layers were
+trained, all else is {origin}'s. It is an ordinary causal language model: no dictionary and no `dskd` code are
+needed to run it.
+
+```python
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+model, tokenizer = AutoModelForCausalLM.from_pretrained("."), AutoTokenizer.from_pretrained(".")
+{prompt}
+print(tokenizer.decode(model.generate(**ids, max_new_tokens=40, do_sample=False)[0]))
+```
+
+## Held-out text
+
+| figure | value |
+| --- | --- |
+{figures}
+
+Means over {heldout_tokens} tokens of the sources below, from documents that it was not trained on.
+
+## Made from
+
+SHA-256 of each artifact's content:
+
+```json
+{hashes}
+```
+
+With these parameters:
+
+```json
+{params}
+```
+
+Made by `dvc repro distill@{name}`. A teacher that comes as GGUF was dequantised, so it is not bit-equal to the model
+that it was made from.
+
+## Licences
+
+{licences}
+"""
+
+
+_CHAT = """ids = tokenizer.apply_chat_template(
+    [{"role": "user", "content": "What is the capital of France?"}],
+    add_generation_prompt=True, return_tensors="pt", return_dict=True,
+)"""
+_TEXT = 'ids = tokenizer("The capital of France is", return_tensors="pt")'
+
+
+def model_card(
+    name: str,
+    objective: str,
+    seed: int,
+    teacher_layers: int,
+    params: Params,
+    scores: dict,
+    hashes: dict[str, str],
+    chat: bool = True,
+) -> str:
+    """The text of README.md in a student's folder, with the front matter that the hub reads; it names `LICENCE_FILE`.
+
+    Args:
+        scores: held-out means of "ce", "kl" and "agreement".
+        hashes: SHA-256 of each artifact that the student was made from.
+        chat: whether its tokenizer has a chat template.
+    """
+    used = params.model_dump(
+        include={"runtime", "sources", "lexicon", "prompts", "corpus", "student", "senses", "targets", "distill"},
+        exclude={"distill": {"objectives", "seeds", "checkpoint_steps"}},  # they name the run, not this student
+    )
+    for key in ("lora", "source"):
+        if used["student"][key] is None:
+            del used["student"][key]
+    if not params.prompts.sets:
+        del used["prompts"]
+    used["objective"] = params.objectives[objective].model_dump()
+    origin = params.student.source or params.sources.teacher
+    return _TEMPLATE.format(
+        front_matter=_front_matter(name, origin, scores).to_yaml(original_order=["license"]),
+        name=name,
+        objective=objective,
+        seed=seed,
+        teacher=params.sources.teacher.source,
+        teacher_layers=teacher_layers,
+        origin=f"`{origin.source}`" if params.student.source else "the teacher",
+        layers=params.student.layers,
+        trained=params.student.trained,
+        cut=params.student.cut,
+        prompt=_CHAT if chat else _TEXT,
+        heldout_tokens=params.corpus.heldout_tokens,
+        licences=licences(params.sources, params.student.source),
+        hashes=json.dumps(hashes, indent=1),
+        params=json.dumps(used, indent=1),
+        figures="\n".join(f"| {title} | {scores[key]:.4f} |" for key, title in _FIGURES.items()),
+    )
+
+
+def _front_matter(name: str, origin: Source, scores: dict) -> ModelCardData:
+    """What the hub's search and page of a model show (https://huggingface.co/docs/hub/model-cards). What the student
+    was cut from has a name there only if it came from the hub."""
+    results = [
+        EvalResult("text-generation", "held-out", "held-out documents", key, round(scores[key], 4), metric_name=title)
+        for key, title in _FIGURES.items()
+    ]
+    on_hub = re.match(r"hf:([^@]+)@", origin.source)
+    return ModelCardData(
+        license="other",  # the sources have different ones
+        license_name="licences-of-the-sources",
+        license_link=LICENCE_FILE,
+        language="en",
+        library_name="transformers",
+        pipeline_tag="text-generation",
+        tags=["knowledge-distillation", "dskd"],
+        base_model=on_hub and on_hub[1],
+        base_model_relation="finetune" if on_hub else None,  # the nearest of the relations that the hub knows
+        model_name=name,
+        eval_results=results,
+    )
+
+
+def licences(sources: Sources, student: Source | None = None) -> str:
+    """What the student was made from and under which licence, and what that means for who shares it.
+
+    Args:
+        student: the model that it was cut from, where that is not the teacher.
+    """
+    every = sources.every() | ({"student": student} if student else {})
+    table = "".join(f"| {name} | `{source.source}` | {source.licence} |\n" for name, source in every.items())
+    closed = [name for name, source in every.items() if noncommercial(source)]
+    sharing = "Whoever shares this student names these sources and keeps to their licences."
+    if closed:
+        sharing += f" Not for commercial use: the licence of {' and '.join(closed)} forbids it."
+    return f"| part | source | licence |\n| --- | --- | --- |\n{table}\n{sharing}"

@@ -1,0 +1,68 @@
+"""A student as a Hugging Face folder: put together, written, and its trained part read again."""
+
+import copy
+from pathlib import Path
+
+import torch
+from torch import nn
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from dskd.errors import UserError
+from dskd.infra import artifacts
+from dskd.model.cut import split_depth, student_layers
+from dskd.model.load import load_decoder, save_tokenizer
+from dskd.model.parts import layered_config, part
+from dskd.params import Student
+
+
+def assemble_student(teacher: PreTrainedModel, top: PreTrainedModel, student: Student) -> PreTrainedModel:
+    """The whole student as an ordinary causal language model of the teacher's class; weights are shared."""
+    layers = student_layers(student, teacher.config.num_hidden_layers)
+    with torch.device("meta"):
+        model = type(teacher)(layered_config(teacher.config, layers))
+    base = model.base_model
+    base.embed_tokens, base.rotary_emb = teacher.base_model.embed_tokens, teacher.base_model.rotary_emb
+    base.norm = top.norm
+    base.layers = nn.ModuleList([*teacher.base_model.layers[: split_depth(student)], *top.layers])
+    for index, layer in enumerate(base.layers):
+        layer.self_attn.layer_idx = index  # the key-value cache of generation counts by it
+    model.set_output_embeddings(teacher.get_output_embeddings())
+    model.generation_config = teacher.generation_config
+    return model
+
+
+def export_student(
+    teacher: PreTrainedModel,
+    top: PreTrainedModel,
+    student: Student,
+    tokenizer: PreTrainedTokenizerBase,
+    destination: Path,
+    card: str,
+    dtype: torch.dtype,
+) -> None:
+    """Write the student as a Hugging Face folder that loads without `dskd`: weights in `dtype`, tokenizer, chat
+    template and model card. Neither `teacher` nor `top` is changed."""
+    model = copy.deepcopy(assemble_student(teacher, top, student)).to(dtype)
+    model.save_pretrained(destination)
+    save_tokenizer(tokenizer, destination)
+    (destination / "README.md").write_text(card, encoding="utf-8")
+
+
+def load_student_top(folder: Path, teacher: PreTrainedModel, student: Student) -> PreTrainedModel:
+    """The trained part of an exported student, to be run on cached split states.
+
+    Raises:
+        UserError: the folder holds a student of another depth than the parameters say, or of another teacher.
+    """
+    with artifacts.reading(folder, "distill"):
+        config = artifacts.read_json(folder / "config.json")
+        layers, *shape = (int(config[key]) for key in ("num_hidden_layers", "vocab_size", "hidden_size"))
+    if layers != student.layers:
+        raise UserError(f"{folder} has {layers} layers, student.layers = {student.layers}: run `dvc repro distill`")
+    if shape != [teacher.config.vocab_size, teacher.config.hidden_size]:
+        raise UserError(
+            f"{folder} was cut from another teacher: it has {shape[0]} tokens and states of {shape[1]}, the teacher "
+            f"has {teacher.config.vocab_size} and {teacher.config.hidden_size}: run `dvc repro distill`"
+        )
+    model, _ = load_decoder(folder, str(teacher.dtype).removeprefix("torch."))
+    return part(model.to(teacher.device), list(range(split_depth(student), student.layers)), norm=True)

@@ -1,0 +1,1 @@
+"""Makes artifacts/targets: the senses that pull and push each position."""

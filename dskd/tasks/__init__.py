@@ -1,1 +1,0 @@
-"""What models are asked: items with a context, choices and an answer."""

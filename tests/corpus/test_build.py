@@ -1,0 +1,259 @@
+import bz2
+import copy
+from xml.sax.saxutils import escape
+
+import pytest
+import torch
+from tiny import wordnet as tiny_wordnet
+from tiny.wordnet import train_metaspace_tokenizer, train_tokenizer, write_wordnet
+from tokenizers.processors import TemplateProcessing
+
+from dskd.corpus.build import build_corpus, render_gloss, separator_token, token_bytes
+from dskd.corpus.store import load_corpus, save_corpus
+from dskd.corpus.wikitext import articles, strip_markup
+from dskd.errors import UserError
+from dskd.lexicon.readers.wordnet import Gloss, glosses, open_wordnet, prepare
+from dskd.lexicon.relations import heldout_words
+from dskd.params import Corpus
+
+ALBEDO = """\
+{{Infobox|name=x}}
+[[File:Albedo.svg|thumb|200px|A picture of ''light'' in [[space]]]]
+'''Albedo''' ({{IPA|x}}; from [[Latin tongue|Latin]]) is 10&nbsp;%.<ref name=a>{{c}} Smith.</ref><ref name="a"/>
+It is {{convert|12|km|mi}} wide {{fact}}, and <math>x^2</math>, which grows ({{lang|la|albus}}).<!-- hidden -->
+{| class="wikitable"
+|-
+! Surface || Value
+|}
+== Effects ==
+* Snow ([http://example.org cold]) reflects [[:fr:Neige|neige]].
+thumb|left|an unparsed caption
+=== Detail ===
+More of it.
+
+== See also ==
+* [[Moon]]
+=== Deeper ===
+Nothing.
+== Final words ==
+The end.
+[[Category:Light]]
+[[de:Albedo]]
+"""
+
+
+def page(title, text, space=0, redirect=False):
+    mark = '<redirect title="x" />' if redirect else ""
+    revision = f"<revision><text>{escape(text)}</text></revision>"
+    return f"<page><title>{escape(title)}</title><ns>{space}</ns>{mark}{revision}</page>"
+
+
+def write_dump(path, pages):
+    text = f'<mediawiki xmlns="http://www.mediawiki.org/xml/export-0.10/">{"".join(pages)}</mediawiki>'
+    path.write_bytes(bz2.compress(text.encode()))
+    return path
+
+
+def article(number):
+    return " ".join(f"Sentence {number} of {i} says that rivers and hills — été — change. " for i in range(4))
+
+
+def corpus(**changes):
+    values = dict(seed=0, block_length=16, train_tokens=1600, heldout_tokens=800, heldout_share=0.3, gloss_share=0.25)
+    return Corpus(**(values | changes))
+
+
+def stream(tensors, split, source):
+    """All tokens of a source in a split, from its overlapping blocks."""
+    blocks = tensors[split][tensors[f"{split}_source"] == source]
+    return [*blocks[:, :-1].flatten().tolist(), int(blocks[-1, -1])]
+
+
+NOTHING_HELD = tiny_wordnet.lexicon(seed=0, heldout_share=0.0)
+
+
+@pytest.fixture(scope="module")
+def material(tmp_path_factory):
+    """Forty articles, sixty synsets, and a tokenizer."""
+    root = tmp_path_factory.mktemp("corpus")
+    dump = write_dump(root / "dump.xml.bz2", [page(f"Article {i}", article(i)) for i in range(40)])
+    letters = "abcdefghij"
+    names = [f"{a}o{b}e" for a in letters for b in letters[:6]]
+    synsets = [(n, "n", [n, f"{n}_{n}"], [], f'a kind of thing that is called so; "the {n} ran"') for n in names]
+    prepare(write_wordnet(root / "raw", synsets), root / "nltk")
+    tokenizer = train_tokenizer([article(i) for i in range(5)])
+    return dump, open_wordnet(root / "nltk"), tokenizer
+
+
+# --- mark-up ---------------------------------------------------------------------------------------------------------
+
+
+def test_markup_leaves_running_text():
+    assert strip_markup(ALBEDO).split("\n") == [
+        "Albedo (from Latin) is 10 %.",
+        "It is 12 km wide, and, which grows (albus).",
+        "Effects",
+        "Snow (cold) reflects neige.",
+        "Detail",
+        "More of it.",
+        "Final words",
+        "The end.",
+    ]
+
+
+def test_hundreds_of_open_templates_are_no_hang():
+    assert strip_markup("Fine. " + "{{lang|a|" * 100_000) == ""
+    assert strip_markup("Fine. " + "{{lang|a|b}}" * 600).startswith("Fine. ")
+
+
+def test_articles_skip_redirects_and_other_namespaces(tmp_path):
+    pages = [
+        page("A", "a"),
+        page("B", "#REDIRECT", redirect=True),
+        page("Talk:A", "t", space=1),
+        page("C & D", "<b>c</b>"),
+    ]
+    assert list(articles(write_dump(tmp_path / "d", pages))) == [("A", "a"), ("C & D", "<b>c</b>")]
+
+
+def test_a_broken_dump_is_an_error(tmp_path):
+    whole = write_dump(tmp_path / "d", [page("A", article(1))]).read_bytes()
+    for content in (whole[: len(whole) // 2], b"no bz2", bz2.compress(b"<mediawiki><page>")):
+        (tmp_path / "broken").write_bytes(content)
+        with pytest.raises(UserError, match="not a whole bz2 MediaWiki dump"):
+            list(articles(tmp_path / "broken"))
+
+
+def test_a_gloss_reads_as_a_sentence():
+    gloss = Gloss("bank.n.01", "n", ("bank", "side"), "sloping land", ("they pulled it up", "Who?"))
+    assert render_gloss(gloss) == "bank, side: sloping land. They pulled it up. Who?"
+
+
+# --- blocks ----------------------------------------------------------------------------------------------------------
+
+
+def test_blocks_overlap_by_one_token_and_are_the_documents(material):
+    tensors, _ = build_corpus(corpus(), NOTHING_HELD, *material)
+    _, reader, tokenizer = material
+    known = {article(i).replace("  ", " ").strip() for i in range(40)} | {render_gloss(g) for g in glosses(reader)}
+    for split in ("train", "heldout"):
+        for source in (0, 1):
+            blocks = tensors[split][tensors[f"{split}_source"] == source]
+            assert torch.equal(blocks[1:, 0], blocks[:-1, -1])
+            *whole, rest = tokenizer.decode(stream(tensors, split, source)).split("<|endoftext|>")
+            assert whole and set(whole) <= known
+            assert any(text.startswith(rest) for text in known)
+
+
+def test_shapes_types_and_gloss_share(material):
+    for share, expected in ((0.25, 12), (0.0, 0), (1.0, 50), (0.333, 17)):
+        params = corpus(gloss_share=share, train_tokens=815, heldout_tokens=64)
+        tensors, summary = build_corpus(params, NOTHING_HELD, *material)
+        assert tensors["train"].shape == (50, 17) and tensors["train"].dtype == torch.int32  # 815 // 16 = 50
+        assert tensors["train_source"].dtype == torch.int8 and int(tensors["train_source"].sum()) == expected
+        assert tensors["heldout"].shape == (4, 17) and not summary["fewer_than_wanted"]
+    mixed = build_corpus(corpus(), NOTHING_HELD, *material)[0]["train_source"]
+    assert mixed.diff().abs().sum() > 2  # not one source after the other
+
+
+def test_splits_are_disjoint_and_keep_their_documents_whatever_the_budget(material):
+    _, small = build_corpus(corpus(), NOTHING_HELD, *material)
+    tensors, large = build_corpus(corpus(train_tokens=10**6, heldout_tokens=10**6), NOTHING_HELD, *material)
+    assert small["documents_in_both_splits"] == large["documents_in_both_splits"] == 0
+    rows = large["by_split_and_source"]
+    for source, total in (("wiki", 40), ("gloss", 60)):
+        assert rows[f"train.{source}"]["documents"] + rows[f"heldout.{source}"]["documents"] == total
+        for split in ("train", "heldout"):
+            available = small["by_split_and_source"][f"{split}.{source}"]["documents_available"]
+            assert available == rows[f"{split}.{source}"]["documents_available"]
+    assert large["fewer_than_wanted"]["train.wiki"]["blocks"] == rows["train.wiki"]["blocks"] > 0
+    texts = {split: material[2].decode(stream(tensors, split, 0)) for split in ("train", "heldout")}
+    told = {s: {i for i in range(40) if f"Sentence {i} of 3 " in text} for s, text in texts.items()}
+    assert told["train"] and told["heldout"] and not told["train"] & told["heldout"]
+
+
+def test_glosses_of_heldout_words_are_in_no_split(material):
+    _, reader, tokenizer = material
+    lexicon = tiny_wordnet.lexicon(seed=5, heldout_share=0.3)
+    params = corpus(train_tokens=10**5, heldout_tokens=10**5)
+    tensors, summary = build_corpus(params, lexicon, *material)
+    every = list(glosses(reader))
+    held = heldout_words((lemma for gloss in every for lemma in gloss.lemmas), 5, 0.3)
+    left_out = [gloss for gloss in every if held & set(gloss.lemmas)]
+    assert 0 < len(left_out) < len(every) and summary["glosses_left_out_for_heldout_words"] == len(left_out)
+    text = tokenizer.decode(stream(tensors, "train", 1) + stream(tensors, "heldout", 1))
+    assert not any(render_gloss(gloss) in text for gloss in left_out)
+    assert any(render_gloss(gloss) in text for gloss in every)
+
+
+def test_heldout_bytes_are_those_of_the_text(material):
+    _, _, tokenizer = material
+    tensors, summary = build_corpus(corpus(), NOTHING_HELD, *material)
+    targets = tensors["heldout"][:, 1:]
+    separators = int((targets == separator_token(tokenizer)).sum())
+    assert separators > 0 and summary["heldout_byte_tokens"] == targets.numel() - separators
+    total = 0
+    for block in targets.tolist():
+        letters = tokenizer.convert_ids_to_tokens([token for token in block if token != separator_token(tokenizer)])
+        total += sum(len(token) for token in letters)
+    assert summary["heldout_bytes"] == total
+
+
+def test_token_bytes_are_those_of_the_text_for_both_kinds_of_tokenizer(material):
+    text = "été — ∀x"
+    for tokenizer, added in ((material[2], ""), (train_metaspace_tokenizer(["x y z"]), " ")):
+        ids = tokenizer(text, add_special_tokens=False)["input_ids"]
+        assert sum(token_bytes(tokenizer, ids)) == len((added + text).encode())
+
+
+def test_a_special_token_in_a_text_closes_no_document(tmp_path, material):
+    _, reader, tokenizer = material
+    pages = [page(f"P{i}", "It names the <nowiki><|endoftext|></nowiki> token often. " * 8) for i in range(20)]
+    dump = write_dump(tmp_path / "d", pages)
+    params = corpus(gloss_share=0.0, train_tokens=10**5, heldout_tokens=10**5)
+    tensors, summary = build_corpus(params, NOTHING_HELD, dump, reader, tokenizer)
+    assert "<|endoftext|> token" in tokenizer.decode(stream(tensors, "train", 0))
+    closed = int((tensors["train"][:, 1:] == separator_token(tokenizer)).sum())
+    assert closed <= summary["by_split_and_source"]["train.wiki"]["documents"]
+
+
+def test_every_block_begins_as_the_tokenizer_begins_a_text(material):
+    plain, tokenizer = build_corpus(corpus(), NOTHING_HELD, *material)[0], copy.deepcopy(material[2])
+    first = tokenizer.convert_tokens_to_ids("<|im_end|>")
+    tokenizer.backend_tokenizer.post_processor = TemplateProcessing(
+        single="<|im_end|> $A", special_tokens=[("<|im_end|>", first)]
+    )
+    begun, _ = build_corpus(corpus(), NOTHING_HELD, *material[:2], tokenizer)
+    for split in ("train", "heldout"):
+        assert (begun[split][:, 0] == first).all() and not (plain[split][:, 0] == first).any()
+        assert torch.equal(begun[split][:, 1:], plain[split][:, 1:])
+
+
+def test_same_input_same_bytes_and_another_seed_another_order(tmp_path, material):
+    for name, seed in (("a", 0), ("b", 0), ("c", 1)):
+        save_corpus(tmp_path / name, *build_corpus(corpus(seed=seed), NOTHING_HELD, *material))
+    for file in ("blocks.safetensors", "corpus.json"):
+        a, b, c = ((tmp_path / name / file).read_bytes() for name in "abc")
+        assert a == b != c
+    tensors, summary = load_corpus(tmp_path / "a")
+    built, told = build_corpus(corpus(), NOTHING_HELD, *material)
+    assert summary == told and all(torch.equal(tensors[name], built[name]) for name in built)
+
+
+def test_separator_is_the_end_of_a_document_not_of_a_turn(material):
+    tokenizer = material[2]
+    assert tokenizer.eos_token == "<|im_end|>"
+    assert tokenizer.convert_ids_to_tokens(separator_token(tokenizer)) == "<|endoftext|>"
+
+
+def test_an_empty_split_is_an_error(material):
+    with pytest.raises(UserError, match="the heldout corpus is empty"):
+        build_corpus(corpus(heldout_tokens=8), NOTHING_HELD, *material)
+    with pytest.raises(UserError, match="the train corpus is empty"):
+        everything = tiny_wordnet.lexicon(seed=0, heldout_share=1.0)
+        build_corpus(corpus(gloss_share=1.0), everything, *material)
+
+
+def test_a_missing_corpus_names_its_stage(tmp_path):
+    with pytest.raises(UserError, match="dvc repro corpus"):
+        load_corpus(tmp_path / "none")

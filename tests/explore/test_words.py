@@ -1,0 +1,223 @@
+"""What a reader is shown of words and of results: from tables made by hand, in a small project, and in notebooks."""
+
+import shutil
+import subprocess
+import sys
+
+import nbformat
+import pandas as pd
+import papermill
+import pytest
+import torch
+from tiny.project import ROOT
+from tiny.run import run_params, write_run
+from whole.test_pipeline import ENV
+
+from dskd.__main__ import main
+from dskd.errors import UserError
+from dskd.explore.distances import compare_states
+from dskd.explore.items import counts, differing_benchmarks, differing_words
+from dskd.explore.runs import curves, runs
+from dskd.explore.words import Word, as_html, as_text, related_words, token_senses, with_synonyms, word_group
+from dskd.infra import notebook
+from dskd.infra.hashes import remove
+from dskd.params import load_params
+from dskd.report.tables import TABLES
+from dskd.senses.store import SenseDictionary
+
+HAPPY = [  # head, tail, relation, source, sense, flipped, form
+    ("happy", "glad", 1, "wordnet", "glad.s.01", False, "happy"),
+    ("happy", "felicitous", 1, "wordnet", "felicitous.s.01;infelicitous.s.01", False, "happy"),
+    ("happy", "felicitous", 1, "ppdb", "", False, "happy"),
+    ("happy", "sad", -1, "wordnet", "unhappy.a.01", True, "happy"),
+    ("happy", "glad", 1, "wordnet", "glad.s.01", False, "Happy"),
+]
+COLUMNS = ["head", "tail", "relation", "source", "sense", "flipped", "form"]
+EVIL = "<script>evil()</script>"
+
+
+@pytest.fixture
+def table():
+    return pd.DataFrame(HAPPY, columns=COLUMNS)
+
+
+def test_the_best_supported_synonyms_come_first_and_antonyms_last(table):
+    related, note = related_words(table, "happy")
+    assert note == "" and related["word"].tolist() == ["felicitous", "felicitous", "glad", "sad"]
+    assert related["relation"].tolist() == ["synonym"] * 3 + ["antonym"]
+    assert related["source"].tolist() == ["ppdb", "wordnet", "wordnet", "wordnet"]
+    assert related["negation undone"].tolist() == ["", "", "", "yes"]
+    assert related["senses"][1] == "felicitous.s.01, infelicitous.s.01"
+
+
+@pytest.mark.parametrize(
+    ("word", "words", "says"),
+    [
+        ("Happy", ["glad"], ""),
+        ("HAPPY", ["felicitous", "felicitous", "glad", "sad"], "those of 'happy'"),
+        ("sad", ["happy"], "heads of the lexicon"),
+        ("blue", [], "none in the lexicon"),
+    ],
+)
+def test_a_word_that_is_no_head_as_written_is_found_in_lower_case_or_among_tails(table, word, words, says):
+    related, note = related_words(table, word)
+    assert related["word"].tolist() == words and says in note and bool(says) == bool(note)
+
+
+def test_senses_are_in_the_order_of_their_frequency():
+    contexts = torch.tensor([[4, -1], [7, 2], [0, 1]])
+    counts = torch.tensor([1, 5, 2], dtype=torch.int32)
+    tokens, occurrences = torch.tensor([3, 9], dtype=torch.int32), torch.tensor([6, 2])
+    senses = SenseDictionary(tokens, torch.tensor([0, 2, 3]), occurrences, torch.zeros(3, 4), counts, contexts)
+    assert token_senses(senses, 3) == [(1, 5, [7, 2]), (0, 1, [4])]
+    assert token_senses(senses, 5) == []
+
+
+def test_what_comes_from_data_is_escaped(table):
+    found = Word(EVIL, EVIL, [(2, [EVIL])], related_words(table, "happy")[0], "")
+    assert "<script" not in as_html(found) and "<b>&lt;script&gt;" in as_html(found)
+
+
+def test_a_word_in_the_terminal_has_contexts_relations_and_their_sources(table):
+    found = Word("happy", "1 sense of 2 states", [(2, ["… so", "… a"])], *related_words(table, "happy"))
+    lines = as_text(found).splitlines()
+    assert lines[:3] == ["happy: 1 sense of 2 states", "     2  … so [happy]", "        … a [happy]"]
+    assert lines[-1] == "  sad         wordnet, negation undone: unhappy.a.01"
+    nothing = Word("blue", "1 sense of 2 states", [], *related_words(table, "blue"))
+    assert as_text(nothing).splitlines()[-1] == "synonyms and antonyms: none in the lexicon"
+
+
+# ---- a project in miniature
+
+
+def test_the_command_needs_neither_weights_nor_what_imports_models(project):
+    (project / "artifacts/teacher/model.safetensors").unlink()
+    shutil.rmtree(project / "artifacts/states")
+    code = (
+        "import sys\nfrom dskd.__main__ import main\ncode = main(['senses', 'fast'])\n"
+        "assert not {'transformers.modeling_utils', 'matplotlib', 'lm_eval', 'dvc'} & set(sys.modules)\nsys.exit(code)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], env=ENV, capture_output=True, text=True, check=False)
+    assert done.returncode == 0 and done.stderr == "", done.stderr
+    assert done.stdout.startswith("fast: 2 senses of ") and " [fast]\n" in done.stdout
+    assert "antonyms:\n  slow  wordnet: " in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("word", "says"),
+    [
+        (" fast  bank ", "fast bank: 2 senses, composed of those of its 2 tokens (fast, bank)"),
+        ("FAST", "synonyms (those of 'fast'):"),
+    ],
+)
+def test_capitals_and_several_tokens_have_an_answer(project, capsys, word, says):
+    assert main(["senses", word]) == 0
+    assert says in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("word", "says"),
+    [("zq", "'zq' has no senses"), ("  ", "no word to look up"), ("\x1b[31m", r"'\x1b[31m' has no senses")],
+)
+def test_a_word_of_which_nothing_is_known_is_one_clear_line(project, capsys, word, says):
+    assert main(["senses", word]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("dskd: ") and says in line
+
+
+@pytest.mark.parametrize(
+    ("name", "stage"),
+    [("teacher", "sources"), ("senses", "senses"), ("corpus", "corpus"), ("lexicon.parquet", "lexicon")],
+)
+def test_a_missing_artifact_is_named_with_both_ways_to_get_it(project, capsys, name, stage):
+    remove(project / "artifacts" / name)
+    assert main(["senses", "bank"]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert f"artifacts/{name} is missing" in line and "`dvc pull`" in line and f"`dvc repro {stage}`" in line
+
+
+def test_teacher_and_student_are_compared_where_the_word_is_predicted(project):
+    found = compare_states(load_params(), "bank", ["dskd-0"], contexts=3)
+    assert found["", "context"].str.startswith("… ").all() and len(found) == 3
+    assert found["teacher", "sense"].isin([1, 2]).all() and ("teacher", "distance") not in found
+    assert (found["cut", "distance"] > 0).all() and (found["dskd-0", "distance"] != found["cut", "distance"]).all()
+    with pytest.raises(UserError, match=r"students/kd-7 is missing: .*dvc pull"):
+        compare_states(load_params(), "bank", ["kd-7"])
+
+
+def test_groups_of_a_map_are_words_of_one_token_with_senses(project):
+    assert with_synonyms("fast")[0] == "fast"
+    ((word, senses),) = word_group(["motor vehicle", "zq", "fast"])
+    assert word == "fast" and senses.shape[1] == 32
+    with pytest.raises(UserError, match="none of zq"):
+        word_group(["zq"])
+
+
+# ---- results
+
+
+@pytest.fixture
+def results(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_run(run_params())
+    return tmp_path
+
+
+def test_counts_and_items_agree_on_where_two_models_part(results):
+    found = counts("kd-0", "dskd-0")
+    benchmarks = found.loc[TABLES["cloze"], ["only kd-0", "only dskd-0"]].to_numpy().sum()
+    found = found.loc[TABLES["lexical"]]
+    parted = found["only kd-0"] + found["only dskd-0"]
+    words = differing_words("kd-0", "dskd-0", items=10**6)
+    assert words["task"].value_counts().to_dict() == parted[["synonym", "antonym", "definition"]].to_dict()
+    assert words["kd-0"].str.endswith(" *").sum() == found["only kd-0"][["synonym", "antonym", "definition"]].sum()
+    assert not (words["kd-0"].str.endswith(" *") & words["dskd-0"].str.endswith(" *")).any()
+    asked = differing_benchmarks("kd-0", "dskd-0", items=10**6)
+    assert set(asked["benchmark"]) == {"PIQA", "WiC"} and len(asked) == benchmarks
+    distance = asked["p(answer), dskd-0 - kd-0"].astype(float).abs()
+    assert distance.is_monotonic_decreasing and asked["answer"].isin(["A", "B"]).all()
+
+
+def test_without_benchmarks_there_are_no_such_items(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_run(run_params(), benchmarks=False)
+    assert differing_benchmarks("kd-0", "dskd-0").empty and len(counts("kd-0", "dskd-0")) == 3
+
+
+@pytest.mark.parametrize("show", [counts, differing_words, differing_benchmarks])
+def test_an_unknown_model_is_named_with_those_there_are(results, show):
+    with pytest.raises(UserError, match="no scores of 'kd-9'; it has: cut, dskd-0"):
+        show("kd-0", "kd-9")
+
+
+def test_runs_and_curves_that_are_not_there_are_one_clear_line(results):
+    with pytest.raises(UserError, match="no runs to compare"):
+        runs()
+    with pytest.raises(UserError, match="no curves of teacher and cut"):
+        curves(["teacher", "cut"])
+
+
+# ---- notebooks
+
+
+def execute(name: str, root, scratch, **parameters) -> str:
+    """Run a committed notebook in `root`, as the stages' are run; what its cells show, as one text."""
+    assert notebook  # whose import makes papermill know the engine
+    out = scratch / f"{name}.ipynb"
+    papermill.execute_notebook(
+        ROOT / "notebooks" / f"{name}.ipynb", out, parameters, engine_name="dskd", kernel_name="python3",
+        language="python", progress_bar=False, cwd=root, scratch=str(scratch),
+    )  # fmt: skip
+    outputs = [o for cell in nbformat.read(out, 4).cells for o in cell.get("outputs", []) if "data" in o]
+    return "\n".join(str(o.data.get("text/html", "")) + "".join(k for k in o.data if "png" in k) for o in outputs)
+
+
+def test_the_notebook_on_a_word_runs_from_top_to_bottom(project, tmp_path):
+    shown = execute("explore_senses", project, tmp_path, word="fast", students="dskd-0", colour="fast", vehicles="bank")
+    assert "<b>fast</b>" in shown and "antonym" in shown and "image/png" in shown and "predicts" in shown
+
+
+def test_the_notebook_on_results_needs_the_committed_reports_alone(tmp_path):
+    subprocess.run(["git", "clone", "--quiet", "--depth=1", ROOT.as_uri(), tmp_path / "clone"], check=True)
+    shown = execute("explore_results", tmp_path / "clone", tmp_path)
+    assert "KL to teacher" in shown and "image/png" in shown and "only dskd-0" in shown and "The opposite of" in shown

@@ -1,0 +1,140 @@
+import copy
+
+import pytest
+import torch
+from model.test_inference import assert_scored_as_alone, items
+from tiny.families import FAMILIES, make_decoder
+from tiny.models import FIRST, LAYERS, LOWER_LAST, make_ids, trained
+
+from dskd.errors import UserError
+from dskd.model.cut import student_top, teacher_top, trunk
+from dskd.model.inference import Models
+from dskd.model.load import load_decoder
+from dskd.model.logits import logit_map, mapped
+from dskd.model.parts import check_architecture, check_layers, layered_config, part, run_part
+from dskd.params import Student
+from dskd.states.harvest import predict
+from dskd.students.store import assemble_student, export_student, load_student_top
+
+IDS = make_ids(3, 14)[:, :-1].long()  # longer than the window of 5
+ALL = pytest.mark.parametrize("family", FAMILIES)
+WINDOWED = [family for family, values in FAMILIES.items() if "sliding_window" in values]
+
+
+def logits(teacher, top, student):
+    states = run_part(top, states=run_part(trunk(teacher, student), ids=IDS))
+    return mapped(teacher.get_output_embeddings()(states), logit_map(teacher))
+
+
+@ALL
+@pytest.mark.parametrize("student", [FIRST, Student(cut="first", layers=1, trained=1)], ids=["middle", "bottom"])
+@torch.no_grad()
+def test_trunk_and_top_together_give_the_logits_of_the_whole_teacher(family, student):
+    teacher = make_decoder(family)
+    check_architecture(teacher)
+    found = logits(teacher, teacher_top(teacher, student), student)
+    torch.testing.assert_close(found, teacher(input_ids=IDS).logits, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("family", WINDOWED)
+@torch.no_grad()
+def test_the_window_of_the_tiny_model_matters(family):
+    teacher = make_decoder(family)
+    wide = make_decoder(family, sliding_window=60)
+    assert not torch.allclose(teacher(input_ids=IDS).logits, wide(input_ids=IDS).logits, atol=1e-2)
+
+
+@ALL
+@pytest.mark.parametrize("cut, tied", [(FIRST, True), (LOWER_LAST, True), (LOWER_LAST, False)])
+@torch.no_grad()
+def test_an_exported_student_gives_the_logits_of_its_parts(family, cut, tied, tokenizer, tmp_path):
+    teacher = make_decoder(family, tied)
+    top = trained(teacher, cut)
+    found = logits(teacher, top, cut)
+    export_student(teacher, top, cut, tokenizer, tmp_path, "", torch.float32)
+    model, _ = load_decoder(tmp_path, "float32")
+    torch.testing.assert_close(model(input_ids=IDS).logits, found, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(logits(teacher, load_student_top(tmp_path, teacher, cut), cut), found)
+    tied_now = model.get_output_embeddings().weight is model.get_input_embeddings().weight
+    assert type(model) is type(teacher) and tied_now == tied
+
+
+@pytest.mark.parametrize("cut, kinds", [(FIRST, "ssfs"), (LOWER_LAST, "sssf")])
+def test_a_cut_keeps_the_kind_of_each_of_its_layers(cut, kinds):
+    teacher = make_decoder("gemma3_text")
+    assert [kind[0] for kind in teacher.config.layer_types] == list("ssfssf")
+    student = assemble_student(teacher, student_top(teacher, cut), cut)
+    assert [kind[0] for kind in student.config.layer_types] == list(kinds)
+    assert len(teacher.config.layer_types) == LAYERS
+
+
+@ALL
+def test_models_are_scored_as_each_alone_without_a_split(family):
+    teacher = make_decoder(family)
+    cut = trained(teacher, LOWER_LAST)
+    whole = {"teacher": teacher, "cut": assemble_student(teacher, copy.deepcopy(cut), LOWER_LAST)}
+    tops = {"teacher": teacher_top(teacher, LOWER_LAST), "cut": cut}
+    head = teacher.get_output_embeddings().weight
+    models = Models(trunk(teacher, LOWER_LAST), tops, head, None, 64, logit_map(teacher))
+    asked = [item._replace(context=make_ids(1, 12, seed=i)[0].tolist()) for i, item in enumerate(items(4))]
+    assert_scored_as_alone(models, whole, asked)
+
+
+@pytest.mark.parametrize("family", ["gemma2", "cohere"])
+def test_the_predicted_token_is_that_of_the_mapped_logits(family):
+    teacher = make_decoder(family)
+    states = run_part(teacher.base_model, ids=IDS)
+    found = predict(states, teacher.get_output_embeddings().weight)
+    assert torch.equal(found.long(), teacher(input_ids=IDS).logits.argmax(dim=2))
+
+
+def test_the_split_of_a_model_keeps_its_way_of_attention():
+    teacher = make_decoder("gemma2")  # its soft cap within attention needs "eager"
+    parts = [trunk(teacher, LOWER_LAST), teacher_top(teacher, LOWER_LAST), student_top(teacher, LOWER_LAST)]
+    assert {model.config._attn_implementation for model in [teacher, *parts]} == {"eager"}
+
+
+@pytest.mark.parametrize(
+    "family, changes, says",
+    [
+        ("gpt_neox", {}, "GPTNeoXForCausalLM, has no embed_tokens, norm"),
+        ("gpt2", {"n_positions": 64}, "GPT2LMHeadModel, has no embed_tokens, layers, norm, rotary_emb"),
+        ("granite", {"logits_scaling": 3.0}, r"GraniteForCausalLM,.*perhaps by.*logits_scaling"),
+        ("granite", {"embedding_multiplier": 3.0}, r"GraniteForCausalLM,.*perhaps by.*embedding_multiplier"),
+        ("phi", {}, "PhiForCausalLM, has no"),
+    ],
+)
+def test_an_architecture_that_is_built_otherwise_is_an_error_that_names_it(family, changes, says, tokenizer, tmp_path):
+    make_decoder(family, **changes).save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    with pytest.raises(UserError, match=f"{says}.*Llama, Mistral"):
+        load_decoder(tmp_path, "float32")
+
+
+def test_a_setting_that_changes_the_logits_unknown_to_us_is_an_error(monkeypatch):
+    teacher = make_decoder("cohere")
+    monkeypatch.setattr("dskd.architecture.logit_map", lambda model: None)
+    with pytest.raises(UserError, match="CohereForCausalLM, computes its logits otherwise"):
+        check_architecture(teacher)
+
+
+def test_layers_without_an_attention_of_that_name_are_an_error():
+    teacher = make_decoder("llama")
+    del teacher.base_model.layers[2].self_attn
+    with pytest.raises(UserError, match=r"LlamaForCausalLM, has no layers\.\*\.self_attn"):
+        check_architecture(teacher)
+
+
+def test_a_layer_that_no_list_of_the_configuration_describes_cannot_move():
+    teacher = make_decoder("gemma3_text")
+    check_layers(teacher, [0, 1, 4, 5])
+    teacher.base_model.layers[5].mlp.gate_proj = torch.nn.Linear(32, 48)
+    with pytest.raises(UserError, match=r"layer 5 of Gemma3ForCausalLM cannot be layer 3.*student\.cut"):
+        check_layers(teacher, [0, 1, 4, 5])
+
+
+def test_lists_of_another_meaning_are_not_cut():
+    config = make_decoder("llama").config
+    config.eos_token_id = [7] * LAYERS
+    assert layered_config(config, [0, 1]).eos_token_id == [7] * LAYERS
+    assert part(make_decoder("llama"), [], norm=False).config.num_hidden_layers == 0

@@ -1,0 +1,110 @@
+"""What a report says in sentences, from metrics made by hand; the picture of the pipeline."""
+
+from itertools import pairwise
+
+import pytest
+import yaml
+from whole.test_pipeline import ROOT
+
+from dskd.params import load_params
+from dskd.report import findings
+from dskd.report.pipeline_graph import draw, edges
+from dskd.report.plan import default_shape, run_stages
+
+
+def cell(mean, p_holm=0.5, **more):
+    return {"mean": mean, "low": mean - 0.1, "high": mean + 0.1, "p": p_holm, "p_holm": p_holm, **more}
+
+
+def metrics(seeds=1, **pairs):
+    return {
+        "models": {"teacher": {"lexical": {"synonym": cell(0.3), "antonym": cell(0.8)}}},
+        "seeds": {f"{name}-{seed}": {} for name in ("kd", "dskd") for seed in range(seeds)},
+        "differences": {name.replace("_minus_", " - "): of for name, of in pairs.items()},
+        "benchmarks": {"piqa": {"available": False, "how": "no"}, "wic": {"available": True}},
+    }
+
+
+PAIR = {"heldout": {"ce": cell(-0.2, 0.01), "kl": cell(0.2, 0.01)}, "cloze": {"all": cell(0.2, 0.01), "wic": cell(9.0)}}
+
+
+def test_a_smaller_loss_and_a_larger_share_are_better_and_no_star_is_no_difference():
+    said = findings.answer(metrics(seeds=3, dskd_minus_kd=PAIR, dskd_minus_ce=PAIR)).replace("\u00a0", " ")
+    assert said.count("against") == 1  # the question's pair alone
+    said_of_controls = findings.answer(metrics(dskd_minus_kd=PAIR, dskd_minus_dskd_random=PAIR, dskd_minus_ce=PAIR))
+    assert said_of_controls.count("against") == 2 and "`dskd` against `dskd_random`" in said_of_controls
+    assert "better in CE (nats/token) -.200 [-.300, -.100], cloze: all items +.200 [+.100, +.300]; worse in KL" in said
+    assert "Of 1 other measures no difference is shown" in said
+    assert "better in nothing; worse in nothing" in findings.answer(
+        metrics(dskd_minus_kd={"heldout": {"ce": cell(1.0)}})
+    )
+
+
+def test_other_objectives_and_one_objective_have_an_answer_too():
+    assert findings.answer(metrics(ce_minus_kd=PAIR)).startswith("**`ce` against `kd`")
+    assert "nothing is compared" in findings.answer(metrics())
+
+
+def test_what_a_run_cannot_tell_is_named():
+    pair = {"heldout": {"kl": cell(0.1, smallest_effect=0.02)}}
+    said = findings.shortfalls(metrics(dskd_minus_kd=pair))
+    assert "not above chance in synonym:" in said and "Not available, so not scored: PIQA." in said
+    assert "One seed" in said and "KL to teacher (nats/token) 0.020." in said
+    assert "One seed" not in findings.shortfalls(metrics(seeds=2))
+
+
+def test_controls_are_the_runs_own_or_the_studys(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    own = metrics(dskd_minus_kd=PAIR, dskd_minus_ce=PAIR, dskd_minus_dskd_random=PAIR, ce_minus_kd=PAIR)
+    assert list(findings.controls(own)[0]["differences"]) == ["dskd - kd", "dskd - dskd_random"]
+    shown, origin = findings.controls(metrics(dskd_minus_kd=PAIR))
+    assert len(shown["differences"]) == 10 and "75,264 tokens each and 5 seeds" in origin
+
+
+def test_costs_are_those_of_the_plan(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    table = findings.cost_table(load_params()).set_index("stage")
+    stages = run_stages(load_params(), default_shape(ROOT), 4)
+    assert list(table.index) == [stage.name for stage in stages]
+    assert table.loc["harvest", "tokens"] == "333,824" and table.loc["evaluate", "memory (GB)"] == "–"
+
+
+def test_a_table_is_headed_by_its_first_column_and_can_be_folded():
+    import pandas as pd
+
+    table = pd.DataFrame({"model": ["<kd>"], "CE": [1]})
+    assert "<th>&lt;kd&gt;</th>" in findings.table_html(table)
+    assert findings.table_html(pd.DataFrame(), "a & b") == "<p>a &amp; b: nothing in this run.</p>"
+    folded = findings.table_html(table, "a & b")
+    assert folded.startswith("<details><summary>a &amp; b</summary><table") and "<th>model</th>" in folded
+
+
+STAGES = """
+a: {outs: [one]}
+b: {deps: [one/part], outs: [{two/x: {cache: false}}]}
+c: {deps: [one, two], metrics: [{three: {cache: false}}]}
+d: {deps: [three, one, code.py]}
+e: {deps: [onerous]}
+"""
+
+
+def test_an_arrow_is_drawn_where_no_other_path_leads():
+    assert edges(yaml.safe_load(STAGES)) == [("a", "b"), ("b", "c"), ("c", "d")]
+
+
+def test_the_picture_of_the_pipeline_names_every_stage_inside_its_frame():
+    figure = draw(ROOT / "dvc.yaml")
+    figure.draw_without_rendering()
+    stages = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
+    (axis,) = figure.axes
+    assert {text.get_text() for text in axis.texts} >= set(stages)
+    boxes = [text.get_window_extent() for text in axis.texts]
+    assert all(figure.bbox.x0 <= box.x0 and box.x1 <= figure.bbox.x1 for box in boxes)
+    for first, second in pairwise(boxes):
+        assert first.y0 >= second.y1 - 1, "texts overlap"
+
+
+@pytest.mark.parametrize("stage", ["targets", "quality", "report"])
+def test_every_stage_is_reached(stage):
+    stages = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
+    assert stage in {second for _, second in edges(stages)}

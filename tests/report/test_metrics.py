@@ -1,0 +1,250 @@
+import json
+from contextlib import chdir
+
+import numpy as np
+import pytest
+from scipy.stats import spearmanr
+from tiny.run import BLOCKS, EFFECT, ITEMS, QUESTIONS, run_params, students, write_run
+
+from dskd.errors import UserError
+from dskd.infra import artifacts
+from dskd.infra.hashes import remove
+from dskd.report.metrics import differences, means, pairs, pool, rank_difference, stack, summarise
+from dskd.report.statistics import compare, estimate, holm, spearman_difference
+from dskd.scores.store import read_columns
+
+PARAMS = run_params()
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("run")
+    with chdir(folder):
+        write_run(PARAMS)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def metrics(run):
+    with chdir(run):
+        return summarise(PARAMS, students(PARAMS))
+
+
+@pytest.fixture
+def columns(run, monkeypatch):
+    monkeypatch.chdir(run)
+    return read_columns()
+
+
+# Parts
+
+
+@pytest.mark.parametrize(
+    "objectives, expected",
+    [
+        (["kd", "dskd"], "kd-dskd"),
+        (["ce", "kd", "dskd", "dskd_random"], "kd-ce kd-dskd kd-dskd_random ce-dskd dskd_random-dskd"),
+        (["dskd", "dskd_random"], "dskd-dskd_random"),
+        (
+            ["kd", "kd_hidden", "dskd", "dskd_random", "span", "span_random"],
+            "kd-kd_hidden kd-dskd kd-dskd_random kd-span kd-span_random kd_hidden-dskd dskd_random-dskd "
+            "kd_hidden-span dskd-span span_random-span",
+        ),
+        (["ce", "kd_hidden"], "ce-kd_hidden"),
+        (["kd"], ""),
+    ],
+)
+def test_each_objective_is_compared_with_the_baseline_and_the_sense_losses_with_the_others(objectives, expected):
+    found = pairs(objectives)
+    assert [f"{first}-{second}" for first, second in found] == expected.split()
+    assert len({frozenset(pair) for pair in found}) == len(found)
+
+
+def test_all_items_are_those_of_every_benchmark_in_one_order_for_all_models():
+    piqa, wic = np.array([1.0, 0.0]), np.array([0.0, 0.0, 1.0])
+    columns = {"one": {"cloze": {"piqa": piqa, "wic": wic}}, "two": {"cloze": {"wic": wic, "piqa": piqa}}, "three": {}}
+    pool(columns)
+    for model in ("one", "two"):
+        np.testing.assert_array_equal(columns[model]["cloze"]["all"], [1, 0, 0, 0, 1])
+    assert columns["three"] == {}
+
+
+def test_seeds_are_stacked():
+    runs = [{"heldout": {"ce": np.arange(3.0) + 10 * seed}, "cloze": {"wic": np.ones(2)}} for seed in range(2)]
+    found = stack(runs)
+    np.testing.assert_array_equal(found["heldout"]["ce"], [[0, 1, 2], [10, 11, 12]])
+    assert found["cloze"]["wic"].shape == (2, 2)
+
+
+def test_a_mean_is_that_of_items_whose_seeds_were_averaged_and_likeness_a_rank_correlation():
+    draw = np.random.default_rng(0)
+    ce, alike, human = draw.normal(size=(2, 50)), draw.normal(size=(2, 25)), draw.normal(size=25)
+    found = means({"heldout": {"ce": ce}, "similarity": {"simlex": alike + human}}, {"simlex": human}, PARAMS)
+    assert found["heldout"]["ce"] == estimate(ce.mean(axis=0), 200, PARAMS.evaluate.seed)
+    rho = found["similarity"]["simlex"]
+    assert rho["mean"] == pytest.approx(np.mean([spearmanr(row + human, human).statistic for row in alike]))
+    assert list(rho) == ["mean", "low", "high"] and rho["low"] < rho["mean"] < rho["high"]
+
+
+@pytest.fixture(scope="module")
+def three():
+    """Three objectives, two seeds, two tables of tests and one of likeness; two measures truly differ."""
+    draw = np.random.default_rng(1)
+
+    def objective(effect):
+        noise = draw.normal(0, 0.1, size=(3, 2, 30))
+        tables = {"heldout": {"ce": 3 + effect + noise[0], "kl": 1 + noise[1]}, "lexical": {"synonym": noise[2]}}
+        return tables | {"similarity": {"simlex": draw.normal(size=(2, 30))}}
+
+    human = {"simlex": draw.normal(size=30)}
+    objectives = {"kd": objective(0), "kd_hidden": objective(0), "dskd": objective(-1)}
+    return objectives, human, differences(objectives, human, PARAMS)
+
+
+def test_a_difference_is_the_second_less_the_first_over_seeds_and_items(three):
+    objectives, human, found = three
+    assert list(found) == ["kd_hidden - kd", "dskd - kd", "dskd - kd_hidden"]
+    for name, of_pair in found.items():
+        second, first = (objectives[part] for part in name.split(" - "))
+        for table, key in (("heldout", "ce"), ("heldout", "kl"), ("lexical", "synonym")):
+            cell = dict(of_pair[table][key])
+            del cell["p_holm"]
+            assert cell == compare(first[table][key], second[table][key], 200, PARAMS.evaluate.seed)
+            assert cell["seeds"] == 2
+        simlex = dict(of_pair["similarity"]["simlex"])
+        del simlex["p_holm"]
+        rho = [objective["similarity"]["simlex"] for objective in (first, second)]
+        assert simlex == rank_difference(*rho, human["simlex"], 200, PARAMS.evaluate.seed)
+    assert found["dskd - kd"]["heldout"]["ce"]["mean"] == pytest.approx(-1, abs=0.1)
+
+
+@pytest.mark.parametrize("table, tests", [("heldout", 6), ("lexical", 3), ("similarity", 3)])
+def test_p_values_are_corrected_over_all_pairs_and_measures_of_their_table(three, table, tests):
+    cells = [cell for of_pair in three[2].values() for cell in of_pair[table].values()]
+    assert len(cells) == tests
+    assert [cell["p_holm"] for cell in cells] == holm([cell["p"] for cell in cells]).tolist()
+    smallest = min(cells, key=lambda cell: cell["p"])
+    assert smallest["p_holm"] == pytest.approx(min(1, tests * smallest["p"]))
+
+
+# A whole run
+
+
+def test_every_model_has_means_with_intervals_and_the_command_that_makes_it(metrics, columns):
+    assert list(metrics["models"]) == ["teacher", "cut", "kd", "dskd"]
+    for name, model in metrics["models"].items():
+        tables = {table: of for table, of in model.items() if table != "command"}
+        assert set(tables) == {"heldout", "lexical", "similarity", "cloze", "cloze_norm", "cloze_probability", "chat"}
+        cells = [cell for of in tables.values() for cell in of.values()]
+        assert all(cell["low"] <= cell["mean"] <= cell["high"] for cell in cells), name
+    of_seeds = [columns[f"dskd-{seed}"]["heldout"]["ce"].mean() for seed in (0, 1)]
+    assert metrics["models"]["dskd"]["heldout"]["ce"]["mean"] == pytest.approx(np.mean(of_seeds))
+    assert metrics["models"]["teacher"]["heldout"]["kl"] == {"mean": 0, "low": 0, "high": 0}
+    commands = [model["command"] for model in metrics["models"].values()]
+    assert commands == [
+        f"dvc repro {stage}" for stage in ("sources", "evaluate", "distill@kd-{0,1}", "distill@dskd-{0,1}")
+    ]
+
+
+def test_bits_a_byte_are_nats_a_token_by_the_bytes_of_the_text(metrics):
+    heldout = metrics["models"]["kd"]["heldout"]
+    # The invented text has four bytes a token.
+    assert heldout["bits_per_byte"]["low"] == pytest.approx(heldout["ce"]["low"] / 4 / np.log(2))
+    assert metrics["heldout_tokens"] == BLOCKS * PARAMS.corpus.block_length
+
+
+def test_all_items_of_the_benchmarks_are_a_measure_of_their_own(metrics):
+    for table in ("cloze", "cloze_norm", "cloze_probability"):
+        of = {key: cell["mean"] for key, cell in metrics["models"]["cut"][table].items()}
+        assert list(of) == ["piqa", "wic", "all"]
+        assert of["all"] == pytest.approx((of["piqa"] + of["wic"]) / 2)
+    assert "all" not in metrics["models"]["cut"]["chat"]
+
+
+def test_every_seed_has_its_means(metrics, columns):
+    assert list(metrics["seeds"]) == students(PARAMS)
+    for name, tables in metrics["seeds"].items():
+        assert tables["heldout"]["kl"] == pytest.approx(columns[name]["heldout"]["kl"].mean())
+        similarity, human = (columns[model]["similarity"]["simlex"] for model in (name, "human"))
+        assert tables["similarity"]["simlex"] == pytest.approx(spearmanr(similarity, human).statistic)
+    rho = [metrics["seeds"][f"kd-{seed}"]["similarity"]["simlex"] for seed in (0, 1)]
+    assert metrics["models"]["kd"]["similarity"]["simlex"]["mean"] == pytest.approx(np.mean(rho))
+
+
+def test_an_effect_is_found_and_where_there_is_none_none_is(metrics):
+    (of_pair,) = metrics["differences"].values()
+    for key in ("ce", "kl"):
+        cell = of_pair["heldout"][key]
+        assert cell["mean"] == pytest.approx(EFFECT, abs=0.02)
+        assert cell["p_holm"] < 0.05 and cell["high"] < 0
+    cells = [cell for table, of in of_pair.items() for key, cell in of.items() if (table, key[:2]) != ("heldout", "ce")]
+    rest = [cell for cell in cells if cell is not of_pair["heldout"]["kl"]]
+    assert len(rest) == 1 + 6 + 1 + 3 * 3 + 3
+    assert all(cell["p_holm"] > 0.05 for cell in rest)
+
+
+def test_the_metrics_say_what_was_scored_and_on_how_much(metrics):
+    piqa, wic, arc = (metrics["benchmarks"][name] for name in ("piqa", "wic", "arc_easy"))
+    counts = {"items": QUESTIONS, "asked": QUESTIONS, "too_long": 0}
+    assert piqa["cloze"] == piqa["chat"] == wic["cloze"] == counts and "chat" not in wic
+    assert arc["available"] is False and "cloze" not in arc
+    assert metrics["lexical_items"]["synonym"] == ITEMS and len(metrics["lexical_items"]) == 6
+    assert metrics["train_tokens"] == 5000  # half of the training text, as there is half an epoch
+    assert metrics["baselines"]["antonym"]["most_frequent"] == pytest.approx(0.25)
+    assert metrics["facts"] == {"wic": {"teacher": {"auc": 0.7}}}
+
+
+def test_metrics_are_what_a_file_gives_back(metrics, tmp_path):
+    artifacts.write_json(tmp_path / "metrics.json", metrics)
+    assert artifacts.read_json(tmp_path / "metrics.json") == metrics
+
+
+def test_a_run_without_benchmarks_has_metrics_of_all_else(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    params = run_params(seeds=[3], epochs=2.0)
+    write_run(params, benchmarks=False)
+    found = summarise(params, students(params))
+    (of_pair,) = found["differences"].values()
+    for tables in (found["models"]["kd"], found["seeds"]["kd-3"], of_pair):
+        assert set(tables) - {"command"} == {"heldout", "lexical", "similarity"}
+    assert found["models"]["kd"]["command"] == "dvc repro distill@kd-3"
+    assert found["train_tokens"] == 10_000  # read twice, they are no more
+    json.dumps(found, allow_nan=False)
+
+
+@pytest.mark.parametrize("objectives, seeds", [(("kd", "dskd"), (0,)), (("kd",), (0, 1)), (("dskd", "kd"), (0, 1))])
+def test_scores_of_other_students_are_an_error_that_says_what_to_run(run, monkeypatch, objectives, seeds):
+    monkeypatch.chdir(run)
+    params = run_params(objectives, seeds)
+    with pytest.raises(UserError, match=r"'dskd-1'.*want .*'kd-0'.*`dvc repro evaluate`"):
+        summarise(params, students(params))
+
+
+@pytest.mark.parametrize(
+    "path, stage",
+    [
+        (f"{artifacts.SCORES}/heldout.jsonl", "evaluate"),
+        (f"{artifacts.CORPUS}/corpus.json", "corpus"),
+        (artifacts.BENCHMARKS, "benchmarks"),
+    ],
+)
+def test_what_a_report_is_made_of_is_named_where_it_is_missing(tmp_path, monkeypatch, path, stage):
+    monkeypatch.chdir(tmp_path)
+    write_run(PARAMS, benchmarks=False)
+    remove(path)
+    with pytest.raises(UserError, match=f"`dvc repro {stage}`"):
+        summarise(PARAMS, students(PARAMS))
+
+
+def test_a_rank_correlation_that_hangs_on_the_seed_is_not_called_different():
+    draw = np.random.default_rng(0)
+    human = draw.normal(size=60)
+    noise = draw.normal(size=(2, 3, 60))
+    a, b = human + noise[0], human + noise[1] * np.array([[0.2], [1.0], [1.8]])  # far better, equal, far worse
+    found = rank_difference(a, b, human, 400, 0)
+    rhos = [np.mean([spearmanr(row, human).statistic for row in x]) for x in (a, b)]
+    assert found["mean"] == pytest.approx(rhos[1] - rhos[0]) and found["p"] > 0.05
+    assert found["low"] < 0 < found["high"]
+    one = rank_difference(a[:1], b[:1], human, 400, 0)
+    assert one == spearman_difference(a[:1], b[:1], human, 400, 0)
+    assert rank_difference(a, a, human, 400, 0)["p"] == 1

@@ -1,0 +1,296 @@
+"""What a plan says, against counts of real models and against the committed run."""
+
+import inspect
+import json
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+import pytest
+import torch
+from tiny.models import FIRST, LAYERS, make_ids, make_states, make_teacher, make_tokenizer
+from torch.utils.flop_counter import FlopCounterMode
+
+from dskd.__main__ import main
+from dskd.corpus.prompts import join_prompts, pack_prompts
+from dskd.infra.artifacts import PROVENANCE, load_tensors, read_json
+from dskd.infra.profiles import load_profile
+from dskd.infra.verify import committed_run
+from dskd.model.cut import student_top
+from dskd.model.parts import run_part
+from dskd.params import Prompts, load_params
+from dskd.report import plan
+from dskd.report.decoder_shape import (
+    KNOWN,
+    Shape,
+    forward_flops,
+    head_flops,
+    parameters,
+    read_shape,
+    state_bytes,
+    training_flops,
+)
+from dskd.states import harvest
+from dskd.states.store import save_shard
+from dskd.students import losses
+from dskd.students.store import export_student
+
+ROOT = Path(__file__).parents[2]
+SMOL = KNOWN["SmolLM2-135M"]
+PARAMS = load_profile("default", ROOT)
+
+
+@pytest.fixture
+def root(tmp_path, monkeypatch):
+    """What the command reads, as it is committed: a run of the user's own may lack benchmarks or times."""
+    committed_run(ROOT, "HEAD", tmp_path)
+    for name in ("params.yaml", "dvc.yaml"):
+        shutil.copy(ROOT / name, tmp_path / name)
+    shutil.copytree(ROOT / "profiles", tmp_path / "profiles")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def shape_of(model) -> Shape:
+    return Shape.model_validate(model.config.to_dict())
+
+
+def changed(group: str, **values):
+    return PARAMS.model_copy(update={group: getattr(PARAMS, group).model_copy(update=values)})
+
+
+def stages(params=PARAMS, shape=SMOL, held=4) -> dict[str, plan.Stage]:
+    return {stage.name: stage for stage in plan.run_stages(params, shape, held)}
+
+
+# Parameters as counted by transformers in the published weights.
+@pytest.mark.parametrize(
+    ("name", "number"),
+    [
+        ("SmolLM2-135M", 134_515_008),
+        ("Llama-3-8B-Instruct", 8_030_261_248),
+        ("Mistral-7B-Instruct-v0.1", 7_241_732_096),
+        ("Gemma-3-270M", 268_098_176),
+    ],
+)
+def test_known_models_have_the_published_number_of_parameters(name, number):
+    shape = KNOWN[name]
+    assert parameters(shape, shape.num_hidden_layers) == number
+
+
+@pytest.mark.parametrize("tied", [True, False])
+def test_parameters_and_bytes_of_a_student_are_those_of_its_file(tmp_path, tied):
+    teacher = make_teacher(tied=tied)
+    shape = shape_of(teacher)
+    assert parameters(shape, LAYERS) == sum(weight.numel() for weight in teacher.parameters())
+    top = student_top(teacher, FIRST)
+    export_student(teacher, top, FIRST, make_tokenizer(), tmp_path / "student", "", torch.bfloat16)
+    tensors = load_tensors(tmp_path / "student/model.safetensors", "")
+    assert 2 * parameters(shape, FIRST.layers) == sum(tensor.nbytes for tensor in tensors.values())
+    assert read_shape(str(tmp_path / "student")).num_hidden_layers == FIRST.layers
+
+
+def test_bytes_of_states_are_those_of_a_shard(teacher, tmp_path):
+    states = make_states(teacher, make_ids(3, 8), FIRST)
+    save_shard(tmp_path / "shard", *(part[0] for part in states))
+    tensors = load_tensors(tmp_path / "shard", "")
+    assert 3 * 8 * state_bytes(shape_of(teacher), 4) == sum(tensor.nbytes for tensor in tensors.values())
+
+
+@pytest.fixture
+def counted():
+    """A model whose attention torch can count: written out, and as if nothing were masked."""
+    model = make_teacher()
+    model.set_attn_implementation("eager")
+    return model
+
+
+def masked(shape: Shape, layers: int, tokens: int, length: int) -> int:
+    return layers * tokens * 2 * length * shape.query
+
+
+def test_operations_of_a_forward_pass_are_those_that_torch_counts(counted):
+    shape, ids = shape_of(counted), make_ids(4, 16)[:, :-1]
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        harvest.predict(run_part(counted.base_model, ids=ids), counted.get_output_embeddings().weight)
+    ours = forward_flops(shape, LAYERS, 64, 16) + head_flops(shape, 64)
+    assert ours + masked(shape, LAYERS, 64, 16) == pytest.approx(counter.get_total_flops(), rel=0.01)
+
+
+@pytest.mark.parametrize("kl", [0.0, 0.7])
+def test_operations_of_training_are_those_that_torch_counts(counted, kl):
+    shape, ids = shape_of(counted), make_ids(4, 16)
+    states, head = make_states(counted, ids, FIRST), counted.get_output_embeddings().weight
+    top = student_top(counted, FIRST)
+    given = states.hidden_states[0].flatten(0, 1), head, ids[:, 1:].flatten().long()
+    with FlopCounterMode(display=False) as counter:
+        student = run_part(top, states=states.split_states[0]).flatten(0, 1)
+        losses.output_loss(student, *given, ce_weight=1.0, kl_weight=kl, temperature=2.0)[0].backward()
+    ours = training_flops(shape, FIRST.trained, 64, 16, kl > 0)
+    assert ours + 3 * masked(shape, FIRST.trained, 64, 16) == pytest.approx(counter.get_total_flops(), rel=0.01)
+
+
+def test_chunks_of_logits_are_those_of_the_code():
+    assert inspect.signature(losses.output_loss).parameters["chunk"].default == plan.LOSS_CHUNK
+    assert inspect.signature(harvest.predict).parameters["chunk"].default == plan.PREDICT_CHUNK
+
+
+@pytest.mark.parametrize("kind", ["states", "senses", "targets", "students"])
+def test_disk_is_within_15_percent_of_the_committed_run(root, kind):
+    stage = {"states": "harvest", "students": "distill"}.get(kind, kind)
+    ours = sum(cost.disk for cost in stages().values() if plan.kind(cost) == stage)
+    assert ours / 1e6 == pytest.approx(read_json(PROVENANCE)["artifacts_mb"][kind], rel=0.15)
+
+
+@pytest.mark.parametrize("name", ["harvest", "senses", "targets-kd", "targets-dskd", "distill-kd-0", "distill-dskd-0"])
+def test_memory_is_within_15_percent_of_the_committed_run(root, name):
+    """A measured peak holds all mapped pages, since memory was free."""
+    record = read_json(PROVENANCE)
+    stage = stages(held=2 if record["machine"]["fast_bfloat16"] else 4)[name]
+    peak = record["stages"][name]["peak_memory_mb"] * 2**20  # its megabytes are these
+    assert plan.LIBRARIES + stage.memory + stage.mapped == pytest.approx(peak, rel=0.15)
+
+
+@pytest.mark.parametrize("kind", ["", "avx2", "avx512", "bfloat16"])
+def test_training_ran_at_the_speed_of_the_harvest(root, kind):
+    """So the operations of the two are counted alike. Other work may have run beside one of them."""
+    if kind:
+        shutil.copy(ROOT / f"reports/{kind}/provenance.json", PROVENANCE)
+    speed = plan.measured_speed(root, PARAMS)
+    assert speed.flops["distill"] == pytest.approx(speed.flops["harvest"], rel=0.35)
+
+
+def test_hours_of_the_measured_run_are_those_that_were_measured(root):
+    measured, speed, run = read_json(PROVENANCE)["stages"], plan.measured_speed(root, PARAMS), stages().values()
+    for kind in speed.flops:
+        chosen = [stage for stage in run if plan.kind(stage) == kind]
+        ours = sum(plan.stage_seconds(stage, speed, 1) for stage in chosen)
+        assert ours == pytest.approx(sum(measured[stage.name]["seconds"] for stage in chosen), rel=0.15), kind
+
+
+def test_hours_of_the_study_follow_from_those_of_the_default_run_on_its_processor(root):
+    """A quarter of the text a student, forty students, twice the items; the study's processes had one core each."""
+    record, speed = read_json(ROOT / "reports/study/provenance.json"), plan.measured_speed(root, PARAMS)
+    cores = read_json(PROVENANCE)["machine"]["cores"] / record["machine"]["cores"]
+    ratios = {"distill": [], "evaluate": []}
+    for stage in plan.run_stages(load_profile("study", root), SMOL, speed.held):
+        if plan.kind(stage) in ratios:
+            seconds = cores * plan.stage_seconds(stage, speed, 1)
+            ratios[plan.kind(stage)].append(seconds / record["stages"][stage.name]["seconds"])
+    assert len(ratios["distill"]) == 40 and median(ratios["distill"]) == pytest.approx(1, abs=0.1)
+    assert ratios["evaluate"] == [pytest.approx(1, abs=0.25)]
+
+
+def test_prompts_are_counted_where_there_are_some(root, capsys):
+    assert "prompts" not in stages()
+    paper = load_profile("paper", root)
+    number, tokens = plan.prompt_tokens(paper)
+    assert number == 130319 + round(1119 / 4) + round(9741 / 4) + round(16113 / 4) + round(285 / 4)
+    assert 40e6 < tokens < plan.train_tokens(paper) < 50e6
+    assert plan.measured_speed(root, paper) == plan.measured_speed(root, PARAMS)  # the measured run had none
+    assert main(["plan", "--profile", "paper", "--model", "Llama-3-8B-Instruct", "--flops", "4e14"]) == 0
+    assert re.search(rf"^prompts +{tokens:,} ", capsys.readouterr().out, re.M)
+
+
+@pytest.mark.parametrize(("mean", "length"), [(300, 1024), (500, 1024), (450, 256)])
+def test_blocks_of_prompts_are_as_many_as_they_are_packed_into(monkeypatch, mean, length):
+    monkeypatch.setitem(plan.PROMPTS, "piqa", (1000, mean))
+    params = changed("corpus", train_tokens=1, block_length=length)
+    params = params.model_copy(update={"prompts": Prompts(sets={"piqa": {"share": 1.0}})})
+    sizes = np.random.default_rng(0).integers(mean // 2, 3 * mean // 2, size=1000)
+    packed = pack_prompts(join_prompts([([0] * size, []) for size in sizes.tolist()]), length, 0)
+    assert plan.train_tokens(params) == pytest.approx(length * len(packed), rel=0.2)
+
+
+@pytest.mark.parametrize(
+    ("params", "shape"),
+    [
+        (changed("corpus", train_tokens=2 * PARAMS.corpus.train_tokens), SMOL),
+        (PARAMS, SMOL.model_copy(update={"num_hidden_layers": 32})),
+        (PARAMS, SMOL.model_copy(update={"vocab_size": 2 * SMOL.vocab_size})),
+        (PARAMS, SMOL.model_copy(update={"hidden_size": 2 * SMOL.hidden_size, "head_dim": 64})),
+        (changed("student", layers=25, trained=5), SMOL),
+    ],
+    ids=["tokens", "layers", "vocabulary", "width", "trained"],
+)
+def test_more_of_anything_never_costs_less(params, shape):
+    before, after = stages(), stages(params, shape)
+    for name, stage in after.items():
+        for ours, fewer in zip(stage[1:], before[name][1:]):
+            assert ours is None or ours >= fewer, name
+    total = [sum(stage.flops for stage in run.values()) for run in (before, after)]
+    assert total[1] > total[0]
+
+
+def test_devices_share_the_blocks_and_not_the_clustering():
+    speed, run = plan.given_speed(1e12, PARAMS), stages(held=2)
+    assert plan.stage_seconds(run["harvest"], speed, 4) == pytest.approx(run["harvest"].flops / 4e12)
+    assert plan.stage_seconds(run["senses"], speed, 4) == plan.stage_seconds(run["senses"], speed, 1)
+
+
+def test_every_student_and_objective_has_a_line_and_nothing_is_written(root, capsys):
+    before = sorted(root.rglob("*"))
+    assert main(["plan", "--profile", "study"]) == 0
+    text = capsys.readouterr().out
+    study = load_profile("study", root)
+    assert all(f"distill-{name}-{seed} " in text for name in study.distill.objectives for seed in study.distill.seeds)
+    assert all(f"targets-{name} " in text for name in study.distill.objectives) and "\ntotal " in text
+    assert sorted(root.rglob("*")) == before and load_params("params.yaml") == load_params(ROOT / "params.yaml")
+
+
+def test_a_given_speed_needs_no_measured_run(root, capsys):
+    (root / PROVENANCE).unlink()
+    assert main(["plan", "--model", "Llama-3-8B-Instruct", "--flops", "4e14", "--devices", "8"]) == 0
+    assert "4e+14" in capsys.readouterr().out
+    assert main(["plan"]) == 1
+    assert "say --flops" in capsys.readouterr().err
+
+
+def test_the_fetched_teacher_is_the_default_model(root, capsys):
+    make_teacher().config.save_pretrained(root / "artifacts/teacher")
+    assert main(["plan"]) == 1  # six layers are too few for the student of the default
+    assert "the teacher has 6" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--profile", "unheard"], "no profile 'unheard'"),
+        (["--model", "GPT-7"], "no known model; there are: SmolLM2-135M"),
+        (["--model", "profiles"], "no folder with a config.json"),
+        (["--model", "odd"], "odd/config.json is no configuration of a decoder"),
+        (["--model", "listed"], "listed/config.json is no configuration of a decoder"),
+        (["--model", "experts"], "mixture of experts"),
+        (["--model", "Gemma-3-270M"], "student.layers = 24, but the teacher has 18"),
+        (["--devices", "0"], "--devices 0"),
+        (["--flops", "0"], "--flops 0"),
+        (["--flops", "nan"], "--flops nan"),
+    ],
+)
+def test_a_fault_is_one_line(root, capsys, arguments, says):
+    for name, text in {"odd": '{"hidden_size": -1}', "listed": "[1]", "experts": '{"num_local_experts": 8}'}.items():
+        (root / name).mkdir()
+        (root / name / "config.json").write_text(text)
+    assert main(["plan", *arguments]) == 1
+    out, err = capsys.readouterr()
+    assert out == "" and err.count("\n") == 1 and says in err
+
+
+@pytest.mark.parametrize("text", ["{}", '{"machine": {}, "stages": {}}', "[", '{"machine": 1, "stages": {"a": 2}}'])
+def test_a_damaged_record_is_one_line(root, capsys, text):
+    (root / PROVENANCE).write_text(text)
+    assert main(["plan"]) == 1
+    err = capsys.readouterr().err
+    assert err.count("\n") == 1 and "provenance.json" in err
+
+
+def test_a_plan_does_not_wait_for_torch():
+    code = "import sys, dskd.plan; print(json.dumps(sorted(sys.modules)))"
+    out = subprocess.run(
+        [sys.executable, "-c", f"import json; {code}"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert not {"torch", "transformers"} & set(json.loads(out.stdout))

@@ -1,0 +1,413 @@
+import itertools
+import json
+import math
+
+import numpy as np
+import pytest
+from scipy import special
+from scipy.stats import binom, binomtest
+
+from dskd.report.statistics import (
+    bootstrap_interval,
+    compare,
+    estimate,
+    holm,
+    mcnemar,
+    paired_bootstrap,
+    paired_standard_error,
+    sign_flip_test,
+    smallest_effect,
+)
+
+ITEMS = 100
+# Five places of 200: at a level of 5 % one resample more or less decides nothing.
+RESAMPLES = 199
+
+
+def scores(seeds, of_seeds, of_items, draw, effect=0.0):
+    """Scores of two objectives (seeds, ITEMS) that truly differ by `effect`. The mean difference has variance 1:
+    `of_seeds` and `of_items` of it are effects of a seed on all items and of an item in all seeds, the rest noise."""
+    noise = seeds * ITEMS * (1 - of_seeds - of_items)
+    difference = (
+        math.sqrt(of_seeds * seeds) * draw.normal(size=(seeds, 1))
+        + math.sqrt(of_items * ITEMS) * draw.normal(size=ITEMS)
+        + math.sqrt(noise) * draw.normal(size=(seeds, ITEMS))
+    )
+    a = 5 * draw.normal(size=(seeds, 1)) + 5 * draw.normal(size=ITEMS) + draw.normal(size=(seeds, ITEMS))
+    return a, a + effect + difference
+
+
+def right_or_wrong(seeds, of_seeds, of_items, draw):
+    """0/1 scores of two objectives that on average differ in nothing; the arguments are deviations in logits."""
+
+    def once(difficulty):
+        own = of_seeds * draw.normal(size=(seeds, 1)) + of_items * draw.normal(size=ITEMS)
+        return (draw.random((seeds, ITEMS)) < special.expit(0.3 + difficulty + own)).astype(float)
+
+    difficulty = 1.5 * draw.normal(size=ITEMS)
+    return once(difficulty), once(difficulty)
+
+
+def rate(test, repetitions):
+    """How often p <= 0.05, of `test(generator, repetition)`."""
+    return np.mean([test(np.random.default_rng(r), r) <= 0.05 for r in range(repetitions)])
+
+
+def near(share, repetitions):
+    """Three binomial standard errors about a share."""
+    return pytest.approx(share, abs=3 * math.sqrt(share * (1 - share) / repetitions))
+
+
+def few_right(only_a, only_b, both=7, neither=4):
+    a = np.repeat([1, 0, 1, 0], [only_a, only_b, both, neither])
+    b = np.repeat([0, 1, 1, 0], [only_a, only_b, both, neither])
+    return a, b
+
+
+# Interval of a mean
+
+
+def test_the_bootstrap_interval_covers_the_true_mean_about_as_often_as_it_says():
+    draw, hits, repetitions = np.random.default_rng(0), 0, 300
+    for r in range(repetitions):
+        low, high = bootstrap_interval(draw.exponential(size=60), resamples=150, seed=r)
+        hits += low <= 1.0 <= high
+    # Percentile intervals of 60 skewed values are a little narrow (about 93 %); standard error 1.4 %.
+    assert 0.89 <= hits / repetitions <= 0.975
+
+
+def test_the_bootstrap_interval_has_the_width_of_the_normal_one_at_other_levels_too():
+    values = np.random.default_rng(1).normal(3, 2, size=400)
+    error = values.std() / math.sqrt(400)
+    for level, z in ((0.95, 1.96), (0.5, 0.674)):
+        low, high = bootstrap_interval(values, 2000, seed=0, level=level)
+        assert low == pytest.approx(values.mean() - z * error, abs=0.15 * error)
+        assert high == pytest.approx(values.mean() + z * error, abs=0.15 * error)
+
+
+def test_one_seed_gives_one_interval_and_another_seed_another():
+    values = np.random.default_rng(2).normal(size=50)
+    assert bootstrap_interval(values, 200, 0) == bootstrap_interval(values.tolist(), 200, 0)
+    assert bootstrap_interval(values, 200, 0) != bootstrap_interval(values, 200, 1)
+
+
+def test_equal_values_have_an_interval_without_width():
+    assert estimate(np.full(9, 0.25), 100, 0) == {"mean": 0.25, "low": 0.25, "high": 0.25}
+
+
+# Comparison of two objectives
+
+
+@pytest.mark.parametrize(
+    "seeds, make, of_seeds, of_items",
+    [
+        (1, scores, 0.0, 1.0),
+        (1, right_or_wrong, 0.0, 0.5),
+        (3, scores, 0.9, 0.05),
+        (3, right_or_wrong, 0.2, 0.5),
+        (5, scores, 0.6, 0.1),
+        (5, right_or_wrong, 0.2, 0.5),
+    ],
+)
+def test_where_there_is_no_difference_one_is_found_as_often_as_the_level_says(seeds, make, of_seeds, of_items):
+    def test(draw, r):
+        return paired_bootstrap(*make(seeds, of_seeds, of_items, draw), RESAMPLES, r)["p"]
+
+    assert rate(test, 1500) == near(0.05, 1500)
+
+
+@pytest.mark.parametrize("seeds, of_seeds, of_items", [(3, 0.5, 0.25), (3, 0.0, 0.9), (5, 0.1, 0.5), (2, 0.5, 0.25)])
+def test_whatever_the_mixture_of_chances_it_is_not_found_more_often(seeds, of_seeds, of_items):
+    found = rate(lambda draw, r: paired_bootstrap(*scores(seeds, of_seeds, of_items, draw), RESAMPLES, r)["p"], 600)
+    assert 0.005 < found < 0.06
+
+
+def test_a_bootstrap_of_three_seeds_would_find_it_three_times_as_often_and_one_of_items_ten_times():
+    """Why `paired_bootstrap` does not resample seeds, and why `p_items` is not p."""
+
+    def of_both(draw, r):
+        a, b = scores(3, 0.9, 0.05, draw)
+        items, seeds = draw.integers(ITEMS, size=(RESAMPLES, ITEMS)), draw.integers(3, size=(RESAMPLES, 3))
+        draws = np.array([(b - a)[s][:, i].mean() for s, i in zip(seeds, items)])
+        return 2 * min((draws <= 0).sum() + 1, (draws >= 0).sum() + 1) / (RESAMPLES + 1)
+
+    def of_items(draw, r):
+        a, b = scores(3, 0.9, 0.05, draw)
+        return sign_flip_test((b - a).mean(axis=0), RESAMPLES, r)
+
+    assert rate(of_both, 300) > 0.1
+    assert rate(of_items, 300) > 0.4
+
+
+@pytest.mark.parametrize("of_seeds, of_items, seeds", [(0, 1, 1), (0.5, 0, 3), (0.5, 0.25, 3), (0.2, 0.6, 5)])
+def test_the_smallest_effect_is_found_four_times_in_five(of_seeds, of_items, seeds):
+    df = math.inf
+    if seeds > 1:  # the interval's half width in this design, in its standard error, which is 1
+        draw = np.random.default_rng(0)
+        pivot = math.sqrt(of_items) * draw.normal(size=400_000)
+        pivot += math.sqrt(1 - of_items) * draw.standard_t(seeds - 1, size=400_000)
+        df = special.stdtridf(0.975, np.quantile(np.abs(pivot), 0.95))
+    effect = smallest_effect(1.0, df=df)
+
+    def test(draw, r):
+        # Few resamples cost power of their own: 199 some 3 in 100.
+        return paired_bootstrap(*scores(seeds, of_seeds, of_items, draw, effect), 999, r)["p"]
+
+    assert rate(test, 500) == near(0.8, 500)
+
+
+def test_the_standard_error_squared_is_on_average_the_variance_of_the_mean():
+    for seeds, of_seeds, of_items in ((1, 0, 1), (3, 0.5, 0.25), (5, 0.1, 0.8)):
+        errors = [
+            paired_standard_error(*scores(seeds, of_seeds, of_items, np.random.default_rng(r))) for r in range(400)
+        ]
+        assert np.square(errors).mean() == pytest.approx(1, abs=0.15)
+
+
+def test_the_standard_error_is_the_usual_one_where_one_chance_is_alone():
+    draw = np.random.default_rng(3)
+    d = draw.normal(size=(1, 40))
+    assert paired_standard_error(0 * d, d) == pytest.approx(d.std(ddof=1) / math.sqrt(40))
+    rows, columns = draw.normal(size=(3, 1)) + np.zeros((3, 40)), draw.normal(size=40) + np.zeros((3, 40))
+    assert paired_standard_error(0 * rows, rows) == pytest.approx(rows[:, 0].std(ddof=1) / math.sqrt(3))
+    assert paired_standard_error(0 * rows, columns) == pytest.approx(columns[0].std(ddof=1) / math.sqrt(40))
+
+
+def test_of_one_seed_the_interval_is_that_of_the_bootstrap_over_items():
+    draw = np.random.default_rng(4)
+    a, b = draw.normal(size=(2, 1, 300))
+    found = paired_bootstrap(a, b, 500, 1)
+    low, high = bootstrap_interval((b - a)[0], 500, 1)
+    assert found["mean"] == pytest.approx((b - a).mean())
+    wider = math.sqrt(300 / 299)
+    assert found["low"] == pytest.approx(found["mean"] + wider * (low - found["mean"]))
+    assert found["high"] == pytest.approx(found["mean"] + wider * (high - found["mean"]))
+
+
+def test_where_seeds_alone_differ_the_interval_is_that_of_student_s_t():
+    rows = np.array([[0.1], [0.4], [0.9]]) + np.zeros((3, 20))
+    found = paired_bootstrap(0 * rows, rows, 20000, 0)
+    error = np.std([0.1, 0.4, 0.9], ddof=1) / math.sqrt(3)
+    width = special.stdtrit(2, 0.975) * error
+    assert found["high"] - found["mean"] == pytest.approx(width, rel=0.06)
+    assert found["mean"] - found["low"] == pytest.approx(width, rel=0.06)
+    assert found["p"] == pytest.approx(2 * special.stdtr(2, -found["mean"] / error), rel=0.06)
+    assert compare(0 * rows, rows, 20000, 0)["smallest_effect"] == pytest.approx(smallest_effect(error, df=2), rel=0.06)
+
+
+def test_p_and_the_interval_say_the_same():
+    kinds = set()
+    for r in range(200):
+        a, b = scores(3, 0.3, 0.4, np.random.default_rng(r), effect=3.0)
+        found = paired_bootstrap(a, b, 999, r)
+        kinds.add(found["p"] < 0.05)
+        if not 0.04 < found["p"] < 0.06:
+            assert (found["p"] < 0.05) == (not found["low"] <= 0 <= found["high"])
+    assert kinds == {True, False}
+
+
+@pytest.mark.parametrize("seeds", [1, 3])
+def test_a_comparison_follows_the_scale_and_not_the_place_of_its_scores(seeds):
+    a, b = scores(seeds, 0.3 if seeds > 1 else 0, 0.6, np.random.default_rng(5))
+    found = compare(a, b, 400, 0)
+    twice = compare(2 * a, 2 * b, 400, 0)
+    moved = compare(a + a, b + a, 400, 0)
+    for key, value in found.items():
+        scale = 1 if key in ("p", "p_items", "seeds") else 2
+        assert twice[key] == scale * value
+        assert moved[key] == pytest.approx(value)
+    back = compare(b, a, 400, 0)
+    assert back["mean"] == -found["mean"] and back["p_items"] == found["p_items"]
+    if seeds == 1:
+        assert (back["low"], back["high"]) == pytest.approx((-found["high"], -found["low"]))
+    else:
+        assert compare(a[::-1], b[::-1], 400, 0) == pytest.approx(found)
+
+
+def test_a_comparison_is_the_same_bytes_for_one_seed_and_goes_into_json():
+    a, b = scores(3, 0.3, 0.6, np.random.default_rng(6))
+    one, again, other = (json.dumps(compare(a, b, 300, seed), allow_nan=False) for seed in (0, 0, 1))
+    assert one == again and one != other
+    assert list(json.loads(one)) == ["mean", "low", "high", "p", "p_items", "smallest_effect", "seeds"]
+    assert json.loads(one)["seeds"] == 3
+
+
+def test_for_one_seed_a_comparison_has_the_tests_and_the_power_of_items():
+    a, b = (x[None, :] for x in few_right(30, 12, 100, 58))
+    found = compare(a, b, 20000, 0)
+    assert found["p_items"] == pytest.approx(mcnemar(a[0], b[0]).p, rel=0.15)
+    assert found["p"] == pytest.approx(0.0046, abs=0.002)  # the normal one: 18 of sqrt(42 - 18^2 / 200)
+    assert found["smallest_effect"] == pytest.approx(2.8 * math.sqrt(42 - 18**2 / 200) / 200, rel=0.04)
+
+
+@pytest.mark.parametrize("seeds", [1, 3])
+def test_equal_scores_differ_in_nothing(seeds):
+    a = np.random.default_rng(7).normal(size=(seeds, 30))
+    zero = {"mean": 0.0, "low": 0.0, "high": 0.0, "p": 1.0, "p_items": 1.0, "smallest_effect": 0.0, "seeds": seeds}
+    assert compare(a, a.copy(), 99, 0) == zero
+
+
+@pytest.mark.parametrize("seeds", [1, 3])
+def test_a_difference_without_any_chance_has_an_interval_without_width(seeds):
+    a = np.zeros((seeds, 30))
+    found = paired_bootstrap(a, a + 0.25, 99, 0)
+    assert found == {"mean": 0.25, "low": 0.25, "high": 0.25, "p": 0.02}
+
+
+def test_seeds_that_tie_by_chance_do_not_make_the_interval_vanish():
+    b = np.eye(3, 12)  # every seed has one item right, each another
+    found = compare(np.zeros((3, 12)), b, 400, 0)
+    items = b.mean(axis=0)
+    assert paired_standard_error(0 * b, b) == pytest.approx(items.std(ddof=1) / math.sqrt(12))
+    assert found["low"] < 1 / 12 < found["high"]
+
+
+@pytest.mark.parametrize("function", [compare, paired_bootstrap])
+def test_scores_that_are_no_pairs_are_refused(function):
+    ones = np.ones((2, 5))
+    for a, b in ((ones, ones[:1]), (ones, ones[:, :4]), (ones[0], ones[0]), (ones[:, :1],) * 2, (ones[:0],) * 2):
+        with pytest.raises(ValueError, match=r"\(seeds, items\) with at least two items"):
+            function(a, b, 10, 0)
+    with pytest.raises(ValueError, match="finite"):
+        function(ones, ones * math.nan, 10, 0)
+
+
+# Power
+
+
+def test_the_smallest_effect_has_the_known_factors():
+    assert smallest_effect(1.0) == pytest.approx(1.959964 + 0.841621, abs=1e-6)
+    assert smallest_effect(0.5, alpha=0.01, power=0.9) == pytest.approx((2.575829 + 1.281552) / 2, abs=1e-6)
+    assert smallest_effect(1.0, df=1e4) == pytest.approx(smallest_effect(1.0), rel=1e-3)
+    for df, alpha, power in ((2, 0.05, 0.8), (9, 0.01, 0.9)):  # by simulation of the t itself
+        draw = np.random.default_rng(8)
+        shift = smallest_effect(1.0, alpha, power, df)
+        t = (draw.normal(size=100_000) + shift) / np.sqrt(draw.chisquare(df, size=100_000) / df)
+        assert (np.abs(t) > special.stdtrit(df, 1 - alpha / 2)).mean() == pytest.approx(power, abs=0.006)
+    assert smallest_effect(0.0) == smallest_effect(0.0, df=2) == 0
+
+
+# McNemar and sign flips
+
+
+def test_mcnemar_is_the_binomial_test_of_the_items_that_differ():
+    assert mcnemar(*few_right(10, 2)) == (pytest.approx(2 * (1 + 12 + 66) / 2**12), 10, 2)
+    assert mcnemar(*few_right(0, 5)) == (pytest.approx(2 / 32), 0, 5)
+    assert mcnemar(*few_right(4, 4)).p == 1
+    assert mcnemar(*few_right(0, 0)) == (1.0, 0, 0)
+    for only_a, only_b in ((1, 0), (3, 11), (40, 61)):
+        assert mcnemar(*few_right(only_a, only_b)).p == pytest.approx(binomtest(only_a, only_a + only_b).pvalue)
+
+
+def test_mcnemar_does_not_depend_on_which_is_first_on_order_or_on_items_that_agree():
+    a, b = few_right(9, 3)
+    order = np.random.default_rng(0).permutation(len(a))
+    assert mcnemar(a[order].astype(bool), b[order].astype(bool)) == mcnemar(a, b)
+    assert mcnemar(b, a) == (mcnemar(a, b).p, 3, 9)
+    assert mcnemar(*few_right(9, 3, both=500)).p == mcnemar(a, b).p
+
+
+def test_mcnemar_finds_a_difference_where_there_is_none_at_most_as_often_as_the_level_says():
+    """All outcomes, weighed by their probability, for every number of items that differ."""
+    for different in (1, 5, 6, 12, 30, 75):
+        p = np.array([mcnemar(*few_right(k, different - k)).p for k in range(different + 1)])
+        found = binom.pmf(np.arange(different + 1), different, 0.5)[p <= 0.05].sum()
+        assert found <= 0.05
+        assert found > (0 if different > 5 else -1)  # from six items on it can find one
+
+
+@pytest.mark.parametrize(
+    "a, b, line",
+    [
+        ([1, 0], [1, 0, 1], r"\(items,\)"),
+        ([[1, 0]], [[1, 0]], r"\(items,\)"),
+        ([1, 0.5], [1, 0], "scores 0 and 1"),
+        ([1, 0], [1, math.nan], "scores 0 and 1"),
+    ],
+)
+def test_mcnemar_refuses_all_but_pairs_of_0_and_1(a, b, line):
+    with pytest.raises(ValueError, match=line):
+        mcnemar(np.array(a), np.array(b))
+
+
+@pytest.mark.parametrize("only_a, only_b", [(1, 0), (5, 0), (7, 3), (4, 4), (10, 2)])
+def test_flipping_signs_is_mcnemar_s_test_for_0_and_1(only_a, only_b):
+    a, b = few_right(only_a, only_b)
+    assert sign_flip_test(b - a, 2 ** (only_a + only_b), 0) == pytest.approx(mcnemar(a, b).p, rel=1e-12)
+
+
+@pytest.mark.parametrize("only_a, only_b", [(7, 3), (60, 38), (300, 260)])
+def test_and_close_to_it_where_the_patterns_are_drawn(only_a, only_b):
+    a, b = few_right(only_a, only_b)
+    p = mcnemar(a, b).p
+    assert sign_flip_test(b - a, 1000, 3) == pytest.approx(p, abs=4 * math.sqrt(p * (1 - p) / 1000) + 0.002)
+
+
+def test_flipping_signs_tries_every_pattern_where_they_are_few():
+    thirds = np.array([1 / 3, -1 / 3, 1, 2 / 3, 2 / 3, 1 / 3, -2 / 3, 1, 0, 1 / 3])  # three seeds; sums tie
+    for values in (thirds, np.random.default_rng(9).normal(0.5, size=11)):
+        sums = [abs(np.dot(signs, values)) for signs in itertools.product((-1, 1), repeat=len(values))]
+        true = np.mean(np.array(sums) >= abs(values.sum()) - 1e-9)
+        assert sign_flip_test(values, 2**11, 0) == pytest.approx(true, abs=1e-12)
+        assert sign_flip_test(-values[::-1], 2**11, 5) == pytest.approx(true, abs=1e-12)
+        assert sign_flip_test(values, 500, 0) == pytest.approx(true, abs=0.09)
+
+
+def test_drawn_patterns_are_the_seed_s():
+    values = np.random.default_rng(10).normal(0.1, size=150)
+    assert sign_flip_test(values, 700, 0) == sign_flip_test(list(values), 700, 0)
+    assert len({sign_flip_test(values, 700, seed) for seed in range(5)}) > 1
+    assert sign_flip_test(values + 10, 700, 0) == 1 / 701
+
+
+def test_flipping_signs_finds_a_difference_where_there_is_none_as_often_as_the_level_says():
+    def test(draw, r):
+        a, b = right_or_wrong(3, 0, 0.5, draw)
+        return sign_flip_test((b - a).mean(axis=0), RESAMPLES, r)
+
+    assert rate(test, 1500) == near(0.05, 1500)
+
+
+def test_no_difference_at_all_is_no_evidence_and_no_array_of_numbers_is_refused():
+    assert sign_flip_test(np.zeros(8), 100, 0) == sign_flip_test(np.zeros(0), 100, 0) == 1
+    for values in (np.zeros((2, 2)), np.array([1, math.nan])):
+        with pytest.raises(ValueError, match=r"\(items,\) and finite"):
+            sign_flip_test(values, 100, 0)
+
+
+# Holm
+
+
+def test_holm_by_hand():
+    # In order .005 .01 .03 .04, times 4 3 2 1: .02 .03 .06 .04, and none below the one before.
+    np.testing.assert_allclose(holm([0.01, 0.04, 0.03, 0.005]), [0.03, 0.06, 0.06, 0.02])
+    np.testing.assert_allclose(holm([0.9, 0.4, 0.5]), [1, 1, 1])
+    np.testing.assert_allclose(holm([0.02, 0.02]), [0.04, 0.04])
+    assert holm([0.03]).tolist() == [0.03] and holm([]).tolist() == []
+
+
+def test_holm_leaves_out_what_was_not_tested():
+    nan = math.nan
+    np.testing.assert_allclose(holm([nan, 0.01, nan, 0.04, 0.03, 0.005]), [nan, 0.03, nan, 0.06, 0.06, 0.02])
+    np.testing.assert_equal(holm([nan, nan]), [nan, nan])
+
+
+def test_holm_keeps_the_order_and_stands_between_p_and_bonferroni_s():
+    p = np.random.default_rng(11).random(40) ** 3
+    adjusted = holm(p)
+    assert (np.diff(adjusted[np.argsort(p)]) >= 0).all()
+    assert (adjusted >= p).all() and (adjusted <= np.minimum(40 * p, 1)).all()
+    order = np.random.default_rng(12).permutation(40)
+    np.testing.assert_array_equal(holm(p[order]), adjusted[order])
+
+
+def test_holm_finds_anything_at_all_among_nothing_as_often_as_the_level_says():
+    draw = np.random.default_rng(13)
+    found = np.mean([(holm(draw.random(8)) <= 0.05).any() for _ in range(2000)])
+    assert found == near(1 - (1 - 0.05 / 8) ** 8, 2000)
+
+
+@pytest.mark.parametrize("p", [[0.5, 1.5], [-0.1], [[0.1, 0.2]], 0.1])
+def test_holm_refuses_what_is_no_list_of_probabilities(p):
+    with pytest.raises(ValueError, match="from 0 to 1 or NaN"):
+        holm(p)

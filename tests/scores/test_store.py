@@ -1,0 +1,139 @@
+import numpy as np
+import pytest
+import torch
+from tiny.run import make_items, run_params, write_run
+
+from dskd.errors import UserError
+from dskd.infra import artifacts
+from dskd.infra.hashes import remove
+from dskd.scores.lexical_choice import Item
+from dskd.scores.store import baselines, choice_rows, heldout_rows, item_rows, read_columns, read_items, read_rows
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+def item(task, name, answer):
+    return Item(task, name, "word", "context", (" a", " b", " c"), answer, "n", "word.n.01")
+
+
+def write(**files):
+    """Scores as a run leaves them; what is not given is empty."""
+    for name in ("heldout", "lexical", "pairs", "cloze", "chat"):
+        artifacts.write_jsonl(f"{artifacts.SCORES}/{name}.jsonl", files.get(name, []))
+
+
+# Rows
+
+
+def test_a_row_of_a_choice_task_says_what_was_chosen_and_whether_it_was_right():
+    items = [item("synonym", "s1", 2), item("antonym", "a1", 0)]
+    scores = {"one": [[-3.0, -2.0, -1.00004], [-5.0, -4.0, -6.0]], "two": [[-1.0, -2.0, -3.0], [-6.0, -4.0, -5.0]]}
+    rows = choice_rows(scores, items)
+    assert [(row["model"], row["task"], row["id"], row["answer"], row["chosen"], row["correct"]) for row in rows] == [
+        ("one", "synonym", "s1", 2, 2, 1),
+        ("one", "antonym", "a1", 0, 1, 0),
+        ("two", "synonym", "s1", 2, 0, 0),
+        ("two", "antonym", "a1", 0, 1, 0),
+    ]
+    assert rows[0]["log_likelihoods"] == [-3, -2, -1]
+
+
+def test_a_row_of_held_out_text_names_its_model_block_and_source():
+    scores = {"teacher": {"kl": [0.0, 0.0], "ce": [1.0, 2.0], "agreement": [1.0, 1.0]}}
+    rows = heldout_rows(scores, torch.tensor([1, 0]))
+    assert [(row["model"], row["block"], row["ce"], row["kl"], row["agreement"]) for row in rows] == [
+        ("teacher", 0, 1.0, 0.0, 1.0),
+        ("teacher", 1, 2.0, 0.0, 1.0),
+    ]
+    assert [row["source"] for row in rows] == ["gloss", "wiki"]
+
+
+def test_items_are_read_as_they_were_kept_with_the_frequency_of_their_choices():
+    items, frequency = make_items(), {"one": 9, "two": 7, "eleven": 3, "unasked": 5}
+    artifacts.write_jsonl(f"{artifacts.SCORES}/items.jsonl", item_rows(items, frequency))
+    assert read_items() == (items, {"one": 9, "two": 7, "three": 0, "eleven": 3})
+
+
+def test_the_baselines_are_those_of_each_task():
+    items = [item("synonym", "s1", 1), item("antonym", "a1", 1), item("antonym", "a2", 2), item("definition", "d1", 0)]
+    artifacts.write_jsonl(f"{artifacts.SCORES}/items.jsonl", item_rows(items, {"a": 1, "b": 3, "c": 2}))
+    found = {task: rules["most_frequent"] for task, rules in baselines().items()}
+    assert found == {"synonym": 1, "antonym": 0.5, "definition": 0}
+
+
+# Columns
+
+
+def heldout(model, block, value):
+    return {"model": model, "block": block, "source": "wiki", "ce": value, "kl": value + 100, "agreement": value / 100}
+
+
+def test_blocks_and_items_come_in_one_order_whatever_that_of_the_rows():
+    blocks = range(12)  # the tenth is not the second
+    rows = [heldout("one", block, block) for block in blocks]
+    rows += [heldout("two", block, block) for block in reversed(blocks)]
+    asked = [("one", "s2", 1), ("one", "s1", 0), ("one", "s3", 1), ("two", "s3", 1), ("two", "s1", 0), ("two", "s2", 1)]
+    choices = [{"model": model, "task": "synonym", "id": name, "correct": right} for model, name, right in asked]
+    write(heldout=rows, lexical=choices)
+    columns = read_columns()
+    for model in ("one", "two"):
+        np.testing.assert_array_equal(columns[model]["heldout"]["ce"], blocks)
+        np.testing.assert_array_equal(columns[model]["heldout"]["kl"], np.arange(100, 112))
+        np.testing.assert_array_equal(columns[model]["lexical"]["synonym"], [0, 1, 1])
+
+
+def test_each_protocol_has_its_tables():
+    one = {"model": "one", "id": "x"}
+    cloze = {"protocol": "cloze", "acc": 1.0, "acc_norm": 0.0, "probability": 0.3}
+    chat = {**one, "protocol": "chat", "written": "A"}
+    write(
+        cloze=[{**one, "benchmark": name, **cloze} for name in ("piqa", "wic")],
+        chat=[{**chat, "benchmark": "piqa", "acc": 0.0}, {**chat, "benchmark": "squad_v2", "f1": 0.4, "em": 0.0}],
+    )
+    assert read_columns()["one"] == {
+        "cloze": {"piqa": 1, "wic": 1},
+        "cloze_norm": {"piqa": 0, "wic": 0},
+        "cloze_probability": {"piqa": 0.3, "wic": 0.3},
+        "chat": {"piqa": 0, "squad_v2": 0.4, "squad_v2_em": 0},
+    }
+
+
+def test_what_states_tell_of_words_stands_with_the_lexical_tasks_and_likeness_by_itself():
+    values = [
+        ("human", "simlex", 8.5),
+        ("one", "simlex", 0.2),
+        ("one", "wic_states", 1.0),
+        ("one", "antonym_probe", 0.0),
+    ]
+    write(pairs=[{"model": model, "task": task, "id": "x", "value": value} for model, task, value in values])
+    assert read_columns() == {
+        "human": {"similarity": {"simlex": 8.5}},
+        "one": {"similarity": {"simlex": 0.2}, "lexical": {"wic_states": 1, "antonym_probe": 0}},
+    }
+
+
+def test_every_score_of_a_whole_run_is_read():
+    params = run_params(seeds=[0])
+    write_run(params)
+    columns = read_columns()
+    assert list(columns) == ["teacher", "cut", "kd-0", "dskd-0", "human"]
+    shapes = {
+        model: {table: {key: values.shape for key, values in of.items()} for table, of in tables.items()}
+        for model, tables in columns.items()
+    }
+    assert shapes["teacher"] == shapes["cut"] == shapes["kd-0"] == shapes["dskd-0"]
+    assert sum(len(of) for of in shapes["teacher"].values()) == 3 + 6 + 1 + 3 * 2 + 3
+    assert all(values.dtype == np.float64 for of in columns["kd-0"].values() for values in of.values())
+
+
+@pytest.mark.parametrize("name", ["heldout", "lexical", "pairs", "cloze", "chat"])
+def test_missing_scores_are_an_error_that_names_the_command_that_makes_them(name):
+    write()
+    remove(f"{artifacts.SCORES}/{name}.jsonl")
+    with pytest.raises(UserError, match=rf"{name}\.jsonl is missing.*`dvc repro evaluate`"):
+        read_columns()
+    with pytest.raises(UserError, match="`dvc repro evaluate`"):
+        read_rows(name)

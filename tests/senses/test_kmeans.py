@@ -1,0 +1,149 @@
+import numpy as np
+import pytest
+import torch
+from sklearn.cluster import KMeans
+from tiny.models import generator
+
+from dskd.infra.arithmetic import squared_distances
+from dskd.senses.kmeans import kmeans, plus_plus
+
+
+def mixtures(sets, n, d, clusters, seed):
+    """(sets, n, d) rows of Gaussian mixtures with clusters of unlike size, so that there is something to find."""
+    g = generator(seed)
+    centres = 3 * torch.randn(sets, clusters, d, generator=g)
+    which = (torch.rand(sets, n, generator=g).square() * clusters).long()
+    return centres.gather(1, which[..., None].expand(-1, -1, d)) + torch.randn(sets, n, d, generator=g)
+
+
+def inertia(x, centroids):
+    return float(squared_distances(x[None].double(), centroids[None].double())[0].min(dim=1).values.sum())
+
+
+def ragged(sets=12, n=24, d=32, k=5, seed=0):
+    x = mixtures(sets, n, d, 4, seed)
+    sizes = torch.randint(k + 1, n + 1, (sets,), generator=generator(seed + 1))
+    return x, sizes, torch.arange(sets) * 1001 + 7
+
+
+def test_squared_distances_are_those_of_a_loop_and_never_negative():
+    x = mixtures(2, 5, 3, 2, 0)
+    true = torch.tensor([[[float(((a - b) ** 2).sum()) for b in s] for a in s] for s in x])
+    found = squared_distances(x, x)
+    torch.testing.assert_close(found, true, rtol=1e-4, atol=1e-4)
+    assert (found >= 0).all()
+
+
+def test_from_the_same_centres_it_finds_what_scikit_learn_finds():
+    x, sizes, keys = ragged()
+    valid = torch.arange(x.shape[1]) < sizes[:, None]
+    start = plus_plus(x * valid[..., None], valid, sizes, keys, 5, seed=3)
+    centroids, assignment = kmeans(x, sizes, keys, 5, seed=3, iterations=300)
+    for i, size in enumerate(sizes.tolist()):
+        rows = x[i, :size].numpy()
+        model = KMeans(5, init=start[i].numpy(), n_init=1, algorithm="lloyd", max_iter=300, tol=0).fit(rows)
+        np.testing.assert_array_equal(assignment[i, :size].numpy(), model.labels_)
+        np.testing.assert_allclose(centroids[i].numpy(), model.cluster_centers_, rtol=1e-4, atol=1e-4)
+
+
+def test_its_own_seeding_is_as_good_as_scikit_learns_on_average():
+    x = mixtures(30, 60, 8, 8, 5)
+    centroids, _ = kmeans(x, torch.full((30,), 60), torch.arange(30), 8, seed=0, iterations=100)
+    ours = [inertia(rows, centres) for rows, centres in zip(x, centroids)]
+    theirs = [
+        np.mean([KMeans(8, n_init=1, algorithm="lloyd", random_state=r).fit(rows.numpy()).inertia_ for r in range(3)])
+        for rows in x
+    ]
+    assert np.mean(ours) == pytest.approx(np.mean(theirs), rel=0.05)
+    first = x[:, :8]  # and much better than centres taken without a thought
+    assert np.mean(ours) < 0.8 * np.mean([inertia(rows, centres) for rows, centres in zip(x, first)])
+
+
+def test_padding_is_marked_and_belongs_to_no_cluster():
+    x, sizes, keys = ragged()
+    _, assignment = kmeans(x, sizes, keys, 5, seed=0, iterations=30)
+    valid = torch.arange(x.shape[1]) < sizes[:, None]
+    assert (assignment[~valid] == -1).all()
+    assert (assignment[valid] >= 0).all() and (assignment[valid] < 5).all()
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_set_has_bitwise_the_same_result_alone_in_any_order_and_beside_any_other(seed):
+    x, sizes, keys = ragged(seed=seed)
+    centroids, assignment = kmeans(x, sizes, keys, 5, seed=0, iterations=30)
+    order = torch.randperm(len(x), generator=generator(seed))
+    others, other_sizes, other_keys = ragged(sets=3, seed=seed + 50)
+    groups = [*([i] for i in range(len(x))), order.tolist(), order[:5].tolist()]
+    for group in groups:
+        for extra in (0, 3):
+            found = kmeans(
+                torch.cat([others[:extra], x[group]]),
+                torch.cat([other_sizes[:extra], sizes[group]]),
+                torch.cat([other_keys[:extra], keys[group]]),
+                5,
+                seed=0,
+                iterations=30,
+            )
+            assert torch.equal(found[0][extra:], centroids[group])
+            assert torch.equal(found[1][extra:], assignment[group])
+
+
+def test_what_the_padding_holds_changes_no_bit():
+    x, sizes, keys = ragged()
+    centroids, assignment = kmeans(x, sizes, keys, 5, seed=0, iterations=30)
+    other = x.clone()
+    other[torch.arange(x.shape[1]) >= sizes[:, None]] = 1e6
+    found = kmeans(other, sizes, keys, 5, seed=0, iterations=30)
+    assert torch.equal(found[0], centroids) and torch.equal(found[1], assignment)
+
+
+def test_more_padding_changes_no_centre():
+    x, sizes, keys = ragged()
+    wider = torch.cat([x, x + 100], dim=1)
+    centres = [
+        plus_plus(rows, torch.arange(rows.shape[1]) < sizes[:, None], sizes, keys, 5, seed=0) for rows in (x, wider)
+    ]
+    assert torch.equal(*centres)
+
+
+def test_the_key_and_the_seed_choose_the_centres():
+    x = mixtures(1, 24, 8, 4, 0).expand(40, -1, -1).contiguous()
+    sizes, valid = torch.full((40,), 24), torch.ones(40, 24, dtype=torch.bool)
+    by_key = plus_plus(x, valid, sizes, torch.arange(40), 5, seed=0)
+    assert len({tuple(centres[0].tolist()) for centres in by_key}) > 10
+    again, other = (plus_plus(x, valid, sizes, torch.arange(40), 5, seed=s) for s in (0, 1))
+    assert torch.equal(again, by_key) and not torch.equal(other, by_key)
+
+
+def test_fewer_distinct_rows_than_clusters_leave_clusters_empty_and_all_else_right():
+    distinct = torch.tensor([[0.0, 0.0], [8.0, 0.0], [0.0, 8.0]])
+    x = distinct[torch.arange(12) % 3][None]
+    centroids, assignment = kmeans(x, torch.tensor([12]), torch.tensor([1]), 5, seed=0, iterations=30)
+    assert centroids.isfinite().all()
+    assert torch.equal(centroids[0, assignment[0]], x[0])
+    assert len(assignment.unique()) == 3
+
+
+def test_centres_are_rows_of_the_set_and_never_padding():
+    x, sizes, keys = ragged(sets=60)
+    valid = torch.arange(x.shape[1]) < sizes[:, None]
+    padded = x.masked_fill(~valid[..., None], 1e3)  # far away: k-means++ would love it
+    for i, centres in enumerate(plus_plus(padded, valid, sizes, keys, 5, seed=0)):
+        rows = {tuple(row) for row in padded[i, : sizes[i]].tolist()}
+        assert {tuple(centre) for centre in centres.tolist()} <= rows
+        assert len(centres.unique(dim=0)) == 5
+
+
+@pytest.mark.parametrize("d", [32, 576])
+def test_the_number_of_threads_changes_no_bit(d):
+    threads = torch.get_num_threads()
+    found = []
+    try:
+        for number in (1, 2, 3):
+            torch.set_num_threads(number)
+            x, sizes, keys = ragged(sets=40, n=80, d=d, k=10)
+            found.append(kmeans(x, sizes, keys, 10, seed=0, iterations=30))
+    finally:
+        torch.set_num_threads(threads)
+    for other in found[1:]:
+        assert torch.equal(other[0], found[0][0]) and torch.equal(other[1], found[0][1])

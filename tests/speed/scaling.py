@@ -1,0 +1,149 @@
+"""How time and memory grow: with tokens, vocabulary, senses a token and trained layers. Exponents are fitted.
+
+Needs the artifacts of `harvest`, `senses` and `targets` for the objective dskd. Writes scaling.csv and scaling.svg
+beside this file.
+"""
+
+import csv
+from collections.abc import Callable, Iterable
+
+import matplotlib.pyplot as plt
+import numpy as np
+import torch
+from matplotlib.ticker import EngFormatter
+from speed.measure import FOLDER, append, here, memory_beyond, seconds
+from speed.training import Setting
+
+from dskd.model.cut import student_top
+from dskd.model.parts import run_part
+from dskd.senses.cluster import build_senses
+from dskd.states.store import States
+from dskd.students.batches import load_batch
+from dskd.students.losses import output_loss
+from dskd.students.train import step_loss
+
+COLUMNS = "date commit machine versions curve x seconds memory_mb".split()
+TITLES = {  # curve -> what is measured, what it grows with
+    "senses": ("senses", "states"),
+    "training": ("training", "tokens"),
+    "vocabulary": ("output loss", "words (1 024 positions)"),
+    "k": ("senses", "senses a token (k)"),
+    "layers": ("training step", "trained layers (1 024 tokens)"),
+}
+
+
+def measure() -> list[dict]:
+    s = Setting()
+    s.train(1)  # compiles
+    rows = []
+    for curve, points in (
+        ("senses", _by_states(s)),
+        ("k", _by_k(s)),
+        ("vocabulary", _by_vocabulary(s)),
+        ("layers", _by_layers(s)),
+        ("training", _by_tokens(s)),
+    ):
+        for x, function in points:
+            found = {}
+            memory = memory_beyond(lambda: found.update(seconds=seconds(function)))  # noqa: B023 (called at once)
+            rows.append(
+                {**here(), "curve": curve, "x": x, "seconds": round(found["seconds"], 3), "memory_mb": round(memory)}
+            )
+            print(f"{curve} {x:,}: {found['seconds']:.2f} s, {memory:.0f} MB", flush=True)
+    return rows
+
+
+def repeated(states: States, blocks: int) -> States:
+    """So many blocks: the shards there are, as often as it takes. They are mapped once, so no disk is needed."""
+    size = len(states.predicted[0])
+    whole = [index for index, shard in enumerate(states.predicted) if len(shard) == size]
+    order = [whole[i % len(whole)] for i in range(-(-blocks // size))]
+    cut = [size] * (blocks // size) + [blocks % size] * (blocks % size > 0)
+    return States(*([shards[i][:n] for i, n in zip(order, cut)] for shards in states))
+
+
+def _by_states(s: Setting) -> Iterable[tuple[int, Callable]]:
+    for states in (10_240, 102_400, 1_024_000, 10_240_000, 102_400_000):
+        grown = repeated(s.states, states // s.states.length)
+        yield states, lambda grown=grown: build_senses(grown, s.labels, s.params.senses)
+
+
+def _by_k(s: Setting) -> Iterable[tuple[int, Callable]]:
+    for k in (5, 10, 20, 40):
+        settings = s.params.senses.model_copy(update={"k": k})
+        yield k, lambda settings=settings: build_senses(s.states, s.labels, settings)
+
+
+def _by_vocabulary(s: Setting, positions: int = 1024) -> Iterable[tuple[int, Callable]]:
+    generator = torch.Generator().manual_seed(0)
+    hidden = torch.randn(positions, s.head.shape[1], generator=generator).to(s.head.dtype)
+    weights = {"ce_weight": 1.0, "kl_weight": 0.7, "temperature": 2.0}
+    for words in (6_144, 12_288, 24_576, 49_152, 98_304):
+        head = torch.randn(words, s.head.shape[1], generator=generator).to(s.head.dtype)
+        labels = torch.randint(words, (positions,), generator=generator)
+
+        def loss(head=head, labels=labels) -> None:
+            student = hidden.clone().requires_grad_()
+            output_loss(student, hidden, head, labels, **weights, compiled=True)[0].backward()
+
+        loss()  # the first of a new size compiles
+        yield words, loss
+
+
+def _by_layers(s: Setting) -> Iterable[tuple[int, Callable]]:
+    batch = load_batch(s.states, s.labels, s.targets, s.head.dtype, torch.arange(s.params.distill.batch_size))
+    for layers in (1, 2, 4, 8):
+        top = student_top(s.teacher, s.params.student.model_copy(update={"trained": layers}))
+        optimizer = torch.optim.AdamW(top.layers.parameters(), lr=1e-4, foreach=True)
+
+        def step(top=top, optimizer=optimizer) -> None:
+            with torch.autocast("cpu", dtype=torch.bfloat16, enabled=s.head.dtype == torch.bfloat16):
+                hidden_states = run_part(top, states=batch.split_states)
+            given = s.head, batch, s.targets.vectors, s.weights, s.params.distill
+            step_loss(hidden_states, *given)[0].backward()
+            optimizer.step()
+            optimizer.zero_grad()
+
+        step()
+        yield layers, step
+
+
+def _by_tokens(s: Setting) -> Iterable[tuple[int, Callable]]:
+    batch = s.params.distill.batch_size * s.states.length
+    for steps in (10, 100, 1000):  # the last are ten minutes with fast bfloat16, half an hour and more without
+        yield steps * batch, lambda steps=steps: s.train(steps)
+
+
+def exponent(x: np.ndarray, y: np.ndarray) -> float:
+    """Of the power law through the points, by least squares of the logarithms."""
+    return float(np.polyfit(np.log(x), np.log(y), 1)[0])
+
+
+def draw(rows: list[dict]) -> None:
+    figure, axes = plt.subplots(2, len(TITLES), figsize=(2.6 * len(TITLES), 5), sharex="col", layout="constrained")
+    for (upper, lower), (curve, (title, label)) in zip(axes.T, TITLES.items()):
+        points = [row for row in rows if row["curve"] == curve]
+        x, time, memory = (np.array([float(row[key]) for row in points]) for key in ("x", "seconds", "memory_mb"))
+        fit = exponent(x, time)
+        print(f"{curve}: time grows as {label} to the power {fit:.2f}")
+        upper.loglog(x, time, "o-", color="#0072b2")
+        upper.set(title=f"{title}\ntime: exponent {fit:.2f}", ylim=(time.min() / 3, time.max() * 3))
+        upper.yaxis.set_major_formatter("{x:g}")
+        upper.yaxis.set_minor_formatter("")
+        lower.semilogx(x, memory, "s-", color="#d55e00")
+        lower.set(xlabel=label, ylim=(0, 1.2 * memory.max()))
+        lower.set_xticks(x, [EngFormatter(sep="", places=0)(value) for value in x])
+        lower.minorticks_off()
+        for axis in (upper, lower):
+            axis.spines[["top", "right"]].set_visible(False)
+    axes[0, 0].set_ylabel("seconds")
+    axes[1, 0].set_ylabel("memory beyond what was there (MB)")
+    figure.savefig(FOLDER / "scaling.svg", metadata={"Date": None})
+
+
+def main() -> None:
+    path = FOLDER / "scaling.csv"
+    append(path, COLUMNS, measure())
+    with path.open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    draw([row for row in rows if all(row[key] == rows[-1][key] for key in ("date", "commit", "machine"))])

@@ -1,0 +1,138 @@
+"""Training from cached states beside the published step, and what the sense loss and the reading cost.
+
+Needs the artifacts of `harvest`, `senses` and `targets` for the objective dskd (`dvc repro targets@dskd`).
+"""
+
+import tempfile
+import time
+from pathlib import Path
+
+import torch
+from speed.measure import line, name_of, seconds, side_by_side, speed
+from speed.published import published_step
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from dskd.corpus.store import load_corpus
+from dskd.infra import artifacts
+from dskd.lexicon.store import antonyms, load_lexicon, synonyms
+from dskd.model.cut import split_depth, student_top
+from dskd.params import Params
+from dskd.pipeline import stages
+from dskd.senses.store import load_senses
+from dskd.states.harvest import harvest
+from dskd.students import train as train_module
+from dskd.students.batches import load_batch
+from dskd.students.losses import sense_loss
+from dskd.students.store import assemble_student
+from dskd.students.train import prefetched
+from dskd.targets.choose import candidates, sample_positions, trimmed_lexicon
+from dskd.targets.store import load_targets
+
+OBJECTIVE = "dskd"
+
+
+class Setting:
+    """What both ways of training start from."""
+
+    def __init__(self):
+        self.params = stages.begin()
+        self.teacher, _ = stages.load_teacher(self.params)
+        self.head = self.teacher.get_output_embeddings().weight
+        self.states, self.labels = stages.cached_states("train"), stages.labels("train")
+        self.targets = load_targets(Path(artifacts.TARGETS) / OBJECTIVE)
+        self.weights = self.params.objectives[OBJECTIVE]
+
+    def fresh_top(self):
+        return student_top(self.teacher, self.params.student)
+
+    def train(self, steps: int) -> None:
+        """As the stage does, so many steps of an epoch, from the start."""
+        share = steps * self.params.distill.batch_size / len(self.labels)
+        settings = self.params.distill.model_copy(update={"epochs": share, "checkpoint_steps": steps + 1})
+        with tempfile.TemporaryDirectory() as folder:
+            work, curves = Path(folder) / "work", Path(folder) / "curves"
+            given = self.head, self.states, self.labels, self.targets, self.weights, settings, 0, work, curves
+            train_module.train(self.fresh_top(), *given)
+
+
+def bench_training(steps: int = 16, examples: int = 6) -> list[dict]:
+    s = Setting()
+    tokens = s.states.length
+    s.train(1)  # compiles
+    batch = s.params.distill.batch_size * tokens
+    shape = f"blocks of {tokens} tokens, {s.params.student.trained} trained layers, {name_of(s.head.dtype)}"
+    published, ours = _published(s, examples), seconds(lambda: s.train(steps)) / (steps * batch)
+    blocks = load_corpus(Path(artifacts.CORPUS))[0]["train"][:16]
+    teaching = seconds(lambda: run_harvest(s.teacher, s.params, blocks)) / (len(blocks) * tokens)
+    twice, ours_twice = 2 * published, teaching + 2 * ours
+    return [
+        speed("training against the published step", shape, 1, (published, ours), 4.0),
+        speed("two epochs, harvest counted, against the published step", shape, 1, (twice, ours_twice), 2.5),
+        _input_share(s, steps, shape),
+        _sense_share(s, ours * batch, shape),
+    ]
+
+
+def _published(s: Setting, examples: int) -> float:
+    """Seconds a token of the published step, without the first example."""
+    ids = load_corpus(Path(artifacts.CORPUS))[0]["train"][: examples + 1].long()
+    table = load_lexicon(Path(artifacts.LEXICON))
+    relations = synonyms(table), antonyms(table)
+    vectors, by_token = candidates(trimmed_lexicon(load_senses(artifacts.SENSES), *relations, s.params.targets))
+    student = assemble_student(s.teacher, s.fresh_top(), s.params.student)
+    layers = student.base_model.layers[split_depth(s.params.student) :]
+    optimizer = torch.optim.AdamW(layers.parameters(), lr=s.params.distill.learning_rate, weight_decay=1e-3)
+    related = {token for token, c in by_token.items() if len(c.synonyms) or len(c.antonyms)}
+    with_relations, own_only = sample_positions(s.labels[: len(ids)], related, set(by_token), s.params.targets)
+    given = vectors, by_token, s.weights, s.params.distill.temperature, s.params.targets.neighbours
+    for i, example in enumerate(ids):
+        if i == 1:
+            start = time.perf_counter()
+        published_step(s.teacher, student, optimizer, example, with_relations[i], own_only[i], *given)
+    return (time.perf_counter() - start) / (examples * s.states.length)
+
+
+def run_harvest(teacher: PreTrainedModel, params: Params, ids: Tensor) -> None:
+    """The stage's work on these blocks; what it writes is thrown away."""
+    with tempfile.TemporaryDirectory() as folder:
+        given = teacher, {"train": ids}, params.student, params.harvest, Path(folder) / "states", "bench"
+        harvest(*given, stages.kept_dtype(params))
+
+
+def _input_share(s: Setting, steps: int, shape: str) -> dict:
+    """The share of its time that training waits for the next batch."""
+    waited, read = [], prefetched
+
+    def timed(*arguments):
+        batches = read(*arguments)
+        while True:
+            start = time.perf_counter()
+            batch = next(batches, None)
+            waited.append(time.perf_counter() - start)
+            if batch is None:
+                return
+            yield batch
+
+    try:
+        whole = seconds(lambda: s.train(steps))
+    finally:
+        pass
+    share = sum(waited) / whole
+    return line("share of training spent waiting for states", shape, round(share, 5), "of time", 0.01, share <= 0.01)
+
+
+def _sense_share(s: Setting, step_seconds: float, shape: str) -> dict:
+    """What the sense loss adds to a step, its gradient counted."""
+    blocks = torch.arange(s.params.distill.batch_size)
+    batch = load_batch(s.states, s.labels, s.targets, s.head.dtype, blocks)
+    student = batch.hidden_states.flatten(0, 1).clone().requires_grad_()
+
+    def sense() -> None:
+        pull, push = batch.pull.flatten(0, 1), batch.push.flatten(0, 1)
+        chosen = (pull >= 0).any(dim=1).nonzero().squeeze(1)
+        given = student[chosen], s.targets.vectors, pull[chosen], push[chosen], s.weights.margin, len(chosen)
+        sense_loss(*given).backward()
+
+    share = side_by_side(sense, sense, rounds=20)[0] / step_seconds
+    return line("what the sense loss adds to a training step", shape, round(share, 5), "of time", 0.01, share <= 0.01)

@@ -1,0 +1,80 @@
+"""The model card: what went into a student, and under which licence."""
+
+import pytest
+from huggingface_hub import ModelCard
+from huggingface_hub.utils import validate_repo_id
+from whole.test_pipeline import ROOT
+
+from dskd.params import Lora, Prompts, PromptSet, load_params
+from dskd.students.model_card import LICENCE_FILE, licences, model_card
+
+SCORES = {"ce": 4.0, "kl": 1.0, "agreement": 0.5}
+
+
+@pytest.fixture
+def params():
+    return load_params(ROOT / "params.yaml")
+
+
+def with_licence(params, licence):
+    wordnet = params.sources.wordnet.model_copy(update={"licence": licence})
+    return params.sources.model_copy(update={"wordnet": wordnet})
+
+
+def test_the_card_names_every_source_and_its_licence(params):
+    text = model_card("dskd-0", "dskd", 0, 30, params, SCORES, {})
+    for name, source in params.sources.every().items():
+        assert f"| {name} | `{source.source}` | {source.licence} |" in text
+    assert "commercial" not in text  # none of the default's sources forbids it
+    assert "lora" not in text
+    with_lora = params.student.model_copy(update={"lora": Lora(rank=16, alpha=32.0)})
+    text = model_card("kd-0", "kd", 0, 30, params.model_copy(update={"student": with_lora}), SCORES, {})
+    assert '"rank": 16' in text
+
+
+def test_the_hub_reads_the_front_matter(params):
+    """What its specification of a card asks for (huggingface/hub-docs, modelcard.md); its own check needs a network."""
+    text = model_card("dskd-0", "dskd", 0, 30, params, {"ce": 1e-5, "kl": 1.23456, "agreement": 0.5}, {})
+    card = ModelCard(text)
+    assert str(card) == text  # read and written again by the hub's library
+    assert text.startswith("---\nlicense: other\n") and "base_model" not in card.data.to_dict()  # the source is PyPI's
+    assert card.data.license_name == card.data.license_name.lower() and LICENCE_FILE in ("LICENSE", "LICENSE.md")
+    assert (card.data.license_link, card.data.model_name, card.data.language) == (LICENCE_FILE, "dskd-0", "en")
+    found = {result.metric_type: result for result in card.data.eval_results}
+    assert {key: result.metric_value for key, result in found.items()} == {"ce": 0.0, "kl": 1.2346, "agreement": 0.5}
+    for result in found.values():
+        assert result.task_type == card.data.pipeline_tag and result.dataset_type and result.dataset_name
+        assert f"| {result.metric_name} | {result.metric_value:.4f} |" in card.text
+
+
+@pytest.mark.parametrize("source", ["hf:owner/name-1.0@main", "hf:owner/name-1.0@v1!a + hf:owner/name-1.0@v1!b"])
+def test_a_teacher_from_the_hub_is_the_base_model(params, source):
+    teacher = params.sources.teacher.model_copy(update={"source": source})
+    sources = params.sources.model_copy(update={"teacher": teacher})
+    text = model_card("kd-0", "kd", 0, 30, params.model_copy(update={"sources": sources}), SCORES, {})
+    data = ModelCard(text).data
+    validate_repo_id(data.base_model)
+    assert data.base_model == "owner/name-1.0"
+    assert data["base_model_relation"] in ("finetune", "adapter", "merge", "quantized")  # those that the hub knows
+
+
+def test_prompts_are_among_the_parameters_where_there_are_any(params):
+    assert '"prompts": {' not in model_card("dskd-0", "dskd", 0, 30, params, SCORES, {})
+    prompts = Prompts(shots=3, sets={"piqa": PromptSet(share=0.125)})
+    text = model_card("dskd-0", "dskd", 0, 30, params.model_copy(update={"prompts": prompts}), SCORES, {})
+    assert '"shots": 3' in text and '"piqa": {\n    "share": 0.125' in text
+
+
+def test_the_example_of_the_card_fits_the_tokenizer(params):
+    text = model_card("dskd-0", "dskd", 0, 30, params, SCORES, {}, chat=False)
+    assert "apply_chat_template" not in text and 'ids = tokenizer("The capital of France is"' in text
+
+
+@pytest.mark.parametrize("licence", ["CC BY-NC-SA 4.0", "CC BY NC 4.0", "free for non-commercial use", "Noncommercial"])
+def test_a_noncommercial_source_is_named(params, licence):
+    assert "Not for commercial use: the licence of wordnet forbids it." in licences(with_licence(params, licence))
+
+
+@pytest.mark.parametrize("licence", ["Apache-2.0", "NCSA", "CC BY-SA 4.0"])
+def test_other_licences_are_not_taken_for_one(params, licence):
+    assert "Not for commercial use" not in licences(with_licence(params, licence))

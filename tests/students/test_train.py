@@ -1,0 +1,347 @@
+import pytest
+import torch
+from accelerate.state import AcceleratorState
+from tiny.families import make_decoder
+from tiny.models import LOWER_LAST, VOCABULARY, distill_settings, make_ids, make_states
+
+from dskd.infra.hashes import sha256_tree
+from dskd.model import cut
+from dskd.model.cut import student_top
+from dskd.model.logits import logit_map
+from dskd.model.parts import run_part
+from dskd.params import Objective, Senses, Targets
+from dskd.scores import heldout
+from dskd.scores.heldout import heldout_scores
+from dskd.senses.cluster import build_senses
+from dskd.students import losses
+from dskd.students import train as train_module
+from dskd.students.batches import batches, load_batch, prefetched, schedule
+from dskd.students.losses import hidden_loss, output_loss, sense_loss
+from dskd.students.sense_forms import assignment, metric
+from dskd.students.store import assemble_student, export_student, load_student_top
+from dskd.students.train import learning_rate, sampled_states, step_loss, train
+from dskd.targets.choose import build_targets
+
+BLOCKS, LENGTH = 22, 12  # 6 steps an epoch, the last of 2 blocks
+OBJECTIVES = {
+    "ce": Objective(ce=1.0, kl=0.0, hidden=0.0, sense=0.0, margin=1.0, targets="none"),
+    "kd": Objective(ce=1.0, kl=0.7, hidden=0.0, sense=0.0, margin=1.0, targets="none"),
+    "kd_hidden": Objective(ce=1.0, kl=0.7, hidden=1.0, sense=0.0, margin=1.0, targets="none"),
+    "dskd": Objective(ce=1.0, kl=0.7, hidden=0.0, sense=1.0, margin=1.0, targets="lexicon"),
+    "annealed": Objective(
+        ce=1.0, kl=0.7, hidden=0.0, sense=1.0, margin=1.0, targets="lexicon", metric="whitened", anneal=True
+    ),
+}
+
+
+@pytest.fixture(autouse=True)
+def fresh_accelerator():
+    """Accelerate keeps the number format of a process's first run; the tests use two."""
+    AcceleratorState._reset_state(reset_partial_state=True)
+
+
+@pytest.fixture(autouse=True)
+def uncompiled(monkeypatch):
+    """Compiling takes seconds; tests/students/test_losses.py compares the compiled loss with the plain one."""
+    for module in (losses, heldout):
+        monkeypatch.setattr(module, "fused", lambda function: function)
+
+
+@pytest.fixture(scope="module")
+def data(teacher):
+    """States, labels and targets of a text in which a token's successor is three times itself."""
+    return make_data(teacher)
+
+
+def make_data(teacher):
+    ids = make_text()
+    states, labels = make_states(teacher, ids, LOWER_LAST, shard=5), ids[:, 1:].long()
+    return states, labels, build_targets(states, labels, *make_lexicon(states, labels))
+
+
+def make_text():
+    return (make_ids(BLOCKS, 0) * 3 ** torch.arange(LENGTH + 1) % VOCABULARY).int()
+
+
+def make_lexicon(states, labels):
+    """Senses, synonyms, antonyms and the settings of the targets."""
+    senses = build_senses(states, labels, Senses(seed=0, key="observed", k=3, reservoir=20, iterations=10, contexts=1))
+    related = senses.tokens.tolist()[::3]
+    synonyms, antonyms = {t: [(related[0],)] for t in related}, {t: [(related[-1],)] for t in related[:-1]}
+    limits = {"neighbours": 2, "max_synonyms": 5, "max_antonyms": 5, "related_share": 0.5, "related_min": 1}
+    return senses, synonyms, antonyms, Targets(seed=0, **limits)
+
+
+@pytest.mark.parametrize("epochs, steps", [(1, 6), (2, 12), (0.5, 3), (1.5, 9), (0.01, 1)])
+def test_part_of_an_epoch_is_its_first_steps(epochs, steps):
+    whole = schedule(BLOCKS, 0, distill_settings(epochs=3))
+    part = schedule(BLOCKS, 0, distill_settings(epochs=epochs))
+    assert len(part) == steps and all(torch.equal(a, b) for a, b in zip(part, whole))
+
+
+def test_batches_are_read_ahead_each_once_and_in_order(data, monkeypatch):
+    states, labels, targets = data
+    asked = []
+    monkeypatch.setattr("dskd.batches.load_batch", lambda *given: asked.append(given) or load_batch(*given))
+    order = [torch.tensor([7, 2]), torch.tensor([21]), torch.tensor([0, 5])]
+    found = prefetched(order, states, labels, targets, torch.float64)
+    first = next(found)
+    rest = list(found)
+    assert len(asked) == 3
+    for blocks, batch in zip(order, [first, *rest], strict=True):
+        assert batch.split_states.dtype == batch.hidden_states.dtype == torch.float64
+        torch.testing.assert_close(batch.split_states.float(), torch.cat(states.split_states)[blocks])
+        torch.testing.assert_close(batch.hidden_states.float(), torch.cat(states.hidden_states)[blocks])
+        assert torch.equal(batch.labels, labels[blocks]) and torch.equal(batch.pull, targets.pull[blocks])
+    assert list(prefetched([], states, labels, targets, torch.float32)) == []
+
+
+def test_a_failure_of_the_reading_thread_stops_the_training(data):
+    states, labels, targets = data
+    order = [torch.tensor([0]), torch.tensor([BLOCKS + 9])]  # no such block
+    with pytest.raises(IndexError):
+        list(prefetched(order, states, labels, targets, torch.float32))
+
+
+def run(teacher, data, folder, objective="kd", seed=0, logits=None, **changes):
+    """Train in `folder`; the trained part."""
+    states, labels, targets = data
+    top = student_top(teacher, LOWER_LAST)
+    given = targets if OBJECTIVES[objective].sense else None
+    train(
+        top,
+        teacher.get_output_embeddings().weight,
+        states,
+        labels,
+        given,
+        OBJECTIVES[objective],
+        distill_settings(**changes),
+        seed,
+        folder / "work",
+        folder / "curves",
+        logits,
+    )
+    return top
+
+
+def weights_of(top):
+    return {name: weight.detach().clone() for name, weight in top.named_parameters()}
+
+
+def assert_same(one, other):
+    assert one.keys() == other.keys()
+    assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+def curves(folder):
+    return {path.stem: path.read_text() for path in (folder / "curves").rglob("*.tsv")}
+
+
+def whole_loss(teacher, data, top, objective):
+    states, labels, targets = data
+    hidden_states = run_part(top, states=torch.cat(states.split_states))
+    batch = load_batch(states, labels, targets, hidden_states.dtype, torch.arange(BLOCKS))
+    head = teacher.get_output_embeddings().weight
+    return step_loss(hidden_states, head, batch, targets.vectors, OBJECTIVES[objective], distill_settings())
+
+
+@pytest.mark.parametrize("objective", ["ce", "kd", "kd_hidden", "dskd"])
+def test_training_lowers_each_objective_and_changes_the_trained_layers_alone(teacher, data, tmp_path, objective):
+    before = {name: weight.clone() for name, weight in teacher.named_parameters()}
+    start = student_top(teacher, LOWER_LAST)
+    first, _ = whole_loss(teacher, data, start, objective)
+    top = run(teacher, data, tmp_path, objective)
+    last, _ = whole_loss(teacher, data, top, objective)
+    assert float(last.detach()) < 0.9 * float(first.detach())
+    assert_same(before, dict(teacher.named_parameters()))
+    old, new = weights_of(start), weights_of(top)
+    changed = {name for name in old if not torch.equal(old[name], new[name])}
+    assert changed == {name for name in old if name.startswith("layers.")}
+
+
+def test_the_loss_of_a_step_is_the_weighted_sum_of_its_terms(teacher, data):
+    states, labels, targets = data
+    blocks, head = torch.tensor([7, 2, 21]), teacher.get_output_embeddings().weight
+    top = student_top(teacher, LOWER_LAST)
+    hidden_states = run_part(top, states=torch.cat(states.split_states)[blocks])
+    objective = Objective(ce=0.5, kl=0.7, hidden=1.3, sense=0.2, margin=2.0, targets="lexicon")
+    batch = load_batch(states, labels, targets, torch.float32, blocks)
+    loss, terms = step_loss(hidden_states, head, batch, targets.vectors, objective, distill_settings())
+    student, teacher_states = hidden_states.flatten(0, 1), torch.cat(states.hidden_states)[blocks].flatten(0, 1)
+    weights = {"ce_weight": 0.5, "kl_weight": 0.7, "temperature": 2.0}
+    output, ce, kl = output_loss(student, teacher_states, head, labels[blocks].flatten(), **weights)
+    pull, push = targets.pull[blocks].flatten(0, 1), targets.push[blocks].flatten(0, 1)
+    supervised = pull[:, 0] >= 0
+    assert 0 < supervised.sum() < len(student)
+    sense = sense_loss(student, targets.vectors, pull, push, 2.0, int(supervised.sum()))
+    hidden = hidden_loss(student, teacher_states, len(student))
+    torch.testing.assert_close(loss, output + 1.3 * hidden + 0.2 * sense)
+    torch.testing.assert_close(terms, {"ce": ce, "kl": kl, "hidden": hidden.detach(), "sense": sense.detach()})
+    assert not any(term.requires_grad for term in terms.values())
+
+
+def test_another_form_another_distance_and_a_falling_weight_are_in_the_loss_of_a_step(teacher, data):
+    states, labels, targets = data
+    blocks, head = torch.tensor([7, 2, 21]), teacher.get_output_embeddings().weight
+    hidden_states = run_part(student_top(teacher, LOWER_LAST), states=torch.cat(states.split_states)[blocks])
+    batch = load_batch(states, labels, targets, torch.float32, blocks)
+    student, teacher_states = hidden_states.flatten(0, 1), batch.hidden_states.flatten(0, 1)
+    m = metric("logits", sampled_states(states, every=2), head)
+    chosen = (targets.pull[blocks].flatten(0, 1) >= 0).any(dim=1)
+    pull, push = (rows[blocks].flatten(0, 1)[chosen] for rows in (targets.pull, targets.push))
+    vectors = targets.vectors.float() @ m
+    weights = {"ce": 0.5, "kl": 0.7, "margin": 1.0, "targets": "lexicon", "form": "assignment", "scale": 0.3}
+    plain, _ = step_loss(
+        hidden_states,
+        head,
+        batch,
+        None,
+        Objective(**weights | {"hidden": 0.0, "sense": 0.0}),
+        distill_settings(),
+        geometry=m,
+    )
+    objective = Objective(**weights, hidden=1.3, sense=0.2)
+    loss, terms = step_loss(hidden_states, head, batch, vectors, objective, distill_settings(), geometry=m, left=0.25)
+    assigned = assignment((student @ m)[chosen], (teacher_states @ m)[chosen], vectors, pull, push, 0.3).mean()
+    torch.testing.assert_close(terms["sense"], assigned.detach())
+    torch.testing.assert_close(terms["hidden"], hidden_loss(student @ m, teacher_states @ m, len(student)).detach())
+    torch.testing.assert_close(loss, plain + 1.3 * terms["hidden"] + 0.25 * 0.2 * assigned)
+
+
+def test_an_annealed_sense_term_gives_another_student_and_the_same_each_time(teacher, data, tmp_path):
+    found = [
+        weights_of(run(teacher, data, tmp_path / str(i), objective))
+        for i, objective in enumerate(("annealed", "annealed", "dskd"))
+    ]
+    assert_same(found[0], found[1])
+    assert any(not torch.equal(found[0][name], found[2][name]) for name in found[0])
+
+
+def test_the_curves_hold_the_terms_of_the_objective(teacher, data, tmp_path):
+    run(teacher, data, tmp_path, "dskd")
+    tables = {name: text.splitlines() for name, text in curves(tmp_path).items()}
+    assert set(tables) == {"ce", "kl", "sense"}
+    for lines in tables.values():
+        assert [line.split("\t")[0] for line in lines[1:]] == [str(step) for step in range(2, 19, 2)]
+    values = [float(line.split("\t")[1]) for line in tables["ce"][1:]]
+    assert values[-1] < values[0]
+
+
+def test_one_seed_gives_bitwise_the_same_student_and_another_seed_another(teacher, data, tmp_path):
+    one, two, other = (
+        weights_of(run(teacher, data, tmp_path / str(i), "dskd", seed)) for i, seed in enumerate((0, 0, 1))
+    )
+    assert_same(one, two)
+    assert curves(tmp_path / "0") == curves(tmp_path / "1") != curves(tmp_path / "2")
+    assert not torch.equal(one["layers.0.mlp.up_proj.weight"], other["layers.0.mlp.up_proj.weight"])
+
+
+def stop_at(monkeypatch, step):
+    """Let the training step with this number (from 0) fail after its backward pass."""
+    calls = []
+
+    def clip(*arguments):
+        calls.append(None)
+        if len(calls) == step + 1:
+            raise RuntimeError("power")
+        return torch.nn.utils.clip_grad_norm_(*arguments)
+
+    monkeypatch.setattr(train_module, "clip_grad_norm_", clip)
+    return calls
+
+
+@pytest.mark.parametrize("log_steps", [2, 3])  # 3: the checkpoint falls between two points of the curves
+@pytest.mark.parametrize("step", [1, 9])  # before the first checkpoint; after the second
+def test_a_stopped_run_goes_on_and_ends_bitwise_as_an_undisturbed_one(
+    teacher, data, tmp_path, monkeypatch, step, log_steps
+):
+    whole = weights_of(run(teacher, data, tmp_path / "whole", "dskd", log_steps=log_steps))
+    stop_at(monkeypatch, step)
+    with pytest.raises(RuntimeError, match="power"):
+        run(teacher, data, tmp_path / "stopped", "dskd", log_steps=log_steps)
+    calls = stop_at(monkeypatch, 99)
+    resumed = weights_of(run(teacher, data, tmp_path / "stopped", "dskd", log_steps=log_steps))
+    assert len(calls) == 18 - step // 4 * 4  # steps before the last checkpoint are not done again
+    assert_same(whole, resumed)
+    assert curves(tmp_path / "whole") == curves(tmp_path / "stopped") != {}
+
+
+def test_a_finished_run_that_is_called_again_trains_no_further(teacher, data, tmp_path, monkeypatch):
+    first = weights_of(run(teacher, data, tmp_path, checkpoint_steps=6))
+    calls = stop_at(monkeypatch, 99)
+    assert_same(first, weights_of(run(teacher, data, tmp_path, checkpoint_steps=6)))
+    assert not calls
+
+
+def test_training_in_bfloat16_lowers_the_loss_and_repeats_bitwise(bf16_teacher, tmp_path):
+    data = make_data(bf16_teacher)
+    one, two = (run(bf16_teacher, data, tmp_path / str(i), "dskd") for i in range(2))
+    assert_same(weights_of(one), weights_of(two))
+    assert {weight.dtype for weight in one.layers.parameters()} == {torch.float32}
+    values = [float(line.split("\t")[1]) for line in curves(tmp_path / "0")["ce"].splitlines()[1:]]
+    assert values[-1] < 0.9 * values[0]
+
+
+@pytest.mark.parametrize("family", ["gemma2", "gemma3_text", "cohere"])
+def test_the_curves_of_other_families_are_the_losses_of_the_whole_student(family, tmp_path):
+    teacher = make_decoder(family)
+    data = _, labels, _ = make_data(teacher)
+    run(teacher, data, tmp_path, "ce", logits=logit_map(teacher), epochs=0.01, log_steps=1)
+    (blocks,) = schedule(BLOCKS, 0, distill_settings(epochs=0.01))
+    start = assemble_student(teacher, student_top(teacher, LOWER_LAST), LOWER_LAST)
+    logits = start(input_ids=make_text()[blocks, :-1]).logits.flatten(0, 1)
+    expected = torch.nn.functional.cross_entropy(logits.detach(), labels[blocks].flatten())
+    found = float(curves(tmp_path)["ce"].splitlines()[1].split("\t")[1])
+    assert found == pytest.approx(float(expected), rel=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["teacher", "bf16_teacher"])
+def test_a_trained_student_scores_as_the_folder_it_is_exported_to(kind, tokenizer, tmp_path, request, monkeypatch):
+    monkeypatch.setattr(cut, "fast_bfloat16", lambda: True)  # what is loaded is in the teacher's dtype
+    teacher = request.getfixturevalue(kind)
+    states, labels, _ = data = make_data(teacher)
+    top = run(teacher, data, tmp_path)
+    top.layers.to(teacher.dtype)  # as the stage does before it scores
+    head = teacher.get_output_embeddings().weight
+    scores = heldout_scores(top, head, states, labels, 4)
+    export_student(teacher, top, LOWER_LAST, tokenizer, tmp_path / "student", "", teacher.dtype)
+    loaded = heldout_scores(load_student_top(tmp_path / "student", teacher, LOWER_LAST), head, states, labels, 4)
+    for name in scores:
+        assert torch.equal(scores[name], loaded[name]), name
+
+
+def test_the_batches_of_an_epoch_cover_every_block_once_in_an_order_of_its_own():
+    settings = distill_settings()
+    orders = [torch.cat(batches(BLOCKS, epoch, seed, settings)) for epoch in range(2) for seed in range(2)]
+    for order in orders:
+        assert sorted(order.tolist()) == list(range(BLOCKS))
+    assert len({tuple(order.tolist()) for order in orders}) == 4
+    assert [len(batch) for batch in batches(BLOCKS, 0, 0, settings)] == [4] * 5 + [2]
+
+
+def test_a_stopped_folder_of_work_is_all_that_a_resumed_run_reads(teacher, data, tmp_path):
+    run(teacher, data, tmp_path)
+    before = sha256_tree(tmp_path / "work")
+    assert sorted(p.name for p in (tmp_path / "work" / "checkpoint-000000018").iterdir()) == [
+        "SHA256SUMS",
+        "history.json",
+        "tensors.safetensors",
+    ]
+    run(teacher, data, tmp_path / "again")
+    assert sha256_tree(tmp_path / "again" / "work") == before
+
+
+def test_the_learning_rate_rises_linearly_and_falls_as_half_a_cosine_to_nothing():
+    settings = distill_settings(learning_rate=2.0, warmup_share=0.1)
+    rates = [learning_rate(step, 100, settings) for step in range(100)]
+    assert rates[:10] == pytest.approx([0.2 * (step + 1) for step in range(10)])
+    assert max(rates) == rates[10] == 2.0
+    assert rates[10:] == sorted(rates[10:], reverse=True)
+    assert rates[55] == pytest.approx(1.0)  # half way down
+    assert 0 < rates[99] < 2.0 * 1e-3
+
+
+@pytest.mark.parametrize("share, steps", [(0.0, 5), (1.0, 5), (0.1, 1), (1.0, 1)])
+def test_the_learning_rate_is_positive_and_bounded_at_the_ends_of_the_warm_up(share, steps):
+    settings = distill_settings(learning_rate=2.0, warmup_share=share)
+    assert all(0 < learning_rate(step, steps, settings) <= 2.0 for step in range(steps))

@@ -1,0 +1,58 @@
+import pytest
+import torch
+from tiny.models import random_states
+
+from dskd.params import Senses
+from dskd.senses.cluster import build_senses
+from dskd.targets.controls import Lexicon, collapsed, controlled, noise, shuffled
+
+
+@pytest.fixture(scope="module")
+def senses():
+    states = random_states(8, 40, 8, 25)
+    labels = torch.cat(states.predicted).long()
+    return build_senses(states, labels, Senses(seed=0, key="predicted", k=4, reservoir=30, iterations=20, contexts=1))
+
+
+def test_shuffling_gives_every_head_the_list_of_another_of_like_degree():
+    relations = {head: [(head, i) for i in range(1 + head % 7)] for head in range(200)}
+    mixed = shuffled(relations, seed=3)
+    assert list(mixed) == list(relations)
+    assert sorted(map(tuple, mixed.values())) == sorted(map(tuple, relations.values()))
+    assert all(mixed[head] != relations[head] for head in relations)
+    differences = [abs(len(mixed[head]) - len(relations[head])) for head in relations]
+    assert max(differences) <= 1 and sum(differences) < 20
+    assert mixed == shuffled(relations, seed=3) != shuffled(relations, seed=4)
+
+
+@pytest.mark.parametrize("heads", [0, 1, 2, 9, 11, 19])
+def test_few_heads_are_shuffled_as_far_as_they_go(heads):
+    relations = {head: [(head,)] for head in range(heads)}
+    mixed = shuffled(relations, seed=0)
+    assert sorted(mixed.values()) == sorted(relations.values())
+    assert heads < 2 or all(mixed[head] != relations[head] for head in relations)
+
+
+def test_noise_has_the_mean_and_variance_of_the_centroids_in_each_dimension_and_nothing_else(senses):
+    other = noise(senses, seed=1)
+    assert all(torch.equal(a, b) for a, b in zip(other, senses) if a is not other.centroids)
+    true, drawn = senses.centroids.double(), other.centroids.double()
+    assert torch.allclose(drawn.mean(dim=0), true.mean(dim=0), atol=1e-5)
+    assert torch.allclose(drawn.std(dim=0), true.std(dim=0), rtol=1e-4)
+    correlation = torch.corrcoef(torch.stack([drawn.flatten(), true.flatten()]))[0, 1]
+    assert abs(correlation) < 0.2
+    assert torch.equal(other.centroids, noise(senses, seed=1).centroids)
+    assert not torch.equal(other.centroids, noise(senses, seed=2).centroids)
+
+
+def test_a_collapsed_dictionary_has_one_meaning_for_all_words(senses):
+    other = collapsed(senses)
+    assert all(torch.equal(a, b) for a, b in zip(other, senses) if a is not other.centroids)
+    assert other.centroids.shape == senses.centroids.shape and other.centroids.dtype == senses.centroids.dtype
+    assert len(other.centroids.unique(dim=0)) == 1
+    assert torch.allclose(other.centroids[0], senses.centroids.float().mean(dim=0), atol=1e-2)
+
+
+def test_an_unknown_control_is_an_error(senses):
+    with pytest.raises(ValueError, match="others"):
+        controlled("others", Lexicon(senses, {}, {}), seed=0)

@@ -1,0 +1,110 @@
+"""A run in miniature: invented scores of teacher, cut and students, written where the stage `report` finds them."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from dskd.benchmarks.catalogue import BENCHMARKS
+from dskd.infra import artifacts
+from dskd.params import Params, load_params
+from dskd.scores.lexical_choice import Item
+from dskd.scores.store import TASKS, choice_rows, heldout_rows, item_rows
+
+BLOCKS, ITEMS, WORDS, QUESTIONS = 40, 24, 30, 20
+EFFECT = -0.5  # of the objective dskd on cross-entropy and divergence; everything else is chance
+FAR = {"available": False, "how": "DSKD_MIRROR is not set; set DSKD_MIRROR to a folder that holds it"}
+
+
+def run_params(objectives=("kd", "dskd"), seeds=(0, 1), epochs: float = 0.5, bootstrap: int = 200) -> Params:
+    """The committed parameters, with these changed."""
+    values = load_params(Path(__file__).parents[2] / "params.yaml").model_dump()
+    values["distill"] |= {"objectives": list(objectives), "seeds": list(seeds), "epochs": epochs}
+    values["evaluate"]["bootstrap"] = bootstrap
+    return Params.model_validate(values)
+
+
+def students(params: Params) -> list[str]:
+    return [f"{objective}-{seed}" for objective in params.distill.objectives for seed in params.distill.seeds]
+
+
+def write_run(params: Params, benchmarks: bool = True) -> None:
+    """All that a report is made of, below the working folder; without benchmarks SimLex alone could be had."""
+    draw, models = np.random.default_rng(0), ["teacher", "cut", *students(params)]
+    write_heldout(models, draw)
+    write_lexical(models, draw)
+    write_pairs(models, draw, ["wic_states", "antonym_cosine", "antonym_probe"] if benchmarks else [])
+    rows = {"cloze": [], "chat": []}
+    for model in models if benchmarks else ():
+        rows["cloze"] += [cloze_row(model, name, i, draw) for name in ("piqa", "wic") for i in range(QUESTIONS)]
+        for i in range(QUESTIONS):
+            asked = {"model": model, "protocol": "chat", "id": f"{i:02}", "written": "A"}
+            right, f1 = float(draw.random() < 0.5), round(float(draw.random()), 3)
+            rows["chat"] += [{**asked, "benchmark": "piqa", "acc": right}]
+            rows["chat"] += [{**asked, "benchmark": "squad_v2", "f1": f1, "em": float(f1 > 0.8)}]
+    counts = {"items": QUESTIONS, "asked": QUESTIONS, "too_long": 0}
+    for protocol, names in {"cloze": ("piqa", "wic"), "chat": ("piqa", "squad_v2")}.items():
+        artifacts.write_jsonl(f"{artifacts.SCORES}/{protocol}.jsonl", rows[protocol])
+        artifacts.write_json(
+            f"{artifacts.SCORES}/{protocol}.json", {name: counts for name in names} if benchmarks else {}
+        )
+    near = {"available": True, "rows": {"test": QUESTIONS, "train": 5}, "faults": {"label_outside": 0}}
+    had = {"piqa", "wic", "squad_v2", "simlex", "antsynnet"} if benchmarks else {"simlex"}
+    summary = {name: near if name in had else FAR for name in BENCHMARKS}
+    artifacts.write_json(f"{artifacts.BENCHMARKS}/summary.json", summary)
+    tokens = {"train.wiki": 6000, "train.gloss": 4000, "heldout.wiki": 99}
+    corpus = {"by_split_and_source": {name: {"tokens": n} for name, n in tokens.items()}}
+    bytes_ = 4 * BLOCKS * params.corpus.block_length
+    artifacts.write_json(f"{artifacts.CORPUS}/corpus.json", {**corpus, "heldout_bytes": bytes_})
+
+
+def write_heldout(models: list[str], draw: np.random.Generator) -> None:
+    hard, found = draw.normal(3, 0.3, size=BLOCKS), {}
+    for model in models:
+        noise = draw.normal(0, 0.01, size=(3, BLOCKS))
+        effect = EFFECT if model.startswith("dskd-") else 0.0
+        kl = np.zeros(BLOCKS) if model == "teacher" else 1 + effect + noise[1]
+        found[model] = {"ce": (hard + effect + noise[0]).tolist(), "kl": kl.tolist()}
+        found[model]["agreement"] = (0.5 + noise[2]).tolist()
+    sources = torch.arange(BLOCKS) % 2
+    artifacts.write_jsonl(f"{artifacts.SCORES}/heldout.jsonl", heldout_rows(found, sources))
+
+
+def make_items() -> list[Item]:
+    """As many of each task; every fourth answer is the most frequent choice."""
+    choices = (" one", " two", " three", " eleven")
+    return [
+        Item(task, f"{task}:{i:02}", "word", f"{task} {i} is", choices, i % 4, "n", "word.n.01")
+        for task in TASKS
+        for i in range(ITEMS)
+    ]
+
+
+def write_lexical(models: list[str], draw: np.random.Generator) -> None:
+    items = make_items()
+    frequency = {"one": 9, "two": 7, "three": 5, "eleven": 3}
+    artifacts.write_jsonl(f"{artifacts.SCORES}/items.jsonl", item_rows(items, frequency))
+    likelihoods = {model: draw.normal(-5, 1, size=(len(items), 4)).tolist() for model in models}
+    artifacts.write_jsonl(f"{artifacts.SCORES}/lexical.jsonl", choice_rows(likelihoods, items))
+
+
+def write_pairs(models: list[str], draw: np.random.Generator, tasks: list[str]) -> None:
+    judged = draw.random(WORDS) * 10
+    values = {("human", "simlex"): judged}
+    for model in models:
+        values[model, "simlex"] = judged / 10 + draw.normal(0, 0.2, size=WORDS)
+        values |= {(model, task): draw.integers(0, 2, size=WORDS) for task in tasks}
+    rows = [
+        {"model": model, "task": task, "id": f"{i:02}", "value": float(value)}
+        for (model, task), found in values.items()
+        for i, value in enumerate(found)
+    ]
+    artifacts.write_jsonl(f"{artifacts.SCORES}/pairs.jsonl", rows)
+    artifacts.write_json(f"{artifacts.SCORES}/pairs.json", {"wic": {"teacher": {"auc": 0.7}}} if tasks else {})
+
+
+def cloze_row(model: str, benchmark: str, number: int, draw: np.random.Generator) -> dict:
+    answer, (chosen, normed) = number % 2, draw.integers(0, 2, size=2).tolist()
+    asked = {"model": model, "protocol": "cloze", "benchmark": benchmark, "id": f"{number:02}"}
+    right = {"acc": float(chosen == answer), "acc_norm": float(normed == answer)}
+    return {**asked, "answer": answer, "chosen": chosen, **right, "probability": round(float(draw.random()), 5)}

@@ -1,0 +1,225 @@
+"""The repository itself: what is committed agrees with itself."""
+
+import ast
+import json
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import yaml
+from whole.test_pipeline import ENV, ROOT, checkout, run
+
+from dskd.infra import artifacts
+from dskd.infra.normalise import check_source_notebooks
+from dskd.params import load_params
+from dskd.report.parameter_tables import parameters_block
+from dskd.report.readme import bench_block, cost_block, read_speeds, results_block
+from dskd.report.study_tables import claim_block, half_block, study_block
+
+# Every module, lowest first: each imports only modules before it.
+FLOORS = """
+    artifacts archives determinism download params processes launcher profiles kmeans losses forms stats shapes plan
+    graph provenance normalise page notebook sources
+    lexicon.relations lexicon.words lexicon.lines lexicon.morphology lexicon.polarity lexicon.spans lexicon.wordnet
+    lexicon.indirect lexicon.wiktextract lexicon.mythes lexicon.pairs lexicon.conflicts lexicon.gold
+    lexicon.judged lexicon.build lexicon.table lexicon wikitext texts states
+    architecture decoder own_student lora chat prompts corpus senses
+    tasks tasks.lexical tasks.squad tasks.chat tasks.pairs tasks.hub tasks.rows tasks.benchmarks
+    tasks.harness.metrics
+    inputs controls harvest targets batches checkpoint quality evaluate scoring harness answers card
+    distill scores suite report tables findings differences verify reference studies readme figures
+    explore_words explore_results students stages explore __main__
+""".split()
+
+
+def pins(lines) -> dict[str, str]:
+    found = (re.fullmatch(r"([A-Za-z0-9._-]+)==([^ ;]+)", line.split("#")[0].strip()) for line in lines)
+    return {re.sub(r"[-_.]+", "-", match[1]).lower(): match[2] for match in found if match}
+
+
+def test_conda_and_pip_install_the_same_versions():
+    environment = yaml.safe_load((ROOT / "environment.yml").read_text())
+    conda = [entry for entry in environment["dependencies"] if isinstance(entry, str)]
+    assert conda == ["python=3.11", "pip"]  # all else comes from pip's list, or versions could part
+    assert environment["dependencies"][-1] == {"pip": ["-r requirements.txt", "-e ."]}
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert project["requires-python"] == ">=3.11,<3.12"
+
+
+def test_the_lock_file_pins_everything_and_agrees_with_pyproject():
+    lines = (ROOT / "requirements.txt").read_text().splitlines()
+    locked = pins(lines)
+    assert len(locked) == len(lines)
+    direct = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
+    assert pins(direct).items() <= locked.items() and len(pins(direct)) == len(direct)
+    assert locked["torch"] == "2.13.0"
+
+
+def test_the_citation_is_of_this_version():
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert (citation["title"], citation["version"], citation["license"]) == (
+        project["name"],
+        project["version"],
+        project["license"],
+    )
+    assert f"\n## {project['version']}" in (ROOT / "CHANGELOG.md").read_text()
+
+
+def test_links_between_pages_lead_somewhere():
+    for page in [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")]:
+        for target in re.findall(r"\]\(([^)#:\s]+)(?:#[^)]*)?\)", page.read_text()):
+            assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+def test_notebooks_are_committed_without_outputs():
+    assert check_source_notebooks(ROOT) == []
+
+
+def test_every_stage_has_a_notebook_and_a_command():
+    from dskd.__main__ import STAGES
+
+    stages = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
+    assert list(stages) == list(STAGES)
+    for name, stage in stages.items():
+        assert any(re.fullmatch(rf"notebooks/\d\d_{name}\.ipynb", dep) for dep in stage["deps"])
+
+
+@pytest.mark.parametrize(
+    ("page", "path", "block"),
+    [
+        ("README.md", artifacts.METRICS, results_block),
+        ("README.md", artifacts.PROVENANCE, cost_block),
+        ("docs/study.md", artifacts.STUDY, study_block),
+        ("docs/study.md", artifacts.CLAIM, claim_block),
+    ],
+)
+def test_the_pages_show_the_results(page, path, block):
+    """Those of the last run, or those that are committed if the pages were not generated anew since."""
+    text = (ROOT / page).read_text()
+    if block(artifacts.read_json(ROOT / path)) not in text:
+        committed = json.loads(run(ROOT, "git", "show", f"HEAD:{path}"))
+        assert block(committed) in text, "run `python -m dskd readme`"
+
+
+def test_readme_shows_what_the_other_half_of_words_and_text_says():
+    assert half_block(pd.read_csv(ROOT / artifacts.HALF)) in (ROOT / "README.md").read_text()
+
+
+def test_readme_shows_the_speeds():
+    assert bench_block(read_speeds(ROOT)) in (ROOT / "README.md").read_text(), "run `python -m dskd readme`"
+
+
+def test_the_page_of_parameters_is_up_to_date(tmp_path):
+    """With the values of params.yaml, or with those that are committed if other ones are tried here."""
+    text, committed = (ROOT / "docs/parameters.md").read_text(), tmp_path / "params.yaml"
+    committed.write_text(run(ROOT, "git", "show", "HEAD:params.yaml"))
+    found = (parameters_block(load_params(path)) in text for path in (ROOT / "params.yaml", committed))
+    assert any(found), "run `python -m dskd readme`"
+
+
+def test_the_default_profile_is_what_is_committed(tmp_path):
+    for name in ("params.yaml", "profiles/default.yaml", "profiles/smoke.yaml"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        shutil.copy(ROOT / name, tmp_path / name)
+    from dskd.infra.profiles import apply_profile
+
+    before = (tmp_path / "params.yaml").read_text()
+    apply_profile("smoke", tmp_path)
+    assert (tmp_path / "params.yaml").read_text() != before
+    apply_profile("default", tmp_path)
+    assert (tmp_path / "params.yaml").read_text() == before
+
+
+def test_dvc_lock_is_that_of_the_committed_parameters_and_code(tmp_path):
+    folder = checkout(tmp_path)
+    run(folder, "git", "checkout", "--quiet", "params.yaml")
+    out = run(folder, "dvc", "repro", "--dry", "--allow-missing")
+    assert "Running stage" not in out, f"dvc.lock is stale: run `make repro` and commit\n{out}"
+
+
+def test_imports_run_downwards():
+    paths = {".".join(p.relative_to(ROOT / "dskd").with_suffix("").parts): p for p in (ROOT / "dskd").rglob("*.py")}
+    modules = {name.removesuffix(".__init__"): path for name, path in paths.items() if name != "__init__"}
+    assert sorted(modules) == sorted(FLOORS)
+    for name, path in modules.items():
+        for used in imported(ast.parse(path.read_text()), modules):
+            assert FLOORS.index(used) < FLOORS.index(name), f"dskd.{name} imports dskd.{used}, which stands above it"
+
+
+def imported(tree: ast.AST, modules) -> set[str]:
+    names = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "dskd":
+            base = node.module.removeprefix("dskd").removeprefix(".")
+            inner = [f"{base}.{alias.name}".lstrip(".") for alias in node.names]
+            names |= {name if name in modules else base for name in inner} & set(modules)
+    return names
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (("  k: 10", "  k: ten"), "senses.k = 'ten'"),
+        (("  k: 10", "  kk: 10"), "senses.kk is not a parameter"),
+        (("  related_share: 0.4", "  related_share: 1.4"), "targets.related_share = 1.4"),
+        (("  trained: 4", "  trained: 40"), "trained (40) must not exceed layers (24)"),
+    ],
+)
+@pytest.mark.parametrize("command", [["senses"], ["notebook", "senses"]])
+def test_a_wrong_parameter_is_one_clear_line(tmp_path, change, says, command):
+    shutil.copy(ROOT / "dvc.yaml", tmp_path)
+    text = (ROOT / "params.yaml").read_text()
+    assert change[0] in text
+    (tmp_path / "params.yaml").write_text(text.replace(*change))
+    done = subprocess.run(
+        [sys.executable, "-m", "dskd", *command], cwd=tmp_path, env=ENV, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1 and done.stdout == ""
+    assert len(done.stderr.strip().splitlines()) == 1 and says in done.stderr
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["dvc.yaml", "params.yaml"]
+
+
+def test_outside_a_project_the_command_says_so(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-m", "dskd", "lexicon"], cwd=tmp_path, env=ENV, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1 and "no dvc.yaml" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_help_names_every_stage():
+    out = run(ROOT, "python", "-m", "dskd", "--help")
+    assert all(stage in out for stage in ("sources", "distill", "notebook", "profile", "readme"))
+
+
+def test_no_data_is_run_as_code():
+    """No pickle, no code from a model's folder, no shell."""
+    sources = [path.read_text() for path in (ROOT / "dskd").rglob("*.py")]
+    for path in (ROOT / "notebooks").glob("*.ipynb"):
+        cells = json.loads(path.read_text())["cells"]
+        sources += ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
+    assert len(sources) > 50
+    for source in sources:
+        for node in ast.walk(ast.parse(source)):
+            if isinstance(node, ast.Import | ast.ImportFrom):
+                names = {alias.name for alias in node.names} | {getattr(node, "module", None)}
+                assert not names & {"pickle", "cPickle", "dill", "joblib", "marshal", "shelve"}, ast.unparse(node)
+            if isinstance(node, ast.Call):
+                called = ast.unparse(node.func)
+                assert called not in ("eval", "exec", "torch.load", "os.system", "os.popen", "np.load"), ast.unparse(
+                    node
+                )
+                risky = [k for k in node.keywords if k.arg in ("shell", "trust_remote_code", "allow_pickle")]
+                assert all(ast.unparse(k.value) == "False" for k in risky), ast.unparse(node)
+
+
+def test_nothing_names_this_or_another_machine():
+    tracked = run(ROOT, "git", "ls-files", "-z").split("\0")
+    kinds = {".py", ".md", ".yaml", ".yml", ".ipynb", ".html", ".json"}
+    for path in [ROOT / name for name in tracked if Path(name).suffix in kinds and not name.startswith("tests/")]:
+        assert not re.search(r"/(home|root|Users)/\w", path.read_text(encoding="utf-8")), path
