@@ -1,5 +1,5 @@
 # make repro   build .venv and run the pipeline with the values of params.yaml
-# make study   the same with profiles/study.yaml in build/study, where it resumes; its results go to reports/study
+# make study   the same with profiles/study.yaml in build/study, where it resumes; its results go to reports/runs/study
 #              and docs/trials/study.* (PROFILE=claim or PROFILE=gemma: another profile, in folders of its name)
 # make test    build .venv and run every check
 # make bench   append speeds to tests/speed/results.csv and curves to scaling.csv beside it
@@ -23,11 +23,11 @@ repro: $(READY)
 study: $(READY)
 	test -d build/$(PROFILE) || git clone --quiet . build/$(PROFILE)
 	cd build/$(PROFILE) && dvc cache dir --local $(CURDIR)/.dvc/cache && python -m dskd profile $(PROFILE) && dvc repro
-	rm -rf reports/$(PROFILE) && mkdir -p reports/$(PROFILE)
+	rm -rf reports/runs/$(PROFILE) && mkdir -p reports/runs/$(PROFILE)
 	cd build/$(PROFILE) && cp -R reports/metrics.json reports/index.html reports/provenance.json reports/quality.json reports/scores params.yaml \
-		$(CURDIR)/reports/$(PROFILE)/
-	cp build/$(PROFILE)/dvc.lock reports/$(PROFILE)/lock.yaml
-	gzip -9nf reports/$(PROFILE)/scores/*.jsonl
+		$(CURDIR)/reports/runs/$(PROFILE)/
+	cp build/$(PROFILE)/dvc.lock reports/runs/$(PROFILE)/lock.yaml
+	gzip -9nf reports/runs/$(PROFILE)/scores/*.jsonl
 	test $(PROFILE) != study || python tests/tools/confirm.py
 	python -m dskd readme
 

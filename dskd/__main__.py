@@ -171,8 +171,7 @@ def run(options: argparse.Namespace) -> int:
         load_params(project_root() / "params.yaml")  # a fault shows before the seconds that torch takes to import
         from dskd.pipeline import stages
 
-        function = {"corpus": stages.make_corpus, "report": stages.make_report}.get(options.command)
-        (function or getattr(stages, options.command))(stages.begin(), **instance)
+        getattr(stages, options.command)(stages.begin(), **instance)
     return 0
 
 

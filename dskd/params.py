@@ -31,7 +31,7 @@ class Group(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
 
-class Runtime(Group):
+class RuntimeParams(Group):
     threads: Count = Field(description="CPU threads; results are bit-identical only for an equal number")
     dtype: Literal["bfloat16", "float32"] = Field(
         description="number format of the frozen weights, cached states and students; the arithmetic is in float32 "
@@ -58,7 +58,7 @@ class PairLists(Group):
     language: str | None = Field(None, pattern="^[a-z]{2,3}$", description="prefix of the words to keep, as in en_word")
 
 
-class Sources(Group):
+class SourcesParams(Group):
     teacher: Source = Field(description="a GGUF file or a Hugging Face folder")
     wordnet: Source = Field(description="a folder with WordNet's database files")
     wikipedia: Source = Field(description="the text: a MediaWiki XML dump (bz2), a folder of *.txt, or JSON lines")
@@ -88,7 +88,7 @@ class Sources(Group):
         return self
 
 
-class Lexicon(Group):
+class LexiconParams(Group):
     seed: int = Field(description="chooses the held-out words")
     heldout_share: Share = Field(description="share of words whose relations are kept for the lexical tasks")
     max_span: Count = Field(description="longest tail, in tokens (m_max)")
@@ -116,7 +116,7 @@ class PromptSet(Group):
     )
 
 
-class Prompts(Group):
+class PromptsParams(Group):
     seed: int = Field(0, description="draws the examples of each prompt")
     shots: Annotated[int, Field(ge=0)] = Field(5, description="examples in a prompt; SQuAD has one, or none for 0")
     sets: dict[PromptSetName, PromptSet] = Field(
@@ -135,7 +135,7 @@ class Prompts(Group):
         return self
 
 
-class Corpus(Group):
+class CorpusParams(Group):
     seed: int = Field(description="orders the documents")
     block_length: Annotated[int, Field(ge=8)] = Field(description="tokens predicted in one block (L)")
     train_tokens: Count = Field(description="tokens to train on; the sources may give fewer, which is reported")
@@ -144,7 +144,7 @@ class Corpus(Group):
     gloss_share: Share = Field(description="share of tokens taken from WordNet's glosses; the rest is Wikipedia")
 
 
-class Harvest(Group):
+class HarvestParams(Group):
     batch_size: Count = Field(description="blocks a forward pass")
     shard_blocks: Count = Field(description="blocks a file of states")
 
@@ -154,7 +154,7 @@ class Lora(Group):
     alpha: Annotated[float, Field(gt=0)] = Field(description="their product is multiplied with alpha / rank")
 
 
-class Student(Group):
+class StudentParams(Group):
     cut: Literal["first", "lower_last"] = Field(
         description="first: the teacher's first layers; lower_last: its lower layers with its last ones on top"
     )
@@ -174,7 +174,7 @@ class Student(Group):
         return self
 
 
-class Senses(Group):
+class SensesParams(Group):
     seed: int = Field(description="seeds reservoir and k-means++")
     key: Literal["predicted", "observed"] = Field(
         description="token that a state belongs to: the teacher's prediction, or the one that follows"
@@ -185,7 +185,7 @@ class Senses(Group):
     contexts: Count = Field(description="nearest contexts kept a sense")
 
 
-class Targets(Group):
+class TargetsParams(Group):
     seed: int = Field(description="samples positions")
     neighbours: Count = Field(description="nearest senses that pull, and that push (kappa)")
     max_synonyms: Count = Field(description="most synonyms a token")
@@ -223,7 +223,7 @@ class Objective(Group):
         return self
 
 
-class Distill(Group):
+class DistillParams(Group):
     objectives: Annotated[list[str], Field(min_length=1)] = Field(description="which of `objectives` to train")
     seeds: Annotated[list[int], Field(min_length=1)] = Field(description="one student for each; orders the blocks")
     epochs: Annotated[float, Field(gt=0)] = Field(description="passes over the blocks; 0.5 takes half of them, drawn")
@@ -240,13 +240,13 @@ class Distill(Group):
     log_steps: Count = Field(description="steps a point of the curves")
 
 
-class Benchmarks(Group):
+class BenchmarksParams(Group):
     seed: int = Field(description="draws the examples of each chat prompt")
     shots: Annotated[int, Field(ge=0)] = Field(description="examples in a chat prompt; SQuAD has one, or none for 0")
     chat_items: Count = Field(description="chat prompts of each benchmark, and so items scored by the paper's protocol")
 
 
-class Evaluate(Group):
+class EvaluateParams(Group):
     seed: int = Field(description="draws the items and the bootstrap")
     items: Count = Field(description="items of each lexical task; fewer where WordNet gives fewer, which is reported")
     cloze_items: Count = Field(description="items of each benchmark by cloze; fewer where it has fewer")
@@ -255,35 +255,37 @@ class Evaluate(Group):
     bootstrap: Count = Field(description="resamples of the intervals")
 
 
-class Report(Group):
+class ReportParams(Group):
     word: str = Field(description="word of the sense map; it must be one token with synonyms and antonyms")
 
 
-class Launch(Group):
+class LaunchParams(Group):
     processes: Count = Field(1, description="that share the work of harvest, senses and distill")
     config: str | None = Field(None, min_length=1, description="file of `accelerate config` that says how they start")
 
 
 class Params(Group):
-    runtime: Runtime = Field(description="How the processor is used.")
-    sources: Sources = Field(description="What a run starts from; each source is pinned by the hash of its content.")
-    lexicon: Lexicon = Field(description="How the sources' synonyms and antonyms become one table.")
-    prompts: Prompts = Field(
-        Prompts(), description="Prompts with the teacher's answers that the training text has beside plain text."
+    runtime: RuntimeParams = Field(description="How the processor is used.")
+    sources: SourcesParams = Field(
+        description="What a run starts from; each source is pinned by the hash of its content."
     )
-    corpus: Corpus = Field(description="The text that is trained and evaluated on.")
-    student: Student = Field(
+    lexicon: LexiconParams = Field(description="How the sources' synonyms and antonyms become one table.")
+    prompts: PromptsParams = Field(
+        PromptsParams(), description="Prompts with the teacher's answers that the training text has beside plain text."
+    )
+    corpus: CorpusParams = Field(description="The text that is trained and evaluated on.")
+    student: StudentParams = Field(
         description="How the student is cut from the teacher, or from another model (docs/own.md)."
     )
-    harvest: Harvest = Field(description="The one pass of the teacher over the text.")
-    senses: Senses = Field(description="How the states of each token are clustered.")
-    targets: Targets = Field(description="Which positions have a sense loss, and which senses it has there.")
+    harvest: HarvestParams = Field(description="The one pass of the teacher over the text.")
+    senses: SensesParams = Field(description="How the states of each token are clustered.")
+    targets: TargetsParams = Field(description="Which positions have a sense loss, and which senses it has there.")
     objectives: dict[str, Objective] = Field(description="Losses by name; one student is trained for each chosen one.")
-    distill: Distill = Field(description="The training, equal for all students.")
-    benchmarks: Benchmarks = Field(description="The prompts of the paper's protocol.")
-    evaluate: Evaluate = Field(description="How much is measured.")
-    report: Report = Field(description="What the report shows.")
-    launch: Launch = Field(Launch(), description="How many processes a stage has (docs/processes.md).")
+    distill: DistillParams = Field(description="The training, equal for all students.")
+    benchmarks: BenchmarksParams = Field(description="The prompts of the paper's protocol.")
+    evaluate: EvaluateParams = Field(description="How much is measured.")
+    report: ReportParams = Field(description="What the report shows.")
+    launch: LaunchParams = Field(LaunchParams(), description="How many processes a stage has (docs/processes.md).")
 
     @model_validator(mode="after")
     def _lexicon_has_its_sources(self):

@@ -17,9 +17,9 @@ class Benchmark(NamedTuple):
     title: str
     licence: str
     home: str
-    row: Callable[[dict], dict | list[dict]]  # raw row -> canonical row or rows, see `dskd.tasks.rows`
+    row: Callable[[dict], dict | list[dict]]  # raw row -> canonical row or rows, see `published_rows`
     mirror: dict[str, tuple[str, ...]]  # split -> names below the mirror folder, or patterns of names
-    hub: dict[str, tuple[str, ...]]  # split -> sources of `dskd.tasks.hub`
+    hub: dict[str, tuple[str, ...]]  # split -> sources of `benchmarks.files`
     sha256: dict[str, str]  # split -> of the canonical file
 
 

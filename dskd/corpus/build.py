@@ -39,7 +39,12 @@ class Packed(NamedTuple):
 
 
 def build_corpus(
-    corpus: params.Corpus, lexicon: params.Lexicon, text: Path, reader, tokenizer, prompts: Prompts | None = None
+    corpus: params.CorpusParams,
+    lexicon: params.LexiconParams,
+    text: Path,
+    reader,
+    tokenizer,
+    prompts: Prompts | None = None,
 ) -> tuple[dict[str, torch.Tensor], dict]:
     """Blocks of both splits, and an account of them.
 
@@ -137,7 +142,7 @@ def render_gloss(gloss: Gloss) -> str:
     return " ".join(text if text.endswith((".", "!", "?")) else f"{text}." for text in sentences)
 
 
-def _gloss_documents(reader, lexicon: params.Lexicon) -> tuple[list[Document], int]:
+def _gloss_documents(reader, lexicon: params.LexiconParams) -> tuple[list[Document], int]:
     found = list(glosses(reader))
     words = (lemma.lower() for gloss in found for lemma in gloss.lemmas)
     heldout = heldout_words(words, lexicon.seed, lexicon.heldout_share)

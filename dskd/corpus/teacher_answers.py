@@ -28,7 +28,7 @@ _SHARD = 1024  # prompts a file: a run that was stopped loses at most so many
 
 
 def training_prompts(
-    settings: params.Prompts, mirror: Path | None, tokenizer: PreTrainedTokenizerBase
+    settings: params.PromptsParams, mirror: Path | None, tokenizer: PreTrainedTokenizerBase
 ) -> tuple[dict[str, list[dict]], dict[str, dict]]:
     """Prompts of each set in `settings.sets`, as `chat_rows` makes them, and an account of them.
 
@@ -131,7 +131,7 @@ def _pairs(prompts: Prompts) -> list[tuple[np.ndarray, np.ndarray]]:
     return [(prompts.tokens[start:middle], prompts.tokens[middle:end]) for start, middle, end in bounds]
 
 
-def licences(settings: params.Prompts) -> str:
+def licences(settings: params.PromptsParams) -> str:
     """What a student's card says of the prompts that it was trained on; nothing where there are none."""
     if not settings.sets:
         return ""

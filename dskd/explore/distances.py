@@ -11,11 +11,10 @@ from transformers import PreTrainedTokenizerBase
 
 from dskd.corpus.store import load_corpus
 from dskd.errors import UserError
-from dskd.explore.words import context, load_tokenizer, made, token_senses, word_token
+from dskd.explore.words import context, made, teacher_tokenizer, token_senses, word_token
 from dskd.infra import artifacts
 from dskd.infra.arithmetic import squared_distances
 from dskd.lexicon.store import antonyms, load_lexicon, synonyms
-from dskd.model import load
 from dskd.model.inference import states_at
 from dskd.params import Params
 from dskd.pipeline import stages
@@ -39,7 +38,7 @@ def compare_states(params: Params, word: str, students: list[str], contexts: int
     """
     for name in students:
         made(f"{artifacts.STUDENTS}/{name}", f"distill@{name}")
-    tokenizer = load_tokenizer()
+    tokenizer = teacher_tokenizer()
     senses = load_senses(made(artifacts.SENSES, "senses"))
     blocks = load_corpus(made(artifacts.CORPUS, "corpus"))[0]["train"]
     found = token_senses(senses, word_token(tokenizer, word))
@@ -87,7 +86,7 @@ def show_targets(
     params: Params, objective: str, targets: SenseTargets, rows: int = 8, before: int = 10
 ) -> pd.DataFrame:
     """Some positions with both kinds of targets: the context, what follows, whose senses pull and push."""
-    tokenizer = load.load_tokenizer(artifacts.TEACHER)
+    tokenizer = teacher_tokenizer()
     blocks = load_corpus(Path(artifacts.CORPUS))[0]["train"]
     owner = _owners(params, params.objectives[objective].targets, tokenizer)
     pulled, pushed = ((rows >= 0).any(dim=2) for rows in (targets.pull, targets.push))

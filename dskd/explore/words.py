@@ -6,17 +6,17 @@ from typing import NamedTuple
 
 import pandas as pd
 from torch import Tensor
-from transformers import AutoTokenizer, PreTrainedTokenizerBase
+from transformers import PreTrainedTokenizerBase
 
 from dskd import params
 from dskd.corpus.store import load_corpus
-from dskd.errors import UserError, one_line
+from dskd.errors import UserError
 from dskd.infra import artifacts
 from dskd.infra.artifacts import require
 from dskd.lexicon.relations import KINDS, is_heldout
 from dskd.lexicon.store import antonyms, load_lexicon, synonyms
 from dskd.lexicon.tokens import word_tokens
-from dskd.model import load
+from dskd.model.tokenizer import load_tokenizer
 from dskd.params import Params
 from dskd.senses.store import SenseDictionary, compose_span, load_senses
 
@@ -35,16 +35,9 @@ class Word(NamedTuple):
     note: str  # on its relations; empty where there is nothing to say
 
 
-def load_tokenizer() -> PreTrainedTokenizerBase:
-    """The teacher's tokenizer, without its weights; `dskd.decoder` reads it too, but takes longer to import."""
-    folder = made(artifacts.TEACHER, "sources")
-    try:
-        return AutoTokenizer.from_pretrained(folder)
-    except (OSError, ValueError) as error:
-        raise UserError(
-            f"{folder} has no tokenizer that transformers can read: {one_line(error)}; "
-            "get it with `dvc pull` or make it with `dvc repro sources`"
-        ) from None
+def teacher_tokenizer() -> PreTrainedTokenizerBase:
+    """The teacher's tokenizer; UserError, with both ways to get it, where it is missing."""
+    return load_tokenizer(made(artifacts.TEACHER, "sources"))
 
 
 def made(path: str, stage: str) -> Path:
@@ -78,7 +71,7 @@ def context(tokenizer: PreTrainedTokenizerBase, blocks: Tensor, position: int, b
     return "… " + " ".join("".join(c if c.isprintable() else " " for c in text).split())
 
 
-def look_up(word: str, settings: params.Lexicon, contexts: int = 2) -> Word:
+def look_up(word: str, settings: params.LexiconParams, contexts: int = 2) -> Word:
     """All that the run knows of a word, which is looked up as it is written: "bank", "Bank".
 
     Raises:
@@ -87,7 +80,7 @@ def look_up(word: str, settings: params.Lexicon, contexts: int = 2) -> Word:
     word = " ".join(word.split())
     if not word:
         raise UserError("there is no word to look up: give one, for example `python -m dskd senses bank`")
-    tokenizer = load_tokenizer()
+    tokenizer = teacher_tokenizer()
     dictionary = load_senses(made(artifacts.SENSES, "senses"))
     blocks = load_corpus(made(artifacts.CORPUS, "corpus"))[0]["train"]
     related, note = related_words(load_lexicon(made(artifacts.LEXICON, "lexicon")), word)
@@ -188,7 +181,7 @@ def as_html(found: Word) -> str:
 
 def word_group(words: list[str], most: int = 8) -> list[tuple[str, Tensor]]:
     """The first words that are one token and have senses, each with these, (n, d): a group of `figures.sense_map`."""
-    tokenizer, senses = load_tokenizer(), load_senses(made(artifacts.SENSES, "senses"))
+    tokenizer, senses = teacher_tokenizer(), load_senses(made(artifacts.SENSES, "senses"))
     tokens = word_tokens(tokenizer, words)
     rows = {word: senses.rows(tokens[word][0]) for word in dict.fromkeys(words) if len(tokens[word]) == 1}
     found = [(word, senses.centroids[r.start : r.stop]) for word, r in rows.items() if len(r)]
@@ -205,7 +198,7 @@ def with_synonyms(word: str) -> list[str]:
 
 def show_senses(word: str, contexts: int = 2) -> pd.DataFrame:
     """The senses of a word, most frequent first, each with its nearest contexts up to the predicted token."""
-    tokenizer = load.load_tokenizer(artifacts.TEACHER)
+    tokenizer = teacher_tokenizer()
     senses, blocks = load_senses(artifacts.SENSES), load_corpus(Path(artifacts.CORPUS))[0]["train"]
     table = []
     for sense in token_senses(senses, word_token(tokenizer, word)):
@@ -216,7 +209,7 @@ def show_senses(word: str, contexts: int = 2) -> pd.DataFrame:
 
 def sense_groups(params: Params, words: int = 5) -> dict[str, list[tuple[str, Tensor]]]:
     """The senses of `report.word` and of its most supported synonyms and antonyms that are one token each."""
-    tokenizer, senses = load.load_tokenizer(artifacts.TEACHER), load_senses(artifacts.SENSES)
+    tokenizer, senses = teacher_tokenizer(), load_senses(artifacts.SENSES)
     table = load_lexicon(require(artifacts.LEXICON, "lexicon"))
     token = word_token(tokenizer, params.report.word)
 

@@ -24,7 +24,7 @@ from dskd import LAUNCHED
 from dskd.errors import UserError, one_line
 from dskd.infra import output as output_module
 from dskd.infra.output import partial_path
-from dskd.params import Launch
+from dskd.params import LaunchParams
 
 _PATIENCE = timedelta(hours=12)  # that one waits for another, which may have a last shard to write
 
@@ -90,7 +90,7 @@ def is_shared(tensor: Tensor) -> bool:
     return hasattr(tensor, "device_mesh")  # a DTensor, without the import of what defines it
 
 
-def launch(settings: Launch, stage: str, **instance: str | int) -> bool:
+def launch(settings: LaunchParams, stage: str, **instance: str | int) -> bool:
     """Let `settings.processes` processes do a stage, and say whether they did: not where one is enough, nor within
     such a process. Their progress goes to stderr. They end with this process.
 
@@ -142,7 +142,7 @@ def _relay(stream: BinaryIO) -> str | None:
 TAKEN = ("MULTI_GPU", "FSDP")
 
 
-def check_launch(settings: Launch) -> None:
+def check_launch(settings: LaunchParams) -> None:
     """Nothing is checked where the file is not used, as with one process.
 
     Raises:

@@ -16,7 +16,7 @@ from dskd.lexicon.readers.morphology import Derivations, read_derivations
 from dskd.lexicon.readers.wordnet_indirect import indirect_antonyms
 from dskd.lexicon.relations import ANTONYM, SYNONYM, Pair, Relation, heldout_words, merge
 from dskd.lexicon.vote import Conflict, settle
-from dskd.params import Lexicon
+from dskd.params import LexiconParams
 
 _RELATIONS = {"synonyms": SYNONYM, "antonyms": ANTONYM}
 
@@ -64,7 +64,7 @@ def collector_off() -> Iterator[None]:
             gc.enable()
 
 
-def read_statements(files: Files, settings: Lexicon) -> Statements:
+def read_statements(files: Files, settings: LexiconParams) -> Statements:
     """Read every source that is there.
 
     Raises:
@@ -84,7 +84,7 @@ def read_statements(files: Files, settings: Lexicon) -> Statements:
     return Statements(relations, indirect, derivations, words)
 
 
-def settle_pairs(statements: Statements, settings: Lexicon) -> Settled:
+def settle_pairs(statements: Statements, settings: LexiconParams) -> Settled:
     """Hold words out, undo negations, merge, and vote (docs/lexicon.md).
 
     Held-out words lose their relations before negations are undone, so that nothing is derived from these either.

@@ -1,6 +1,6 @@
 """Negation hidden in morphology is undone: unhappy is happy with the sign -1 (docs/method.md, section 2.2).
 
-A resource says how words are built (`dskd.lexicon.morphology`), but it lists look-alikes too. A step counts as
+A resource says how words are built (`readers.morphology`), but it lists look-alikes too. A step counts as
 a negation where the spelling shows it, the base is a known word, and three facts of English allow it:
 in- (im-, il-, ir-) makes no verbs, no nouns of verbs (income), and is im-, il- or ir- before b, m, p, l and r, so
 that inborn or inland hold the preposition. What no rule can tell is in `LOOKALIKES`.

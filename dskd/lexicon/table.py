@@ -10,11 +10,11 @@ from dskd.lexicon.build import Settled
 from dskd.lexicon.relations import ANTONYM, KINDS, SYNONYM, Pair
 from dskd.lexicon.tokens import head_forms, is_tail, word_tokens
 from dskd.lexicon.vote import Conflict
-from dskd.params import Lexicon
+from dskd.params import LexiconParams
 
 
 def build_table(
-    settings: Lexicon, settled: Settled, tokenizer, inflections: Mapping[str, Sequence[str]]
+    settings: LexiconParams, settled: Settled, tokenizer, inflections: Mapping[str, Sequence[str]]
 ) -> tuple[pd.DataFrame, dict]:
     """Keep the pairs that fit the tokenizer (docs/method.md, section 2).
 

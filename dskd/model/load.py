@@ -1,4 +1,4 @@
-"""Decoders and tokenizers from folders and GGUF files."""
+"""Decoders from folders and GGUF files."""
 
 from pathlib import Path
 
@@ -10,6 +10,7 @@ from dskd.errors import UserError, one_line
 from dskd.infra.arithmetic import arithmetic_dtype
 from dskd.infra.output import output
 from dskd.model.parts import check_architecture
+from dskd.model.tokenizer import load_tokenizer, save_tokenizer
 
 
 def import_gguf(source: Path, destination: Path) -> None:
@@ -76,17 +77,3 @@ def load_decoder(folder: str | Path, dtype: str) -> tuple[PreTrainedModel, PreTr
             f"{model.config.vocab_size - 1}; use the tokenizer that the model was trained with"
         )
     return model, tokenizer
-
-
-def load_tokenizer(folder: str | Path) -> PreTrainedTokenizerBase:
-    """Raises UserError if the folder has no tokenizer."""
-    try:
-        return AutoTokenizer.from_pretrained(folder)
-    except (OSError, ValueError) as error:
-        raise UserError(f"{folder} has no tokenizer that transformers can read: {one_line(error)}") from None
-
-
-def save_tokenizer(tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
-    """Write a tokenizer's files, whose bytes do not tell whether it was loaded with HF_HUB_OFFLINE set."""
-    tokenizer.init_kwargs["local_files_only"] = False
-    tokenizer.save_pretrained(folder)

@@ -17,7 +17,7 @@ from dskd.infra.artifacts import SOURCES, require
 from dskd.model.cut import check_cut, trunk
 from dskd.model.load import load_decoder
 from dskd.model.logits import LogitMap, logit_map
-from dskd.params import Params, Student
+from dskd.params import Params, StudentParams
 
 ORIGIN = f"{SOURCES}/student"  # there, where `student.source` names a model
 _BLOCKS, _BATCH = 64, 4  # that the map is fitted on, and of these in memory at one time
@@ -33,7 +33,7 @@ class OwnStudent(NamedTuple):
     projection: nn.Linear | None = None  # its last states -> the teacher's, float32; where a loss asks for it
 
 
-def own_student(origin: PreTrainedModel, student: Student, ids: Tensor) -> OwnStudent:
+def own_student(origin: PreTrainedModel, student: StudentParams, ids: Tensor) -> OwnStudent:
     """What the student has of `origin`, for blocks with these `ids` (n, L); without a projection."""
     head = origin.get_output_embeddings().weight
     return OwnStudent(trunk(origin, student), head, logit_map(origin), ids)
@@ -75,7 +75,7 @@ def check_vocabularies(
         raise UserError(f"{both} have the same tokens, but {sizes[0]} and {sizes[1]} logits; {way_out} and as many")
 
 
-def teacher_split(student: Student, teacher_layers: int) -> Student:
+def teacher_split(student: StudentParams, teacher_layers: int) -> StudentParams:
     """The cut by which the teacher is split for its states.
 
     A student of another model has no use for the states at the split. They are taken where a student of so many layers

@@ -13,7 +13,8 @@ from dskd.infra import artifacts, processes
 from dskd.infra.artifacts import require
 from dskd.lexicon.build import Files
 from dskd.lexicon.readers import wordnet
-from dskd.model.load import load_decoder, load_tokenizer
+from dskd.model.load import load_decoder
+from dskd.model.tokenizer import load_tokenizer
 from dskd.params import Params, Source
 from dskd.states.store import States, open_states
 

@@ -10,7 +10,7 @@ from dskd.model import logits
 from dskd.model.cut import student_top, teacher_top, trunk
 from dskd.model.inference import Models
 from dskd.model.origin import load_origin, teacher_split
-from dskd.params import Params, Student
+from dskd.params import Params, StudentParams
 from dskd.pipeline.inputs import load_teacher
 from dskd.students.store import load_student_top
 
@@ -21,7 +21,7 @@ def load_models(params: Params, students: list[str]) -> Models:
     origin = load_origin(params, teacher, tokenizer)
     context = min(model.config.max_position_embeddings for model in (teacher, origin))
 
-    def models(model: PreTrainedModel, split: Student, tops: dict[str, PreTrainedModel]) -> Models:
+    def models(model: PreTrainedModel, split: StudentParams, tops: dict[str, PreTrainedModel]) -> Models:
         head, logit_map = model.get_output_embeddings().weight, logits.logit_map(model)
         return Models(trunk(model, split), tops, head, tokenizer, context, logit_map)
 

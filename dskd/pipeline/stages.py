@@ -152,7 +152,7 @@ def prompts(params: Params) -> dict[str, dict]:
     return summary
 
 
-def make_corpus(params: Params) -> tuple[dict[str, Tensor], dict]:
+def corpus(params: Params) -> tuple[dict[str, Tensor], dict]:
     """Blocks of token ids, split by document, and what they are made of."""
     tensors, summary = build_corpus(
         params.corpus,
@@ -295,7 +295,7 @@ def evaluate(params: Params) -> dict[str, Columns]:
 
 
 def quality(params: Params) -> dict[str, pd.DataFrame]:
-    """How good the lexicon is; writes `reports/quality.json` and returns its tables by name (`dskd.quality`)."""
+    """How good the lexicon is; writes `reports/quality.json` and returns its tables by name."""
     summary = artifacts.read_json(require(artifacts.BENCHMARKS, "benchmarks") / "summary.json")
     golds = gold_lists(Path(artifacts.BENCHMARKS), summary)
     tables = lexicon_quality(lexicon_files(params), params.lexicon, golds)
@@ -305,7 +305,7 @@ def quality(params: Params) -> dict[str, pd.DataFrame]:
     return tables
 
 
-def make_report(params: Params) -> dict:
+def report(params: Params) -> dict:
     """Write `reports/metrics.json` from the scores; the notebook of this stage becomes `reports/index.html`."""
     metrics = summarise(params, student_names(params))
     artifacts.write_json(artifacts.METRICS, metrics)

@@ -230,7 +230,7 @@ def degrees(synonyms: Mapping[int, Sequence], antonyms: Mapping[int, Sequence]) 
 
 
 def overlaps(table: pd.DataFrame) -> Figure:
-    """Which lexicon or list says what another says, as shares of each row (`dskd.quality.overlaps`)."""
+    """Which lexicon or list says what another says, as shares of each row (`lexicon_quality.overlaps`)."""
     names, shares = table["of"].tolist(), table.drop(columns=["of", "statements"]).to_numpy(dtype=float)
     with plt.rc_context(STYLE | {"axes.grid": False}):
         figure, axis = plt.subplots(figsize=(2.6 + 0.75 * len(names), 1.2 + 0.45 * len(names)), layout="constrained")

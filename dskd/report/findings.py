@@ -98,7 +98,7 @@ def controls(metrics: dict) -> tuple[dict, str]:
 
 def cost_table(params: Params) -> pd.DataFrame:
     """Tokens, floating point operations, memory and disk (GB) of each stage that grows with text or teacher, as
-    `dskd.plan` counts them. Measured times are no part of a page that is the same bytes after every run."""
+    `report.plan` counts them. Measured times are no part of a page that is the same bytes after every run."""
     held = arithmetic_dtype(getattr(torch, params.runtime.dtype)).itemsize
     rows = []
     for stage in plan.run_stages(params, plan.default_shape(Path(".")), held):

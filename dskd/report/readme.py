@@ -11,7 +11,7 @@ from dskd.infra import artifacts
 from dskd.infra.artifacts import require
 from dskd.infra.output import output
 from dskd.infra.verify import Run, platform, read_run
-from dskd.params import Sources, load_params, noncommercial
+from dskd.params import SourcesParams, load_params, noncommercial
 from dskd.report.parameter_tables import parameters_block
 from dskd.report.study_tables import claim_block, half_block, markdown, study_block
 from dskd.report.tables import TITLES, differences_table, gold_table, models_table, negations_table
@@ -105,7 +105,7 @@ def reproducing_block(run: Run) -> str:
     return markdown(pd.DataFrame(about.items(), columns=["", "the committed run"]), pd.DataFrame(outputs))
 
 
-def licences_block(sources: Sources) -> str:
+def licences_block(sources: SourcesParams) -> str:
     """Everything that a run brings in, under which licence, and what it is used for."""
     rows = [
         (name, f"`{source.source}`", source.licence, "make the student", "no" if noncommercial(source) else "yes")

@@ -259,7 +259,7 @@ def spearman_difference(a: np.ndarray, b: np.ndarray, human: Sequence[float], re
         return of_b - of_a
 
     items = np.arange(len(human))
-    chunks = np.array_split(np.arange(resamples), -(-resamples // 500))  # some hundred at a time, as in dskd.stats
+    chunks = np.array_split(np.arange(resamples), -(-resamples // 500))  # some hundred at a time, as above
     drawn = ((uniform(seed, rows[:, None], items) * len(items)).astype(np.int64) for rows in chunks)
     draws = np.concatenate([differences(rows) for rows in drawn])
     low, high = np.quantile(draws, [0.025, 0.975])

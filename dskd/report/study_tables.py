@@ -1,5 +1,6 @@
 """The tables of the studies, for README.md and docs/study.md."""
 
+import textwrap
 from collections.abc import Sequence
 
 import pandas as pd
@@ -18,39 +19,44 @@ from dskd.report.tables import (
 
 
 def study_block(metrics: dict) -> str:
-    """The study, from `reports/study/metrics.json`: means, benchmarks by both protocols, and differences."""
-    cloze, chat = (
-        next((value[protocol]["items"] for value in metrics["benchmarks"].values() if protocol in value), 0)
-        for protocol in ("cloze", "chat")
-    )
+    """The whole study, from `reports/runs/study/metrics.json`: means, benchmarks by both protocols, differences, and
+    how small a difference it can find."""
     seeds = len({name.rsplit("-", 1)[1] for name in metrics["seeds"]})
-    lexical = (models_table(metrics, table) for table in ("heldout", "lexical", "similarity"))
-    tokens = f"{metrics['train_tokens']:,} training tokens"
-    return f"""Held-out text and lexical measures, {seeds} seed(s) an objective, {tokens} each:
+    trained = f"{seeds} seed{'s' * (seeds != 1)} of each objective, {metrics['train_tokens']:,} training tokens a seed"
+    parts = [
+        f"Held-out text and words: means with 95 % intervals, over {trained}.",
+        markdown(*(models_table(metrics, table) for table in ("heldout", "lexical", "similarity"))),
+        f"""Benchmarks by cloze, {_items(metrics, "cloze")} items each. The first table takes the choice with the highest
+        log-likelihood (`acc`), the second the one with the highest log-likelihood per character (`acc_norm`).""",
+        markdown(models_table(metrics, "cloze"), models_table(metrics, "cloze_norm")),
+        f"""Benchmarks by the paper's protocol, {_items(metrics, "chat")} items each. The model sees five answered
+        examples and gives a letter as one greedy token; for SQuAD it sees one example and gives at most ten tokens.""",
+        markdown(models_table(metrics, "chat")),
+        """Differences with 95 % intervals over items and seeds. A star means p < .05 after Holm's correction for all
+        differences in the table that the column comes from. The column *p(answer)* has the probability of the right
+        answer as a share of the probabilities of all choices.""",
+        markdown(_selected_differences(metrics)),
+        """The smallest true difference that this design finds in 80 % of its repetitions (median over the pairs):""",
+        markdown(_smallest(metrics)),
+    ]
+    return "\n\n".join(part if part.startswith("|") else paragraph(part) for part in parts if part)
 
-{markdown(*lexical)}
 
-Benchmarks by cloze, {cloze} items each: how often the likeliest choice is right (`acc`), then the likeliest a
-character (`acc_norm`):
+def _items(metrics: dict, protocol: str) -> int:
+    """How many items of each benchmark a protocol has scored; 0 where there is no benchmark."""
+    counted = (value[protocol]["items"] for value in metrics["benchmarks"].values() if protocol in value)
+    return next(counted, 0)
 
-{markdown(models_table(metrics, "cloze"), models_table(metrics, "cloze_norm"))}
 
-Benchmarks by the paper's protocol, {chat} items each: the letter as one greedy token after five examples; SQuAD in
-at most ten tokens after one example:
-
-{markdown(models_table(metrics, "chat"))}
-
-Differences, with 95 % intervals over items and seeds. A star: p < .05 after Holm's correction for all differences of
-the table that a column is from; *p(answer)* is the answer's share in the choices' probabilities:
-
-{markdown(_selected_differences(metrics))}
-
-The smallest true difference that this design finds in 80 % of its repetitions, median over the pairs:
-{", ".join(f"{_name(*of)} {effect:.3f}" for of, effect in smallest_effects(metrics, _SELECTED).items())}."""
+def _smallest(metrics: dict) -> pd.DataFrame:
+    """One row a measure: the smallest true difference that the design finds in 80 % of its repetitions."""
+    effects = smallest_effects(metrics, _SELECTED)
+    rows = [(_name(*measure), number(effect)) for measure, effect in effects.items()]
+    return pd.DataFrame(rows, columns=["measure", "smallest difference"])
 
 
 def claim_block(metrics: dict) -> str:
-    """The paper's regime, from `reports/claim/metrics.json`: means on held-out text, and differences."""
+    """The paper's regime, from `reports/runs/claim/metrics.json`: means on held-out text, and differences."""
     return markdown(models_table(metrics, "heldout"), _selected_differences(metrics))
 
 
@@ -65,19 +71,46 @@ _HALF = {  # measures of docs/trials/study.csv that are shown
 }
 
 
+_HEADLINE = {  # (objective, compared with): both in plain words
+    ("dskd", "kd"): ("the paper's sense loss", "plain distillation"),
+    ("dskd", "kd_hidden"): ("the paper's sense loss", "regression on the teacher's state"),
+    ("span", "kd"): ("our sense loss", "plain distillation"),
+    ("span", "kd_whitened"): ("our sense loss", "regression on the whitened state"),
+    ("span", "span_shuffled"): ("our sense loss", "control: senses of wrongly related words"),
+    ("span", "span_random"): ("our sense loss", "control: random vectors as senses"),
+    ("span", "span_mean"): ("our sense loss", "control: one sense for all words"),
+}
+
+
+def headline_block(found: pd.DataFrame) -> str:
+    """What senses buy, in a few rows, from `docs/trials/study.csv`: some of the differences of `half_block`."""
+    table = _sense_differences(found).set_index("difference")
+    measured = [title for title in (_HALF["kl"], _HALF["synonym p"]) if title in table]
+    rows = []
+    for (objective, against), (name, other) in _HEADLINE.items():
+        if (difference := f"{objective} - {against}") in table.index:
+            words = {"student trained with": f"{name} (`{objective}`)", "compared with": f"{other} (`{against}`)"}
+            rows.append(words | table.loc[difference, measured].to_dict())
+    return markdown(pd.DataFrame(rows))
+
+
 def half_block(found: pd.DataFrame) -> str:
-    """What the study says on the half by which nothing was chosen, from `docs/trials/study.csv`: means, and differences
-    of the sense losses, with Holm's correction over all cells."""
+    """What the study says on the half of text and words that guided no choice, from `docs/trials/study.csv`: means,
+    and the differences of the sense losses."""
     found = found[found["measure"].isin(_HALF)]
     means = found.drop_duplicates(["measure", "objective"])
-    pairs = found[found["objective"].isin(SENSES) & found["against"].notna()]
+    return markdown(_wide(means, "objective", means["mean"].map(number)), _sense_differences(found))
+
+
+def _sense_differences(found: pd.DataFrame) -> pd.DataFrame:
+    """One row for each pair with a sense loss, one column for each measure; Holm's correction is over all cells."""
+    pairs = found[found["measure"].isin(_HALF) & found["objective"].isin(SENSES) & found["against"].notna()]
     pairs = pairs.assign(
         mean=pairs["difference"],
         p_holm=holm(pairs["p"].to_numpy()),
         difference=pairs["objective"] + " - " + pairs["against"],
     )
-    cells = [difference_cell(pair) for pair in pairs.to_dict("records")]
-    return markdown(_wide(means, "objective", means["mean"].map(number)), _wide(pairs, "difference", cells))
+    return _wide(pairs, "difference", [difference_cell(pair) for pair in pairs.to_dict("records")])
 
 
 def _wide(rows: pd.DataFrame, index: str, cells: Sequence[str]) -> pd.DataFrame:
@@ -87,7 +120,7 @@ def _wide(rows: pd.DataFrame, index: str, cells: Sequence[str]) -> pd.DataFrame:
     return table[list(shown)].rename(columns=shown).reset_index()
 
 
-_SELECTED = (  # the differences that are shown, where a run has them
+_SELECTED = (  # the measures whose differences are shown, where a run has them
     ("heldout", "kl"),
     ("heldout", "ce"),
     ("lexical", "synonym"),
@@ -100,6 +133,7 @@ _SELECTED = (  # the differences that are shown, where a run has them
 
 
 def _selected_differences(metrics: dict) -> pd.DataFrame:
+    """One row a pair of objectives, one column for each measure of `_SELECTED` that the run has."""
     columns = []
     for table, key in shown_differences(metrics, _SELECTED):
         shown = differences_table(metrics, table).set_index("difference")[TITLES[key]]
@@ -108,7 +142,13 @@ def _selected_differences(metrics: dict) -> pd.DataFrame:
 
 
 def _name(table: str, key: str) -> str:
+    """What a measure of `_SELECTED` is called at the head of a column."""
     return {"cloze": "cloze, all items", "cloze_probability": "cloze, p(answer)"}.get(table, TITLES[key])
+
+
+def paragraph(text: str) -> str:
+    """A paragraph of Markdown, wrapped at 100 columns."""
+    return textwrap.fill(" ".join(text.split()), 100, break_on_hyphens=False, break_long_words=False)
 
 
 def markdown(*tables: pd.DataFrame) -> str:

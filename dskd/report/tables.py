@@ -166,7 +166,7 @@ def _weights(objective: Objective) -> str:
 
 
 def negations_table(rows: Sequence[dict]) -> pd.DataFrame:
-    """How well negations are told (`dskd.lexicon.judged.negation_quality`), for people."""
+    """How well negations are told (`judged_negations.negation_quality`), for people."""
     return pd.DataFrame(
         {
             "rule": row["rule"],
@@ -178,7 +178,7 @@ def negations_table(rows: Sequence[dict]) -> pd.DataFrame:
 
 
 def gold_table(rows: Sequence[dict]) -> pd.DataFrame:
-    """Coverage and precision of lexicons on gold lists (`dskd.lexicon.gold.quality`), for people; without rows
+    """Coverage and precision of lexicons on gold lists (`gold_lists.quality`), for people; without rows
     that measure nothing."""
     shown = []
     for row in rows:

@@ -30,7 +30,7 @@ class Gold(NamedTuple):
 def gold_list(name: str, source: str, rows: Iterable[tuple]) -> Gold:
     """A gold list of rows that begin with (word, word, relation), in either direction and with repetitions.
 
-    Pairs that it has with both relations are left out, as are words that are none (`dskd.lexicon.words`).
+    Pairs that it has with both relations are left out, as are words that are none (`lexicon.relations.normalised`).
     """
     relations: dict[tuple[str, str], set[int]] = {}
     for head, tail, relation, *_ in rows:
@@ -41,7 +41,7 @@ def gold_list(name: str, source: str, rows: Iterable[tuple]) -> Gold:
 
 
 def antsynnet(name: str, rows: Iterable[dict]) -> Gold:
-    """The gold list of AntSynNET's rows (`dskd.tasks.benchmarks`); its source is "antsynnet", whatever the split."""
+    """The gold list of AntSynNET's rows (`benchmarks.gather`); its source is "antsynnet", whatever the split."""
     return gold_list(name, "antsynnet", ((row["word1"], row["word2"], RELATIONS[row["relation"]]) for row in rows))
 
 

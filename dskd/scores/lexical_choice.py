@@ -18,7 +18,7 @@ from dskd.infra.artifacts import reading
 from dskd.infra.randomness import hash_integers, text_key
 from dskd.lexicon.readers.wordnet import Synset, pointers, read_index, read_synsets
 from dskd.lexicon.relations import heldout_words
-from dskd.params import Lexicon
+from dskd.params import LexiconParams
 
 PROMPTS = {
     "synonym": 'A word that means the same as "{}" is',
@@ -56,7 +56,7 @@ class Vocabulary(NamedTuple):
 
 
 @reading("WordNet", "sources")
-def build_items(lexicon: Lexicon, seed: int, items: int, vocabulary: Vocabulary) -> list[Item]:
+def build_items(lexicon: LexiconParams, seed: int, items: int, vocabulary: Vocabulary) -> list[Item]:
     """Up to `items` items of each task, fewer where WordNet gives fewer; at most one a task and held-out word.
 
     Usable words are single, alphabetic, of three letters or more, not proper nouns, and seen twice or more;

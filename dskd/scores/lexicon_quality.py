@@ -11,7 +11,7 @@ from dskd.benchmarks.catalogue import BENCHMARKS, GOLD_LISTS, read_benchmark
 from dskd.lexicon.build import Files, Statements, collector_off, read_statements, settle_pairs
 from dskd.lexicon.relations import Pair, merge
 from dskd.lexicon.store import antonyms, synonyms
-from dskd.params import Lexicon, Targets
+from dskd.params import LexiconParams, TargetsParams
 from dskd.scores.gold_lists import RELATIONS, Gold, antsynnet, by_source, gold_list, quality_table
 from dskd.scores.judged_negations import negation_quality
 from dskd.senses.store import SenseDictionary
@@ -40,7 +40,7 @@ def gold_lists(folder: Path, available: Mapping[str, dict]) -> list[Gold]:
     return found
 
 
-def lexicon_quality(files: Files, settings: Lexicon, golds: Sequence[Gold]) -> dict[str, pd.DataFrame]:
+def lexicon_quality(files: Files, settings: LexiconParams, golds: Sequence[Gold]) -> dict[str, pd.DataFrame]:
     """Tables by name. "gold": coverage and precision on the gold lists after each step of the lexicon's making;
     "overlaps": which steps and lists say what others do; "negations": on words judged by hand."""
     with collector_off():
@@ -51,7 +51,7 @@ def lexicon_quality(files: Files, settings: Lexicon, golds: Sequence[Gold]) -> d
     return tables
 
 
-def lexicon_steps(statements: Statements, settings: Lexicon) -> dict[str, list[Pair]]:
+def lexicon_steps(statements: Statements, settings: LexiconParams) -> dict[str, list[Pair]]:
     """The lexicon after each step of its making, with no word held out; each source alone comes first.
 
     Args:
@@ -90,12 +90,12 @@ def overlaps(lexicons: Mapping[str, list[Pair]], golds: Sequence[Gold]) -> pd.Da
     )
 
 
-def coverage(labels: Tensor, table: pd.DataFrame, senses: SenseDictionary, settings: Targets) -> pd.DataFrame:
+def coverage(labels: Tensor, table: pd.DataFrame, senses: SenseDictionary, settings: TargetsParams) -> pd.DataFrame:
     """How much of a text the lexicon reaches, in tokens (positions) and in types.
 
     Args:
         labels: (n, L) int64, the tokens that follow each position.
-        table: of `dskd.lexicon.load_lexicon`.
+        table: of `lexicon.store.load_lexicon`.
     """
     _, by_token = candidates(trimmed_lexicon(senses, synonyms(table), antonyms(table), settings))
     reached = {

@@ -10,7 +10,7 @@ from tqdm import tqdm
 from dskd.infra import processes
 from dskd.infra.arithmetic import squared_distances
 from dskd.infra.randomness import hash_integers
-from dskd.params import Senses
+from dskd.params import SensesParams
 from dskd.senses.kmeans import kmeans
 from dskd.senses.store import SenseDictionary, join_senses
 from dskd.states.store import States, take_positions
@@ -19,7 +19,7 @@ _ROWS = 8192  # rows of one k-means batch: fixes its memory (19 MB at d = 576)
 _PIECE = 1 << 22  # positions that the reservoir takes in at one time
 
 
-def build_senses(states: States, labels: Tensor, settings: Senses) -> SenseDictionary:
+def build_senses(states: States, labels: Tensor, settings: SensesParams) -> SenseDictionary:
     """Cluster the states of each token; of many processes each gets the senses of its share of the tokens.
 
     Args:
@@ -62,14 +62,16 @@ def build_senses(states: States, labels: Tensor, settings: Senses) -> SenseDicti
     return join_senses(found)
 
 
-def _no_senses(states: States, settings: Senses) -> SenseDictionary:
+def _no_senses(states: States, settings: SensesParams) -> SenseDictionary:
     """The senses of no token."""
     none = torch.empty(0, dtype=torch.int32)
     centroids, contexts = states.hidden_states[0].flatten(0, 1)[:0], torch.empty(0, settings.contexts).long()
     return SenseDictionary(none, torch.zeros(1).long(), none.long(), centroids, none, contexts)
 
 
-def _cluster(x: Tensor, positions: Tensor, sizes: Tensor, tokens: Tensor, settings: Senses) -> tuple[Tensor, tuple]:
+def _cluster(
+    x: Tensor, positions: Tensor, sizes: Tensor, tokens: Tensor, settings: SensesParams
+) -> tuple[Tensor, tuple]:
     """The senses of G tokens with more than k states each.
 
     Args:

@@ -10,15 +10,15 @@ from transformers import PreTrainedModel
 from dskd.infra import processes
 from dskd.model.cut import check_cut, teacher_top, trunk
 from dskd.model.parts import run_part
-from dskd.params import Harvest, Student
+from dskd.params import HarvestParams, StudentParams
 from dskd.states.store import save_shard, shard_path
 
 
 def harvest(
     teacher: PreTrainedModel,
     blocks: dict[str, Tensor],
-    student: Student,
-    settings: Harvest,
+    student: StudentParams,
+    settings: HarvestParams,
     destination: Path,
     fingerprint: str,
     dtype: torch.dtype,

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from dskd.infra.randomness import hash_integers
-from dskd.params import Distill
+from dskd.params import DistillParams
 from dskd.states.store import States, take_blocks
 from dskd.students.losses import IGNORE
 from dskd.targets.store import SenseTargets
@@ -27,13 +27,13 @@ class Batch(NamedTuple):
     ids: Tensor | None = None  # (b, L) tokens, for a student with frozen layers of its own
 
 
-def schedule(n: int, seed: int, settings: Distill) -> list[Tensor]:
+def schedule(n: int, seed: int, settings: DistillParams) -> list[Tensor]:
     """Block numbers of each step of a run. Part of an epoch is its first steps, at least one."""
     epochs = [batches(n, epoch, seed, settings) for epoch in range(math.ceil(settings.epochs))]
     return [step for epoch in epochs for step in epoch][: max(1, round(settings.epochs * len(epochs[0])))]
 
 
-def batches(n: int, epoch: int, seed: int, settings: Distill) -> list[Tensor]:
+def batches(n: int, epoch: int, seed: int, settings: DistillParams) -> list[Tensor]:
     """Block numbers of each step of an epoch, in an order that (seed, epoch) alone decide."""
     order = torch.from_numpy(hash_integers(seed, epoch, torch.arange(n).numpy()).argsort(kind="stable"))
     return list(order.split(settings.batch_size))

@@ -5,7 +5,7 @@ import re
 
 from huggingface_hub import EvalResult, ModelCardData
 
-from dskd.params import Params, Source, Sources, noncommercial
+from dskd.params import Params, Source, SourcesParams, noncommercial
 
 LICENCE_FILE = "LICENSE.md"  # of a student's folder; the hub looks for this name where `license` is `other`
 _FIGURES = {
@@ -141,7 +141,7 @@ def _front_matter(name: str, origin: Source, scores: dict) -> ModelCardData:
     )
 
 
-def licences(sources: Sources, student: Source | None = None) -> str:
+def licences(sources: SourcesParams, student: Source | None = None) -> str:
     """What the student was made from and under which licence, and what that means for who shares it.
 
     Args:

@@ -9,12 +9,12 @@ from transformers import PreTrainedModel
 from dskd.model.cut import student_layers
 from dskd.model.origin import _BATCH, _BLOCKS
 from dskd.model.parts import part, run_part
-from dskd.params import Student
+from dskd.params import StudentParams
 from dskd.states.store import States, take_blocks
 
 
 @torch.no_grad()
-def fitted_projection(origin: PreTrainedModel, student: Student, ids: Tensor, states: States) -> nn.Linear:
+def fitted_projection(origin: PreTrainedModel, student: StudentParams, ids: Tensor, states: States) -> nn.Linear:
     """The affine map that takes the untrained student's last states nearest to the teacher's: least squares over up to
     64 blocks spread evenly over the text, with a slight ridge, in float64; so it is no matter of chance.
 

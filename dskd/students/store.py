@@ -10,12 +10,13 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from dskd.errors import UserError
 from dskd.infra import artifacts
 from dskd.model.cut import split_depth, student_layers
-from dskd.model.load import load_decoder, save_tokenizer
+from dskd.model.load import load_decoder
 from dskd.model.parts import layered_config, part
-from dskd.params import Student
+from dskd.model.tokenizer import save_tokenizer
+from dskd.params import StudentParams
 
 
-def assemble_student(teacher: PreTrainedModel, top: PreTrainedModel, student: Student) -> PreTrainedModel:
+def assemble_student(teacher: PreTrainedModel, top: PreTrainedModel, student: StudentParams) -> PreTrainedModel:
     """The whole student as an ordinary causal language model of the teacher's class; weights are shared."""
     layers = student_layers(student, teacher.config.num_hidden_layers)
     with torch.device("meta"):
@@ -34,7 +35,7 @@ def assemble_student(teacher: PreTrainedModel, top: PreTrainedModel, student: St
 def export_student(
     teacher: PreTrainedModel,
     top: PreTrainedModel,
-    student: Student,
+    student: StudentParams,
     tokenizer: PreTrainedTokenizerBase,
     destination: Path,
     card: str,
@@ -48,7 +49,7 @@ def export_student(
     (destination / "README.md").write_text(card, encoding="utf-8")
 
 
-def load_student_top(folder: Path, teacher: PreTrainedModel, student: Student) -> PreTrainedModel:
+def load_student_top(folder: Path, teacher: PreTrainedModel, student: StudentParams) -> PreTrainedModel:
     """The trained part of an exported student, to be run on cached split states.
 
     Raises:

@@ -19,7 +19,7 @@ from dskd.infra import processes
 from dskd.model.logits import LogitMap
 from dskd.model.origin import OwnStudent
 from dskd.model.parts import run_part
-from dskd.params import Distill, Objective
+from dskd.params import DistillParams, Objective
 from dskd.states.store import States, take_blocks
 from dskd.students.batches import Batch, prefetched, schedule
 from dskd.students.checkpoint import load_checkpoint, save_checkpoint
@@ -35,7 +35,7 @@ def train(
     labels: Tensor,
     targets: SenseTargets | None,
     objective: Objective,
-    settings: Distill,
+    settings: DistillParams,
     seed: int,
     work: Path,
     curves: Path,
@@ -145,7 +145,7 @@ def step_loss(
     batch: Batch,
     vectors: Tensor | None,
     objective: Objective,
-    settings: Distill,
+    settings: DistillParams,
     logit_map: LogitMap | None = None,
     geometry: Tensor | None = None,
     left: float = 1.0,
@@ -206,7 +206,7 @@ def sampled_states(states: States, every: int = 8) -> Tensor:
     return take_blocks(states.hidden_states, torch.arange(0, states.blocks, every)).flatten(0, 1)
 
 
-def learning_rate(step: int, steps: int, settings: Distill) -> float:
+def learning_rate(step: int, steps: int, settings: DistillParams) -> float:
     """Linear warm-up over `warmup_share` of the steps, then half a cosine to 0."""
     warmup = round(settings.warmup_share * steps)
     if step < warmup:

@@ -12,7 +12,7 @@ from tqdm import tqdm
 from dskd.errors import UserError
 from dskd.infra.arithmetic import squared_distances
 from dskd.infra.randomness import uniform
-from dskd.params import Targets
+from dskd.params import TargetsParams
 from dskd.senses.store import SenseDictionary, compose_span
 from dskd.states.store import States, take_positions
 from dskd.targets.controls import Lexicon, Spans, controlled
@@ -25,7 +25,7 @@ class Candidates(NamedTuple):
     antonyms: Tensor
 
 
-def trimmed_lexicon(senses: SenseDictionary, synonyms: Spans, antonyms: Spans, settings: Targets) -> Lexicon:
+def trimmed_lexicon(senses: SenseDictionary, synonyms: Spans, antonyms: Spans, settings: TargetsParams) -> Lexicon:
     """The best supported related words of each token, as many as the settings allow."""
     most = (synonyms, settings.max_synonyms), (antonyms, settings.max_antonyms)
     return Lexicon(senses, *({token: spans[:n] for token, spans in table.items()} for table, n in most))
@@ -66,7 +66,9 @@ def candidates(lexicon: Lexicon) -> tuple[Tensor, dict[int, Candidates]]:
     return vectors, found
 
 
-def sample_positions(labels: Tensor, related: set[int], known: set[int], settings: Targets) -> tuple[Tensor, Tensor]:
+def sample_positions(
+    labels: Tensor, related: set[int], known: set[int], settings: TargetsParams
+) -> tuple[Tensor, Tensor]:
     """Seeded choice of the positions that are supervised, block by block (docs/method.md, section 4).
 
     `related_share` of the positions whose token has a relation, at least `related_min`; and as many
@@ -102,7 +104,7 @@ def build_targets(
     senses: SenseDictionary,
     synonyms: Spans,
     antonyms: Spans,
-    settings: Targets,
+    settings: TargetsParams,
     variant: str = "lexicon",
 ) -> SenseTargets:
     """Choose the senses that pull and push every supervised position, by the teacher's state there.

@@ -14,7 +14,7 @@ from dskd.corpus.wikitext import articles, strip_markup
 from dskd.errors import UserError
 from dskd.lexicon.readers.wordnet import Gloss, glosses, open_wordnet, prepare
 from dskd.lexicon.relations import heldout_words
-from dskd.params import Corpus
+from dskd.params import CorpusParams
 
 ALBEDO = """\
 {{Infobox|name=x}}
@@ -60,7 +60,7 @@ def article(number):
 
 def corpus(**changes):
     values = dict(seed=0, block_length=16, train_tokens=1600, heldout_tokens=800, heldout_share=0.3, gloss_share=0.25)
-    return Corpus(**(values | changes))
+    return CorpusParams(**(values | changes))
 
 
 def stream(tensors, split, source):

@@ -22,8 +22,9 @@ from dskd.errors import UserError
 from dskd.infra.artifacts import read_json
 from dskd.infra.hashes import sha256_file, sha256_tree
 from dskd.infra.profiles import apply_profile
-from dskd.model.load import load_decoder, load_tokenizer
-from dskd.params import Prompts
+from dskd.model.load import load_decoder
+from dskd.model.tokenizer import load_tokenizer
+from dskd.params import PromptsParams
 
 NEW = "A new passage: the tide came at nine. "
 
@@ -113,11 +114,11 @@ def mirror(tmp_path, monkeypatch) -> Path:
     return root
 
 
-def settings(mirror: Path, **changes) -> Prompts:
+def settings(mirror: Path, **changes) -> PromptsParams:
     path = mirror / "squad_v2/train-v2.0.json"
     source = {"source": f"file:{path}", "sha256": sha256_file(path), "licence": "CC BY-SA 4.0"}
     sets = {name: {"share": 1.0} for name in ("arc_challenge", "commonsense_qa", "piqa", "mmlu")}
-    return Prompts(**({"sets": sets | {"squad_v2": {"share": 1.0, "source": source}}} | changes))
+    return PromptsParams(**({"sets": sets | {"squad_v2": {"share": 1.0, "source": source}}} | changes))
 
 
 def test_no_item_of_an_evaluation_is_asked_or_shown(mirror):
@@ -171,7 +172,7 @@ def test_of_the_real_training_rows_those_that_are_evaluated_too_are_left_out():
     source = {"source": f"file:{path}", "sha256": sha256_file(path), "licence": "CC BY-SA 4.0"}
     names = ("arc_challenge", "commonsense_qa", "piqa", "mmlu")
     sets = {name: {"share": 0.002} for name in names} | {"squad_v2": {"share": 0.002, "source": source}}
-    prompts, summary = training_prompts(Prompts(sets=sets), place, byte_tokenizer())
+    prompts, summary = training_prompts(PromptsParams(sets=sets), place, byte_tokenizer())
     left_out = {name: entry["left_out"] for name, entry in summary.items()}
     assert left_out == {"arc_challenge": 0, "commonsense_qa": 0, "piqa": 2, "mmlu": 5, "squad_v2": 6013}
     assert {name: len(rows) for name, rows in prompts.items()} == {
@@ -228,7 +229,7 @@ def test_a_card_names_the_sets_and_their_licences(mirror):
     text = licences(settings(mirror))
     assert "| ARC-Challenge | 1 | `https://allenai.org/data/arc` | CC BY-SA 4.0 |" in text
     assert "train-v2.0.json` | CC BY-SA 4.0 |" in text
-    assert licences(Prompts()) == ""
+    assert licences(PromptsParams()) == ""
 
 
 # --- the paper's profile ---------------------------------------------------------------------------------------------

@@ -140,7 +140,7 @@ def test_a_kill_at_any_step_of_the_end_loses_nothing(tmp_path, monkeypatch):
 
 def test_a_second_writer_is_told_and_the_first_unharmed(tmp_path, monkeypatch):
     monkeypatch.setattr(output_module, "_PATIENCE", 0.1)
-    code = "import sys; from dskd.artifacts import output\n"
+    code = "import sys; from dskd.infra.output import output\n"
     code += "with output(sys.argv[1]) as place: place.mkdir(); print(flush=True); input()"
     with subprocess.Popen([sys.executable, "-c", code, tmp_path / "made"], stdin=-1, stdout=-1) as first:
         first.stdout.readline()
@@ -154,7 +154,7 @@ def test_a_second_writer_is_told_and_the_first_unharmed(tmp_path, monkeypatch):
 
 
 def test_a_killed_writer_leaves_no_lock(tmp_path):
-    code = "import os, sys; from dskd.artifacts import output\nwith output(sys.argv[1]): os.kill(os.getpid(), 9)"
+    code = "import os, sys; from dskd.infra.output import output\nwith output(sys.argv[1]): os.kill(os.getpid(), 9)"
     assert subprocess.run([sys.executable, "-c", code, tmp_path / "made"]).returncode == -9
     with output(tmp_path / "made") as partial:
         partial.mkdir()

@@ -16,7 +16,7 @@ from torch.distributed.run import get_args_parser
 from dskd.__main__ import SHARED, main, parser
 from dskd.errors import UserError
 from dskd.infra.processes import TAKEN, check_launch
-from dskd.params import Launch
+from dskd.params import LaunchParams
 
 ROOT = Path(__file__).resolve().parents[2]
 FILES = sorted((ROOT / "docs/launch").glob("*.yaml"))
@@ -51,7 +51,7 @@ def commands() -> list[str]:
 def test_accelerate_reads_the_file(path):
     config = load_config_from_file(str(path))
     assert config.num_processes >= 2 and config.distributed_type in TAKEN
-    check_launch(Launch(processes=2, config=str(path)))
+    check_launch(LaunchParams(processes=2, config=str(path)))
 
 
 @pytest.mark.parametrize("command", commands())
@@ -121,10 +121,10 @@ def test_another_file_is_refused_in_one_line(tmp_path, text, says):
     if text is not None:
         path.write_text(text)
     with pytest.raises(UserError) as caught:
-        check_launch(Launch(processes=2, config=str(path)))
+        check_launch(LaunchParams(processes=2, config=str(path)))
     (line,) = str(caught.value).splitlines()
     assert line.startswith(f"launch.config: {path} ") and says in line
-    check_launch(Launch(processes=1, config=str(path)))  # it is not used
+    check_launch(LaunchParams(processes=1, config=str(path)))  # it is not used
 
 
 def test_a_stage_refuses_it_before_anything_is_started(project, capsys):

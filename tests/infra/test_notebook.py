@@ -23,8 +23,8 @@ HERE = Path(__file__).resolve().parents[2]
 RUN = """
 import json, sys
 from pathlib import Path
-from dskd.artifacts import UserError
-from dskd.notebook import run_notebook
+from dskd.errors import UserError
+from dskd.infra.notebook import run_notebook
 try:
     run_notebook(sys.argv[1], json.loads(sys.argv[2]), Path(sys.argv[3]))
 except UserError as error:
@@ -177,7 +177,7 @@ def test_interrupt_is_one_line_and_leaves_no_kernel(tmp_path):
 
 
 def test_failures_leave_earlier_outputs(tmp_path, capsys):
-    cells = ["import os\nfrom dskd.artifacts import UserError", "mode = open('mode').read()", "print('so far')"]
+    cells = ["import os\nfrom dskd.errors import UserError", "mode = open('mode').read()", "print('so far')"]
     cells += ["if mode == 'user': raise UserError('teacher is missing:\\n make it')\nif mode == 'bug': 1 / 0"]
     cells += ["if mode == 'full': raise OSError(28, 'No space left on device')\nif mode == 'dead': os._exit(9)"]
     root = tree(tmp_path, lexicon=cells)

@@ -8,13 +8,14 @@ from tiny.models import FIRST, LAYERS, LOWER_LAST, VOCABULARY, make_ids, make_te
 from transformers import AutoTokenizer
 
 from dskd.errors import UserError
+from dskd.infra import arithmetic
 from dskd.infra.arithmetic import fast_bfloat16
 from dskd.infra.hashes import sha256_tree
-from dskd.model import cut as cut_module
 from dskd.model.cut import split_depth, student_layers, student_top, teacher_top, trunk
-from dskd.model.load import load_decoder, load_tokenizer, save_tokenizer
+from dskd.model.load import load_decoder
 from dskd.model.parts import run_part
-from dskd.params import Student
+from dskd.model.tokenizer import load_tokenizer, save_tokenizer
+from dskd.params import StudentParams
 from dskd.students.store import assemble_student, export_student, load_student_top
 
 IDS = make_ids(3, 12)[:, :-1].long()
@@ -25,7 +26,7 @@ def part_wise_logits(teacher, top, student):
     return teacher.get_output_embeddings()(run_part(top, states=run_part(trunk(teacher, student), ids=IDS)))
 
 
-@pytest.mark.parametrize("student", [LOWER_LAST, FIRST, Student(cut="first", layers=1, trained=1)])
+@pytest.mark.parametrize("student", [LOWER_LAST, FIRST, StudentParams(cut="first", layers=1, trained=1)])
 @torch.no_grad()
 def test_trunk_and_top_together_are_the_whole_teacher_bit_by_bit(teacher, student):
     split_states = run_part(trunk(teacher, student), ids=IDS)
@@ -39,9 +40,9 @@ def test_trunk_and_top_together_are_the_whole_teacher_bit_by_bit(teacher, studen
 def test_both_cuts_take_the_layers_that_the_method_says():
     assert student_layers(FIRST, 6) == [0, 1, 2, 3]
     assert student_layers(LOWER_LAST, 6) == [0, 1, 4, 5]
-    assert student_layers(Student(cut="lower_last", layers=6, trained=3), 6) == [0, 1, 2, 3, 4, 5]
-    assert student_layers(Student(cut="first", layers=2, trained=2), 6) == [0, 1]
-    assert student_layers(Student(cut="lower_last", layers=2, trained=2), 6) == [4, 5]
+    assert student_layers(StudentParams(cut="lower_last", layers=6, trained=3), 6) == [0, 1, 2, 3, 4, 5]
+    assert student_layers(StudentParams(cut="first", layers=2, trained=2), 6) == [0, 1]
+    assert student_layers(StudentParams(cut="lower_last", layers=2, trained=2), 6) == [4, 5]
 
 
 @pytest.mark.parametrize("student, sources", [(FIRST, (2, 3)), (LOWER_LAST, (4, 5))])
@@ -98,7 +99,7 @@ def test_an_exported_student_gives_the_logits_of_its_parts(tokenizer, tmp_path, 
 
 @pytest.mark.parametrize("kind", ["teacher", "bf16_teacher"])
 def test_an_exported_student_has_the_dtype_asked_for_and_no_pickle(kind, tokenizer, tmp_path, request, monkeypatch):
-    monkeypatch.setattr(cut_module, "fast_bfloat16", lambda: True)
+    monkeypatch.setattr(arithmetic, "fast_bfloat16", lambda: True)
     teacher = request.getfixturevalue(kind)
     before = {name: weight.clone() for name, weight in teacher.named_parameters()}
     export_student(teacher, trained(teacher, LOWER_LAST), LOWER_LAST, tokenizer, tmp_path, "", torch.bfloat16)
@@ -156,7 +157,7 @@ def test_an_exported_student_generates_where_dskd_is_not_installed(teacher, toke
 
 def test_a_student_deeper_than_its_teacher_is_an_error_that_names_both(teacher):
     with pytest.raises(UserError, match=r"student\.layers = 7.*6"):
-        student_top(teacher, Student(cut="first", layers=7, trained=2))
+        student_top(teacher, StudentParams(cut="first", layers=7, trained=2))
 
 
 def test_a_tokenizer_with_more_ids_than_the_model_is_an_error_that_names_both(teacher, tmp_path):
@@ -179,7 +180,7 @@ def test_emulated_bfloat16_is_not_fast(monkeypatch, has, fast):
 
 @pytest.mark.parametrize("fast", [True, False])
 def test_a_loaded_decoder_is_frozen_and_evaluates(teacher, tokenizer, tmp_path, monkeypatch, fast):
-    monkeypatch.setattr(cut_module, "fast_bfloat16", lambda: fast)
+    monkeypatch.setattr(arithmetic, "fast_bfloat16", lambda: fast)
     teacher.save_pretrained(tmp_path)
     tokenizer.save_pretrained(tmp_path)
     model, loaded = load_decoder(tmp_path, "bfloat16")
@@ -202,7 +203,7 @@ def test_a_folder_without_model_or_tokenizer_is_an_error_that_names_it(teacher, 
 def test_a_student_of_another_depth_than_the_parameters_say_is_an_error(teacher, tokenizer, tmp_path):
     export_student(teacher, student_top(teacher, LOWER_LAST), LOWER_LAST, tokenizer, tmp_path, "", torch.float32)
     with pytest.raises(UserError, match=r"has 4 layers, student\.layers = 5"):
-        load_student_top(tmp_path, teacher, Student(cut="first", layers=5, trained=2))
+        load_student_top(tmp_path, teacher, StudentParams(cut="first", layers=5, trained=2))
 
 
 def test_a_student_of_a_teacher_with_another_vocabulary_is_an_error_that_names_both(teacher, tokenizer, tmp_path):

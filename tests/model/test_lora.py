@@ -6,7 +6,7 @@ from tiny.models import LOWER_LAST, distill_settings
 from dskd.model.cut import student_top
 from dskd.model.lora import add_lora, merge_lora
 from dskd.model.parts import run_part
-from dskd.params import Lora, Student
+from dskd.params import Lora, StudentParams
 from dskd.students.store import export_student, load_student_top
 from dskd.students.train import train
 
@@ -69,6 +69,6 @@ def test_a_stopped_run_goes_on_and_a_seed_alone_decides(teacher, data, tmp_path,
 
 
 def test_all_layers_train_where_as_many_are_asked_for(teacher):
-    student = Student(cut="first", layers=4, trained=4)
+    student = StudentParams(cut="first", layers=4, trained=4)
     top = student_top(teacher, student)
     assert len(top.layers) == 4 and all(weight.requires_grad for weight in top.layers.parameters())

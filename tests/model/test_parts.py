@@ -12,7 +12,7 @@ from dskd.model.inference import Models
 from dskd.model.load import load_decoder
 from dskd.model.logits import logit_map, mapped
 from dskd.model.parts import check_architecture, check_layers, layered_config, part, run_part
-from dskd.params import Student
+from dskd.params import StudentParams
 from dskd.states.harvest import predict
 from dskd.students.store import assemble_student, export_student, load_student_top
 
@@ -27,7 +27,7 @@ def logits(teacher, top, student):
 
 
 @ALL
-@pytest.mark.parametrize("student", [FIRST, Student(cut="first", layers=1, trained=1)], ids=["middle", "bottom"])
+@pytest.mark.parametrize("student", [FIRST, StudentParams(cut="first", layers=1, trained=1)], ids=["middle", "bottom"])
 @torch.no_grad()
 def test_trunk_and_top_together_give_the_logits_of_the_whole_teacher(family, student):
     teacher = make_decoder(family)
@@ -113,7 +113,7 @@ def test_an_architecture_that_is_built_otherwise_is_an_error_that_names_it(famil
 
 def test_a_setting_that_changes_the_logits_unknown_to_us_is_an_error(monkeypatch):
     teacher = make_decoder("cohere")
-    monkeypatch.setattr("dskd.architecture.logit_map", lambda model: None)
+    monkeypatch.setattr("dskd.model.parts.logit_map", lambda model: None)
     with pytest.raises(UserError, match="CohereForCausalLM, computes its logits otherwise"):
         check_architecture(teacher)
 

@@ -22,7 +22,7 @@ from dskd.infra.profiles import load_profile
 from dskd.infra.verify import committed_run
 from dskd.model.cut import student_top
 from dskd.model.parts import run_part
-from dskd.params import Prompts, load_params
+from dskd.params import PromptsParams, load_params
 from dskd.report import plan
 from dskd.report.decoder_shape import (
     KNOWN,
@@ -174,7 +174,7 @@ def test_hours_of_the_measured_run_are_those_that_were_measured(root):
 
 def test_hours_of_the_study_follow_from_those_of_the_default_run_on_its_processor(root):
     """A quarter of the text a student, forty students, twice the items; the study's processes had one core each."""
-    record, speed = read_json(ROOT / "reports/study/provenance.json"), plan.measured_speed(root, PARAMS)
+    record, speed = read_json(ROOT / "reports/runs/study/provenance.json"), plan.measured_speed(root, PARAMS)
     cores = read_json(PROVENANCE)["machine"]["cores"] / record["machine"]["cores"]
     ratios = {"distill": [], "evaluate": []}
     for stage in plan.run_stages(load_profile("study", root), SMOL, speed.held):
@@ -200,7 +200,7 @@ def test_prompts_are_counted_where_there_are_some(root, capsys):
 def test_blocks_of_prompts_are_as_many_as_they_are_packed_into(monkeypatch, mean, length):
     monkeypatch.setitem(plan.PROMPTS, "piqa", (1000, mean))
     params = changed("corpus", train_tokens=1, block_length=length)
-    params = params.model_copy(update={"prompts": Prompts(sets={"piqa": {"share": 1.0}})})
+    params = params.model_copy(update={"prompts": PromptsParams(sets={"piqa": {"share": 1.0}})})
     sizes = np.random.default_rng(0).integers(mean // 2, 3 * mean // 2, size=1000)
     packed = pack_prompts(join_prompts([([0] * size, []) for size in sizes.tolist()]), length, 0)
     assert plan.train_tokens(params) == pytest.approx(length * len(packed), rel=0.2)
@@ -289,7 +289,7 @@ def test_a_damaged_record_is_one_line(root, capsys, text):
 
 
 def test_a_plan_does_not_wait_for_torch():
-    code = "import sys, dskd.plan; print(json.dumps(sorted(sys.modules)))"
+    code = "import sys, dskd.report.plan; print(json.dumps(sorted(sys.modules)))"
     out = subprocess.run(
         [sys.executable, "-c", f"import json; {code}"], cwd=ROOT, capture_output=True, text=True, check=True
     )

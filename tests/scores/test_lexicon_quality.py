@@ -6,7 +6,7 @@ from dskd.infra.artifacts import write_jsonl
 from dskd.lexicon.build import Statements
 from dskd.lexicon.readers.morphology import Derivation
 from dskd.lexicon.relations import ANTONYM, SYNONYM, Relation, merge
-from dskd.params import Targets
+from dskd.params import TargetsParams
 from dskd.report.tables import gold_table
 from dskd.scores.gold_lists import gold_list
 from dskd.scores.lexicon_quality import coverage, gold_lists, lexicon_steps, overlaps
@@ -71,7 +71,7 @@ def test_coverage_counts_positions_and_types():
         [(token, tail, relation, "s", span) for token, tail, relation, span in rows],
         columns=["head_token", "tail", "relation", "sense", "tail_tokens"],
     )
-    settings = Targets(seed=0, neighbours=1, max_synonyms=5, max_antonyms=5, related_share=0.5, related_min=0)
+    settings = TargetsParams(seed=0, neighbours=1, max_synonyms=5, max_antonyms=5, related_share=0.5, related_min=0)
     found = coverage(torch.tensor([[1, 1, 2, 3]]), table, senses, settings).set_index("tokens")
     assert found["share of tokens"].tolist() == [0.75, 0.75, 0.5, 0]
     assert found["types"].tolist() == [2, 2, 1, 0] and found["share of types"].tolist()[2] == 1 / 3

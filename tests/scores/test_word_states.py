@@ -7,7 +7,7 @@ from scipy.stats import spearmanr
 from sklearn.metrics import roc_auc_score
 
 from dskd.infra.randomness import uniform
-from dskd.model.load import load_tokenizer
+from dskd.model.tokenizer import load_tokenizer
 from dskd.report.statistics import spearman, spearman_difference
 from dskd.scores.word_states import (
     CARRIER,

@@ -5,7 +5,7 @@ from tiny.models import generator, random_states
 
 from dskd.errors import UserError
 from dskd.infra.randomness import hash_integers
-from dskd.params import Senses
+from dskd.params import SensesParams
 from dskd.senses import cluster as senses_module
 from dskd.senses.cluster import build_senses, reservoir
 from dskd.senses.store import SenseDictionary, compose_span, load_senses, save_senses
@@ -17,7 +17,7 @@ NO_LABELS = torch.zeros(BLOCKS, LENGTH, dtype=torch.int64)
 
 def settings(**changes):
     values = {"seed": 0, "key": "predicted", "k": 4, "reservoir": 12, "iterations": 30, "contexts": 3}
-    return Senses(**(values | changes))
+    return SensesParams(**(values | changes))
 
 
 def flat(states: States) -> tuple[torch.Tensor, torch.Tensor]:

@@ -71,10 +71,12 @@ def server(answers):
 HUB_FILES = {"config.json": b'{"a": 1}\n', "sub/w.bin": DATA}
 FETCH = """
 import sys
-from dskd import artifacts, params, sources
+from dskd.errors import UserError
+from dskd.params import Source
+from dskd.sources.fetch import fetch
 try:
-    sources.fetch(params.Source(source=sys.argv[1], sha256=sys.argv[2], licence="none"), sys.argv[3])
-except artifacts.UserError as error:
+    fetch(Source(source=sys.argv[1], sha256=sys.argv[2], licence="none"), sys.argv[3])
+except UserError as error:
     print(error)
     sys.exit(3)
 """

@@ -32,7 +32,7 @@ def published_step(
         ids: (L + 1,) int64.
         with_relations, own_only: (L,) positions that the sense loss is over, bool; the latter are pulled by the
             token's own senses and pushed by none.
-        vectors, by_token: senses, and which of them may pull and push a token (`dskd.targets.candidates`).
+        vectors, by_token: senses, and which of them may pull and push a token (`targets.choose.candidates`).
     """
     inputs, labels = ids[None, :-1], ids[1:]
     head = teacher.get_output_embeddings()

@@ -9,13 +9,13 @@ from dskd.errors import UserError
 from dskd.infra.hashes import sha256_tree
 from dskd.model.cut import split_depth, teacher_top
 from dskd.model.parts import run_part
-from dskd.params import Harvest, Student
+from dskd.params import HarvestParams, StudentParams
 from dskd.states import harvest as harvest_module
 from dskd.states import store as states_module
 from dskd.states.harvest import harvest, predict
 from dskd.states.store import open_states, take_blocks, take_positions
 
-SETTINGS = Harvest(batch_size=2, shard_blocks=3)
+SETTINGS = HarvestParams(batch_size=2, shard_blocks=3)
 LENGTH = 6
 BLOCKS = {"train": make_ids(8, LENGTH), "heldout": make_ids(2, LENGTH, seed=1)}  # shards of 3, 3, 2 and 2 blocks
 
@@ -31,7 +31,7 @@ def states_folder(teacher, tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize("student", [LOWER_LAST, FIRST, Student(cut="first", layers=6, trained=1)])
+@pytest.mark.parametrize("student", [LOWER_LAST, FIRST, StudentParams(cut="first", layers=6, trained=1)])
 @torch.no_grad()
 def test_the_shards_hold_what_the_whole_model_gives(teacher, tmp_path, student):
     run(teacher, tmp_path / "states", student)
@@ -148,7 +148,7 @@ def test_a_full_disk_while_a_shard_is_written_is_the_same_error(teacher, states_
 
 def test_a_student_deeper_than_the_teacher_stops_before_anything_is_written(teacher, tmp_path):
     with pytest.raises(UserError, match=r"student\.layers = 9"):
-        run(teacher, tmp_path / "states", Student(cut="first", layers=9, trained=1))
+        run(teacher, tmp_path / "states", StudentParams(cut="first", layers=9, trained=1))
     assert not list(tmp_path.iterdir())
 
 

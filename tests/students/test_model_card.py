@@ -5,7 +5,7 @@ from huggingface_hub import ModelCard
 from huggingface_hub.utils import validate_repo_id
 from whole.test_pipeline import ROOT
 
-from dskd.params import Lora, Prompts, PromptSet, load_params
+from dskd.params import Lora, PromptSet, PromptsParams, load_params
 from dskd.students.model_card import LICENCE_FILE, licences, model_card
 
 SCORES = {"ce": 4.0, "kl": 1.0, "agreement": 0.5}
@@ -60,7 +60,7 @@ def test_a_teacher_from_the_hub_is_the_base_model(params, source):
 
 def test_prompts_are_among_the_parameters_where_there_are_any(params):
     assert '"prompts": {' not in model_card("dskd-0", "dskd", 0, 30, params, SCORES, {})
-    prompts = Prompts(shots=3, sets={"piqa": PromptSet(share=0.125)})
+    prompts = PromptsParams(shots=3, sets={"piqa": PromptSet(share=0.125)})
     text = model_card("dskd-0", "dskd", 0, 30, params.model_copy(update={"prompts": prompts}), SCORES, {})
     assert '"shots": 3' in text and '"piqa": {\n    "share": 0.125' in text
 

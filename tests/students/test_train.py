@@ -9,7 +9,7 @@ from dskd.model import cut
 from dskd.model.cut import student_top
 from dskd.model.logits import logit_map
 from dskd.model.parts import run_part
-from dskd.params import Objective, Senses, Targets
+from dskd.params import Objective, SensesParams, TargetsParams
 from dskd.scores import heldout
 from dskd.scores.heldout import heldout_scores
 from dskd.senses.cluster import build_senses
@@ -65,11 +65,13 @@ def make_text():
 
 def make_lexicon(states, labels):
     """Senses, synonyms, antonyms and the settings of the targets."""
-    senses = build_senses(states, labels, Senses(seed=0, key="observed", k=3, reservoir=20, iterations=10, contexts=1))
+    senses = build_senses(
+        states, labels, SensesParams(seed=0, key="observed", k=3, reservoir=20, iterations=10, contexts=1)
+    )
     related = senses.tokens.tolist()[::3]
     synonyms, antonyms = {t: [(related[0],)] for t in related}, {t: [(related[-1],)] for t in related[:-1]}
     limits = {"neighbours": 2, "max_synonyms": 5, "max_antonyms": 5, "related_share": 0.5, "related_min": 1}
-    return senses, synonyms, antonyms, Targets(seed=0, **limits)
+    return senses, synonyms, antonyms, TargetsParams(seed=0, **limits)
 
 
 @pytest.mark.parametrize("epochs, steps", [(1, 6), (2, 12), (0.5, 3), (1.5, 9), (0.01, 1)])
@@ -82,7 +84,7 @@ def test_part_of_an_epoch_is_its_first_steps(epochs, steps):
 def test_batches_are_read_ahead_each_once_and_in_order(data, monkeypatch):
     states, labels, targets = data
     asked = []
-    monkeypatch.setattr("dskd.batches.load_batch", lambda *given: asked.append(given) or load_batch(*given))
+    monkeypatch.setattr("dskd.students.batches.load_batch", lambda *given: asked.append(given) or load_batch(*given))
     order = [torch.tensor([7, 2]), torch.tensor([21]), torch.tensor([0, 5])]
     found = prefetched(order, states, labels, targets, torch.float64)
     first = next(found)

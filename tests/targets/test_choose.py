@@ -4,7 +4,7 @@ from tiny.models import random_states
 from torch import Tensor
 
 from dskd.errors import UserError
-from dskd.params import Senses, Targets
+from dskd.params import SensesParams, TargetsParams
 from dskd.senses.cluster import build_senses
 from dskd.senses.store import compose_span
 from dskd.targets.choose import build_targets, candidates, nearest_rows, sample_positions, trimmed_lexicon
@@ -25,14 +25,14 @@ def settings(**changes):
         "related_share": 0.5,
         "related_min": 2,
     }
-    return Targets(**(values | changes))
+    return TargetsParams(**(values | changes))
 
 
 @pytest.fixture(scope="module")
 def made():
     states = random_states(BLOCKS, LENGTH, WIDTH, TOKENS, shard=3)
     labels = torch.cat(states.predicted).roll(1, dims=1).long()
-    chosen = Senses(seed=0, key="predicted", k=4, reservoir=30, iterations=20, contexts=1)
+    chosen = SensesParams(seed=0, key="predicted", k=4, reservoir=30, iterations=20, contexts=1)
     return states, labels, build_senses(states, labels, chosen)
 
 

@@ -2,7 +2,7 @@ import pytest
 import torch
 from tiny.models import random_states
 
-from dskd.params import Senses
+from dskd.params import SensesParams
 from dskd.senses.cluster import build_senses
 from dskd.targets.controls import Lexicon, collapsed, controlled, noise, shuffled
 
@@ -11,7 +11,9 @@ from dskd.targets.controls import Lexicon, collapsed, controlled, noise, shuffle
 def senses():
     states = random_states(8, 40, 8, 25)
     labels = torch.cat(states.predicted).long()
-    return build_senses(states, labels, Senses(seed=0, key="predicted", k=4, reservoir=30, iterations=20, contexts=1))
+    return build_senses(
+        states, labels, SensesParams(seed=0, key="predicted", k=4, reservoir=30, iterations=20, contexts=1)
+    )
 
 
 def test_shuffling_gives_every_head_the_list_of_another_of_like_degree():

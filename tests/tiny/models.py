@@ -7,13 +7,13 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel, PreTrai
 
 from dskd.model.cut import student_top, teacher_top, trunk
 from dskd.model.parts import run_part
-from dskd.params import Distill, Student
+from dskd.params import DistillParams, StudentParams
 from dskd.states.harvest import predict
 from dskd.states.store import States
 
 VOCABULARY, LAYERS, WIDTH = 120, 6, 32
-LOWER_LAST = Student(cut="lower_last", layers=4, trained=2)
-FIRST = Student(cut="first", layers=4, trained=2)
+LOWER_LAST = StudentParams(cut="lower_last", layers=4, trained=2)
+FIRST = StudentParams(cut="first", layers=4, trained=2)
 TEXT = ["the quick brown fox jumps over the lazy dog", "pack my box with five dozen liquor jugs", "a big, a small"]
 
 
@@ -66,7 +66,7 @@ def make_ids(blocks: int, length: int, seed: int = 0) -> Tensor:
 
 
 @torch.no_grad()
-def make_states(teacher: LlamaForCausalLM, ids: Tensor, student: Student, shard: int = 1000) -> States:
+def make_states(teacher: LlamaForCausalLM, ids: Tensor, student: StudentParams, shard: int = 1000) -> States:
     """The states of the first positions of `ids`, in memory, cut into shards of so many blocks."""
     split_states = run_part(trunk(teacher, student), ids=ids[:, :-1])
     hidden_states = run_part(teacher_top(teacher, student), states=split_states)
@@ -74,7 +74,7 @@ def make_states(teacher: LlamaForCausalLM, ids: Tensor, student: Student, shard:
     return States(*(list(t.split(shard)) for t in (hidden_states, split_states, predicted)))
 
 
-def trained(teacher: PreTrainedModel, student: Student) -> PreTrainedModel:
+def trained(teacher: PreTrainedModel, student: StudentParams) -> PreTrainedModel:
     """The student's top as training might leave it: other weights than the teacher's."""
     top = student_top(teacher, student)
     with torch.no_grad():
@@ -91,7 +91,7 @@ def random_states(blocks: int, length: int, width: int, tokens: int, seed: int =
     return States(*(list(t.split(shard)) for t in (hidden_states, hidden_states.clone(), predicted)))
 
 
-def distill_settings(**changes) -> Distill:
+def distill_settings(**changes) -> DistillParams:
     values = {
         "objectives": ["kd"],
         "seeds": [0],
@@ -106,7 +106,7 @@ def distill_settings(**changes) -> Distill:
         "checkpoint_steps": 4,
         "log_steps": 2,
     }
-    return Distill(**(values | changes))
+    return DistillParams(**(values | changes))
 
 
 def generator(seed: int) -> torch.Generator:

@@ -6,7 +6,7 @@ from pathlib import Path
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
-from dskd.params import Lexicon
+from dskd.params import LexiconParams
 
 SUFFIX = {"n": "noun", "v": "verb", "a": "adj", "s": "adj", "r": "adv"}
 SYNSETS = [  # (name here, pos, lemmas, [(pointer, target, source lemma, target lemma)], gloss)
@@ -28,12 +28,12 @@ SYNSETS = [  # (name here, pos, lemmas, [(pointer, target, source lemma, target 
 ]
 
 
-def lexicon(**changes) -> Lexicon:
+def lexicon(**changes) -> LexiconParams:
     """Settings of a lexicon from which no word is held out, with changes."""
     settings = {"seed": 0, "heldout_share": 0.0, "max_span": 20, "min_letters": 3, "inflections": False}
     settings |= {"negations": [], "indirect_antonyms": False, "skipped_tags": [], "negation_weight": 0.5}
     settings["weights"] = {"wordnet": 3.0, "x": 2.0, "y": 1.0}
-    return Lexicon(**(settings | changes))
+    return LexiconParams(**(settings | changes))
 
 
 def write_wordnet(folder: Path, synsets: list = SYNSETS, counts: dict[str, int] | None = None) -> Path:

@@ -1,6 +1,6 @@
 """What the study says on the half of words and text by which nothing was chosen: docs/trials/study.csv and .svg.
 
-    confirm.py                    after `make study`; reads reports/study
+    confirm.py                    after `make study`; reads reports/runs/study
 
 The half is that of `trials.py`. Benchmarks by cloze were not looked at in the trials and count whole.
 """

@@ -8,7 +8,8 @@ that are compared, too. An objective's `params` differ in the groups `senses`, `
 that the states stay what they are. It runs in a folder with the artifacts of the stages up to `senses`, and
 `benchmarks`; students are trained as the stage does and kept in build/trials, where a run that was stopped goes on;
 their names stand for parameters, not for code, so empty it when the training has changed. A row of the table is a mean
-over seeds and its difference from the first objective's, or another's, with the 95 % interval of `dskd.stats.compare`.
+over seeds and its difference from the first objective's, or another's, with the 95 % interval of
+`report.statistics.compare`.
 """
 
 import argparse

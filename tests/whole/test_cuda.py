@@ -11,7 +11,7 @@ from tiny.models import LOWER_LAST, distill_settings, make_ids
 
 from dskd.model.cut import student_top, trunk
 from dskd.model.inference import Choices, Models, log_likelihoods
-from dskd.params import Harvest, Objective
+from dskd.params import HarvestParams, Objective
 from dskd.scores.heldout import heldout_scores
 from dskd.senses.kmeans import kmeans
 from dskd.states.harvest import harvest
@@ -53,7 +53,9 @@ def test_a_run_from_harvest_to_scores(teacher, tmp_path):
     ids, found = make_ids(8, 12), {}
     for device in ("cpu", "cuda"):
         model, folder = copy.deepcopy(teacher).to(device), tmp_path / device
-        harvest(model, {"train": ids}, LOWER_LAST, Harvest(batch_size=2, shard_blocks=4), folder, "x", torch.float32)
+        harvest(
+            model, {"train": ids}, LOWER_LAST, HarvestParams(batch_size=2, shard_blocks=4), folder, "x", torch.float32
+        )
         states, head = open_states(folder, "train"), model.get_output_embeddings().weight
         top, labels = student_top(model, LOWER_LAST), ids[:, 1:].long()
         objective = Objective(ce=1.0, kl=0.7, hidden=1.0, sense=0.0, margin=1.0, targets="none", metric="logits")

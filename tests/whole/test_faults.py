@@ -124,14 +124,14 @@ def test_a_damaged_checkpoint_is_named_and_without_it_the_run_goes_on(project, m
 
 BUSY = """
 import sys
-from dskd import states
+from dskd.states import store
 from dskd.__main__ import main
-save = states.save_file
+save = store.save_file
 def waiting(*arguments):
     print("saving", flush=True)
     sys.stdin.readline()
     save(*arguments)
-states.save_file = waiting
+store.save_file = waiting
 sys.exit(main(["harvest"]))
 """
 

@@ -106,12 +106,13 @@ WORK = """
 import json, os, signal, sys
 from pathlib import Path
 import torch
-from dskd import determinism, distill, evaluate, losses
-determinism.pin(1)
+from dskd.infra.arithmetic import pin
+from dskd.students import losses, train
+pin(1)
 from tiny.models import LOWER_LAST, distill_settings, make_ids, make_states, make_teacher
-from dskd.decoder import student_top
-from dskd.harvest import harvest
-from dskd.params import Harvest, Objective
+from dskd.model.cut import student_top
+from dskd.params import HarvestParams, Objective
+from dskd.states.harvest import harvest
 losses.fused = lambda function: function
 kind, folder, pattern, count = sys.argv[1], Path(sys.argv[2]), sys.argv[3], int(sys.argv[4])
 seen = 0
@@ -126,22 +127,22 @@ def hook(event, arguments):
 sys.addaudithook(hook)
 teacher, ids = make_teacher(torch.bfloat16), make_ids(10, 12)
 if kind == "harvest":
-    settings = Harvest(batch_size=2, shard_blocks=2)
+    settings = HarvestParams(batch_size=2, shard_blocks=2)
     harvest(teacher, {"train": ids}, LOWER_LAST, settings, folder / "states", "x", torch.bfloat16)
 else:
     top, steps = student_top(teacher, LOWER_LAST), []
-    step = distill.step_loss
+    step = train.step_loss
     def stepped(*arguments):
         steps.append(None)
         if pattern == "step" and len(steps) == count:
             os.kill(os.getpid(), signal.SIGKILL)
         return step(*arguments)
-    distill.step_loss = stepped
+    train.step_loss = stepped
     objective = Objective(ce=1.0, kl=0.7, hidden=0.0, sense=0.0, margin=1.0, targets="none")
     settings = distill_settings(epochs=3, batch_size=4, checkpoint_steps=2, log_steps=3)  # 9 steps
     states, labels = make_states(teacher, ids, LOWER_LAST), ids[:, 1:].long()
     head = teacher.get_output_embeddings().weight
-    distill.train(top, head, states, labels, None, objective, settings, 0, folder / "work", folder / "curves")
+    train.train(top, head, states, labels, None, objective, settings, 0, folder / "work", folder / "curves")
     print(json.dumps(len(steps)))
 """
 

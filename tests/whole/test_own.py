@@ -23,8 +23,8 @@ from dskd.corpus.store import load_corpus
 from dskd.infra.hashes import sha256_tree
 from dskd.infra.profiles import apply_profile
 from dskd.model.cut import teacher_top, trunk
-from dskd.model.load import load_tokenizer
 from dskd.model.parts import run_part
+from dskd.model.tokenizer import load_tokenizer
 from dskd.params import load_params
 
 PAGE = (ROOT / "docs/own.md").read_text(encoding="utf-8")

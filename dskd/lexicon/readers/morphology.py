@@ -2,7 +2,7 @@
 
 MorphyNet (Batsuren et al., SIGMORPHON 2021) lists derivations; MorphoLEX (Sanchez-Gutierrez et al., Behavior Research
 Methods 2018) cuts words into morphemes, from which the outermost step is read. No judgement is made here:
-both list look-alikes too (inform as in + form), see `dskd.lexicon.polarity`.
+both list look-alikes too (inform as in + form), see `lexicon.negation`.
 """
 
 import csv

@@ -21,7 +21,7 @@ def relations(path: Path, relation: int, source: str, language: str | None = Non
 
     A line with tabs is a word and one or more that are related to it. Any other is two words, separated by a comma or,
     without one, by white space. Underscores are spaces. Empty lines and those that begin with "#" are skipped, and so
-    are pairs in which something is no word (`dskd.lexicon.words`).
+    are pairs in which something is no word (`lexicon.relations.normalised`).
 
     Args:
         path: the list in UTF-8, plain or gzip.

@@ -18,7 +18,7 @@ def indirect_antonyms(reader: WordNetCorpusReader) -> Iterator[Relation]:
     """A satellite's words with those of its head's antonyms, and the words of two opposed heads with each other.
 
     A pair comes once a pair of synsets, in the order of WordNet's file and then by alphabet; the sense names both
-    synsets, the opposed head last: "humid.s.01 dry.a.01". Pairs that `dskd.lexicon.wordnet.relations` has
+    synsets, the opposed head last: "humid.s.01 dry.a.01". Pairs that `wordnet.relations` has
     as antonyms are left out; a pair that it has as synonyms is not, which is then a conflict.
     """
     synsets = read_synsets(reader)
