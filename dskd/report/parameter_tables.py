@@ -1,5 +1,7 @@
-"""docs/parameters.md: every parameter with its type in plain words, its value and its meaning, from the typed
-definitions."""
+"""The tables of docs/parameters.md: every parameter with its type in plain words, its value and its meaning.
+
+All of it comes from the typed definitions in `dskd/params.py`.
+"""
 
 import json
 
@@ -7,23 +9,31 @@ import pandas as pd
 
 from dskd.params import Params
 
-# The patterns of dskd/params.py in words; one that is not here is shown as it stands.
+# The patterns of dskd/params.py in words; a pattern that is not here is shown as it is.
 _PATTERNS = {
     "^[0-9a-f]{64}$": "64 hexadecimal digits",
     "^[a-z]{2,3}$": "two or three letters",
     "^([a-z]+-|-[a-z]+)$": "texts like un- or -less",
 }
+# The models of dskd/params.py that a parameter may be, in words.
 _GROUPS = {
     "Source": "a source",
-    "PairLists": "lists",
+    "PairLists": "two lists",
     "PromptSet": "a set",
-    "Lora": "`{rank: whole number, alpha: number}`",
+    "Lora": "two numbers",
 }
 _PLURALS = {"text": "texts", "whole number": "whole numbers"}
 
+# Group of params.yaml -> the models whose fields have a table of their own there, each with a line before it.
+_OWN_TABLES = {
+    "sources": {"Source": "A source has these keys:", "PairLists": "Each name under `lists` has these keys:"},
+    "prompts": {"PromptSet": "Each name under `sets` has these keys:"},
+    "student": {"Lora": "The two numbers of `lora` have these keys:"},
+}
+
 
 def parameters_block(params: Params) -> str:
-    """Markdown: a section a group of `params.yaml` with one table, in the file's order."""
+    """Markdown: for each group of `params.yaml`, in the file's order, a section with its tables."""
     schema = Params.model_json_schema()
     groups = {name: (field, getattr(params, name)) for name, field in schema["properties"].items()}
     return "\n\n".join(_section(name, field, value, schema["$defs"]) for name, (field, value) in groups.items())
@@ -31,27 +41,25 @@ def parameters_block(params: Params) -> str:
 
 def _section(name: str, field: dict, value: object, models: dict) -> str:
     head = f"## {name}\n\n{field['description']}"
-    if "additionalProperties" in field:  # objectives: the same fields under names of one's own
+    if "additionalProperties" in field:  # objectives: each name of the user's has the same fields
         values = [{"objective": key, **_shown(inner.model_dump())} for key, inner in value.items()]
         fields = _fields(models[_reference(field["additionalProperties"])])
-        return f"{head}\n\n{_table(fields)}\n\n{_table(values)}"
+        return f"{head}\n\n{_table(fields)}\n\nThe {name} in params.yaml:\n\n{_table(values)}"
     parts = [head, _table(_fields(models[_reference(field)], value.model_dump()))]
-    if name == "sources":
-        for title, model in (("A source", "Source"), ("Lists", "PairLists")):
-            parts.append(f"{title}:\n\n{_table(_fields(models[model]))}")
-    if name == "prompts":
-        parts.append(f"A set:\n\n{_table(_fields(models['PromptSet']))}")
+    for model, title in _OWN_TABLES.get(name, {}).items():
+        parts.append(f"{title}\n\n{_table(_fields(models[model]))}")
     return "\n\n".join(parts)
 
 
 def _fields(model: dict, values: dict | None = None) -> list[dict]:
-    """One row a field of a model (a JSON schema); a column of values where they are given."""
+    """One row for each field of a model (a JSON schema), with a column of values if they are given."""
     shown = _shown(values or {})
     rows = []
     for name, field in model["properties"].items():
         row = {"name": f"`{name}`", "type": in_words(field)}
         if name not in model.get("required", ()):
-            row["type"] += ", or left out" + (f" for `{field['default']}`" if field["default"] else "")
+            default = field["default"]
+            row["type"] += "; may be left out" + (f", then {_in_yaml(default)}" if default is not None else "")
         if values is not None:
             row["params.yaml"] = shown[name]
         rows.append(row | {"meaning": field["description"]})
@@ -62,7 +70,7 @@ def in_words(field: dict) -> str:
     """The type of a field of a JSON schema in plain words, with its bounds: "whole number, at least 1".
 
     Raises:
-        KeyError: a kind of type that has no words yet.
+        KeyError: the words for a type are missing here.
     """
     if "anyOf" in field:
         return " or ".join(in_words(kind) for kind in field["anyOf"])
@@ -95,13 +103,17 @@ def _plural(words: str) -> str:
 
 
 def _shown(values: dict) -> dict[str, str]:
-    """Values as params.yaml could have them (JSON is YAML); of a source only where it is from."""
+    """Values as params.yaml could have them; of a source only where it is from."""
     shown = {}
     for name, value in values.items():
         if isinstance(value, dict) and "source" in value:
             value = value["source"]
-        shown[name] = f"`{value if isinstance(value, str) else json.dumps(value)}`"
+        shown[name] = _in_yaml(value)
     return shown
+
+
+def _in_yaml(value: object) -> str:
+    return f"`{value if isinstance(value, str) else json.dumps(value)}`"  # JSON is YAML
 
 
 def _reference(field: dict) -> str:
@@ -109,6 +121,6 @@ def _reference(field: dict) -> str:
 
 
 def _table(rows: list[dict]) -> str:
-    # A bar would end the cell, in code too.
+    # A bar would end the cell, within code, too.
     escaped = [{key: text.replace("|", r"\|") for key, text in row.items()} for row in rows]
     return pd.DataFrame(escaped).to_markdown(index=False, disable_numparse=True)

@@ -1,5 +1,7 @@
-"""The parts of README.md and docs/ that are generated: results, costs, speeds, hashes, licences, the lexicon,
-the parameters."""
+"""The generated parts of README.md and docs/: results, costs, speeds, hashes, licences, the lexicon, the parameters.
+
+Each function makes one block from one committed file; `update_docs` puts the blocks between their marks in the pages.
+"""
 
 from pathlib import Path
 
@@ -13,51 +15,74 @@ from dskd.infra.output import output
 from dskd.infra.verify import Run, platform, read_run
 from dskd.params import SourcesParams, load_params, noncommercial
 from dskd.report.parameter_tables import parameters_block
-from dskd.report.study_tables import claim_block, half_block, markdown, study_block
-from dskd.report.tables import TITLES, differences_table, gold_table, models_table, negations_table
+from dskd.report.study_tables import claim_block, half_block, headline_block, markdown, paragraph, study_block
+from dskd.report.tables import (
+    CHANCE,
+    TITLES,
+    commands_table,
+    differences_table,
+    gold_table,
+    models_table,
+    negations_table,
+    number,
+)
 
 
 def results_block(metrics: dict) -> str:
     """The results of the default run, from `reports/metrics.json`."""
-    commands = [{"model": name, "command": f"`{model['command']}`"} for name, model in metrics["models"].items()]
-    heldout = models_table(metrics, "heldout").merge(pd.DataFrame(commands))
-    items = ", ".join(f"{number} {TITLES[task]}" for task, number in metrics["lexical_items"].items())
-    frequent = ", ".join(f"{rules['most_frequent']:.3f}" for rules in metrics["baselines"].values())
-    return f"""{markdown(heldout, models_table(metrics, "lexical"))}
+    commands = commands_table(metrics)
+    commands["command"] = "`" + commands["command"] + "`"
+    heldout = models_table(metrics, "heldout").merge(commands)
+    differences = (differences_table(metrics, table) for table in ("heldout", "lexical"))
+    parts = [
+        paragraph(f"""Means with 95 % bootstrap intervals over blocks of held-out text and over items. The held-out
+        text has {metrics["heldout_tokens"]:,} tokens."""),
+        markdown(heldout, models_table(metrics, "lexical")),
+        paragraph("""Paired differences on the same blocks and items. A star means p < .05 after Holm's correction in
+        its table. Where an interval contains 0, this run shows no difference."""),
+        markdown(*differences),
+        paragraph("""What lies behind the lexical measures: how many items each has, the accuracy of a blind guess
+        (chance), and that of always taking the most frequent of the four words."""),
+        markdown(_items_table(metrics)),
+    ]
+    return "\n\n".join(parts)
 
-Paired differences on the same blocks and items (a star: p < .05 after Holm's correction in its table):
 
-{markdown(*(differences_table(metrics, table) for table in ("heldout", "lexical")))}
-
-Held-out: {metrics["heldout_tokens"]:,} tokens. Items: {items}.
-Synonym, antonym and definition have four choices each, so chance is .250 (always the most frequent word:
-{frequent}); the others have two. Brackets are 95 % bootstrap intervals over blocks and items; where that of a
-difference holds 0, this run has not seen one."""
+def _items_table(metrics: dict) -> pd.DataFrame:
+    """One row per lexical measure: how many items it has, and how accurate a model is that knows no word."""
+    frequent = {task: number(rules["most_frequent"]) for task, rules in metrics["baselines"].items()}
+    rows = [
+        (TITLES[task], items, number(CHANCE[task]), frequent.get(task, "-"))
+        for task, items in metrics["lexical_items"].items()
+    ]
+    return pd.DataFrame(rows, columns=["measure", "items", "chance", "most frequent word"])
 
 
 def cost_block(provenance: dict) -> str:
     """Time, memory and disk of each stage, from `reports/provenance.json`."""
-    stages = provenance["stages"]
-    rows = [
-        {"stage": name, "wall-clock": _clock(cost["seconds"]), "peak memory (MB)": cost["peak_memory_mb"]}
-        for name, cost in stages.items()
-    ]
-    total = {
-        "stage": "all",
-        "wall-clock": _clock(sum(cost["seconds"] for cost in stages.values())),
-        "peak memory (MB)": max(cost["peak_memory_mb"] for cost in stages.values()),
-    }
     machine, disk = provenance["machine"], provenance["artifacts_mb"]
-    largest = ", ".join(f"{name} {size:,}" for name, size in sorted(disk.items(), key=lambda item: -item[1]))
-    return f"""{markdown(pd.DataFrame([*rows, total]))}
+    largest_first = sorted(disk.items(), key=lambda artifact: -artifact[1])
+    parts = [
+        paragraph(f"""Measured by `make repro` on {machine["processor"]} with {machine["cores"]} cores and
+        {machine["memory_gb"]:.0f} GB of memory, with torch {provenance["versions"]["torch"]}:"""),
+        markdown(_stages_table(provenance["stages"])),
+        f"The artifacts take {sum(disk.values()):,} MB on disk:",
+        markdown(pd.DataFrame([(name, f"{size:,}") for name, size in largest_first], columns=["artifact", "MB"])),
+    ]
+    return "\n\n".join(parts)
 
-Measured by `make repro` on {machine["processor"]}, {machine["cores"]} cores, {machine["memory_gb"]:.0f} GB, with torch
-{provenance["versions"]["torch"]}. Artifacts, {sum(disk.values()):,} MB in all, in MB: {largest}."""
+
+def _stages_table(stages: dict[str, dict]) -> pd.DataFrame:
+    """One row per stage with its time and memory; the last row has the sum of the times and the highest memory."""
+    rows = [(name, cost["seconds"], cost["peak_memory_mb"]) for name, cost in stages.items()]
+    rows.append(("all", sum(seconds for _, seconds, _ in rows), max(memory for *_, memory in rows)))
+    clocked = [(name, _clock(seconds), memory) for name, seconds, memory in rows]
+    return pd.DataFrame(clocked, columns=["stage", "wall-clock (min:s)", "peak memory (MB)"])
 
 
 def bench_block(measured: pd.DataFrame) -> str:
-    """The last speeds on each machine, from `tests/speed/results.csv` (all columns as text); the last machine is
-    first."""
+    """The last speeds of each machine, from `tests/speed/results.csv` (all columns as text). The machine that was
+    measured last comes first."""
     latest = measured.drop_duplicates(["figure", "machine"], keep="last")
     tables = []
     for machine in latest["machine"][::-1].unique():
@@ -83,11 +108,13 @@ def read_speeds(root: Path) -> pd.DataFrame:
 
 
 def _clock(seconds: float) -> str:
+    """Minutes and seconds, as in 3:02."""
     return f"{int(seconds) // 60}:{int(seconds) % 60:02d}"
 
 
 def reproducing_block(run: Run) -> str:
-    """Where the committed run was made, what it took, and the hash of each of its outputs."""
+    """Where the committed run was made, what it took, and the hash of each output, from `dvc.lock` and
+    `reports/provenance.json`."""
     cost, disk = run.provenance["stages"], run.provenance["artifacts_mb"]
     about = {
         **platform(run),
@@ -106,7 +133,8 @@ def reproducing_block(run: Run) -> str:
 
 
 def licences_block(sources: SourcesParams) -> str:
-    """Everything that a run brings in, under which licence, and what it is used for."""
+    """Everything that a run brings in, under which licence, and what it is used for: from the parameters and the
+    catalogue of benchmarks."""
     rows = [
         (name, f"`{source.source}`", source.licence, "make the student", "no" if noncommercial(source) else "yes")
         for name, source in sources.every().items()
@@ -125,7 +153,7 @@ def fuzz_block(cases: pd.DataFrame) -> str:
 
 
 def kills_block(kills: pd.DataFrame) -> str:
-    """What came of killing the pipeline, from `docs/killing.csv`, by stage and by who was killed."""
+    """What killing the pipeline did, from `docs/killing.csv`, by stage and by the process that was killed."""
     groups = kills.groupby(["stage", "killed"])
     shown = pd.DataFrame(
         {
@@ -141,7 +169,7 @@ def kills_block(kills: pd.DataFrame) -> str:
 
 def lexicon_sources_block(measured: pd.DataFrame) -> str:
     """The quality of each source alone and of all together, from `docs/lexicon.csv`."""
-    enough = measured[measured["lexicon"] != "wiktionary"]  # of which there was a sample of twelve entries
+    enough = measured[measured["lexicon"] != "wiktionary"]  # its sample of twelve entries measures nothing
     tables = {gold: gold_table(rows.to_dict("records")) for gold, rows in enough.groupby("gold", sort=False)}
     return "\n\n".join(
         f"{gold}:\n\n{markdown(table.drop(columns='list').rename(columns={'pairs': 'pairs of the list'}))}"
@@ -150,7 +178,7 @@ def lexicon_sources_block(measured: pd.DataFrame) -> str:
 
 
 def negations_block(quality: dict[str, list[dict]]) -> str:
-    """How well negations are told, from `reports/quality.json`."""
+    """How well the lexicon recognises negations, from `reports/quality.json`."""
     return markdown(negations_table(quality["negations"]))
 
 
@@ -160,10 +188,10 @@ def coverage_block(quality: dict[str, list[dict]]) -> str:
 
 
 def update_docs(root: Path) -> list[str]:
-    """Generate the marked parts of README.md and of docs/ anew; returns the files that this changed.
+    """Generate the marked parts of README.md and of docs/ anew; returns the pages that this changed.
 
     Raises:
-        UserError: a mark is missing, or the run or the study has left no metrics.
+        UserError: a page lacks a mark, or the run or a study has left no metrics. Then no page is changed.
     """
     for made, command in (
         (artifacts.STUDY, "make study"),
@@ -172,17 +200,25 @@ def update_docs(root: Path) -> list[str]:
     ):
         if not (root / made).exists():
             raise UserError(f"{root / made} is missing: make it with `{command}`")
-    params = load_params(root / "params.yaml")
-    run, quality = read_run(root), artifacts.read_json(require(root / artifacts.QUALITY, "quality"))
-    blocks = {
-        "README.md": {
-            "results": results_block(run.metrics),
-            "half": half_block(pd.read_csv(root / artifacts.HALF)),
-            "cost": cost_block(run.provenance),
-            "speed": bench_block(read_speeds(root)),
-            "negations": negations_block(quality),
-        },
+    pages = {root / name: blocks for name, blocks in _blocks(root).items()}
+    texts = {page: _filled(page, blocks) for page, blocks in pages.items()}
+    changed = [page for page, text in texts.items() if text != page.read_text(encoding="utf-8")]
+    for page in changed:
+        with output(page) as partial:
+            partial.write_text(texts[page], encoding="utf-8")
+    return [str(page.relative_to(root)) for page in changed]
+
+
+def _blocks(root: Path) -> dict[str, dict[str, str]]:
+    """page -> name of a block -> its text."""
+    params, run, half = load_params(root / "params.yaml"), read_run(root), pd.read_csv(root / artifacts.HALF)
+    quality = artifacts.read_json(require(root / artifacts.QUALITY, "quality"))
+    return {
+        "README.md": {"headline": headline_block(half)},
+        "docs/results.md": {"results": results_block(run.metrics)},
+        "docs/costs.md": {"cost": cost_block(run.provenance), "speed": bench_block(read_speeds(root))},
         "docs/study.md": {
+            "half": half_block(half),
             "study": study_block(artifacts.read_json(root / artifacts.STUDY)),
             "claim": claim_block(artifacts.read_json(root / artifacts.CLAIM)),
         },
@@ -200,16 +236,14 @@ def update_docs(root: Path) -> list[str]:
             "licences": licences_block(params.sources),
         },
     }
-    return [name for name, parts in blocks.items() if _update(root / name, parts)]
 
 
-def _update(path: Path, blocks: dict[str, str]) -> bool:
-    old = text = require(path, "").read_text(encoding="utf-8")
+def _filled(page: Path, blocks: dict[str, str]) -> str:
+    """The page's text with each block between its marks."""
+    text = require(page, "").read_text(encoding="utf-8")
     for name, block in blocks.items():
         start, end = f"<!-- {name}: python -m dskd readme -->", f"<!-- end of {name} -->"
         if start not in text or end not in text:
-            raise UserError(f"{path} lacks the lines {start!r} and {end!r} that the {name} go between")
+            raise UserError(f"{page} lacks the lines {start!r} and {end!r}, which the block {name} goes between")
         text = text.split(start)[0] + f"{start}\n{block}\n{end}" + text.split(end, 1)[1]
-    with output(path) as partial:
-        partial.write_text(text, encoding="utf-8")
-    return text != old
+    return text

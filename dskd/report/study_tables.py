@@ -22,41 +22,53 @@ def study_block(metrics: dict) -> str:
     """The whole study, from `reports/runs/study/metrics.json`: means, benchmarks by both protocols, differences, and
     how small a difference it can find."""
     seeds = len({name.rsplit("-", 1)[1] for name in metrics["seeds"]})
-    trained = f"{seeds} seed{'s' * (seeds != 1)} of each objective, {metrics['train_tokens']:,} training tokens a seed"
     parts = [
-        f"Held-out text and words: means with 95 % intervals, over {trained}.",
+        paragraph(f"""Held-out text and words: means over {seeds} seed{"s" * (seeds != 1)} of each objective, with 95 %
+        intervals. Each student has {metrics["train_tokens"]:,} training tokens."""),
         markdown(*(models_table(metrics, table) for table in ("heldout", "lexical", "similarity"))),
-        f"""Benchmarks by cloze, {_items(metrics, "cloze")} items each. The first table takes the choice with the highest
-        log-likelihood (`acc`), the second the one with the highest log-likelihood per character (`acc_norm`).""",
-        markdown(models_table(metrics, "cloze"), models_table(metrics, "cloze_norm")),
-        f"""Benchmarks by the paper's protocol, {_items(metrics, "chat")} items each. The model sees five answered
-        examples and gives a letter as one greedy token; for SQuAD it sees one example and gives at most ten tokens.""",
-        markdown(models_table(metrics, "chat")),
-        """Differences with 95 % intervals over items and seeds. A star means p < .05 after Holm's correction for all
-        differences in the table that the column comes from. The column *p(answer)* has the probability of the right
-        answer as a share of the probabilities of all choices.""",
+        *_benchmarks(metrics),
+        paragraph("""Differences with 95 % intervals over items and seeds. A star means p < .05 after Holm's correction
+        for all differences in the table that the column comes from. *p(answer)* is the probability of the right answer
+        as a share of the probabilities of all choices."""),
         markdown(_selected_differences(metrics)),
-        """The smallest true difference that this design finds in 80 % of its repetitions (median over the pairs):""",
+        paragraph("""The last table has the smallest true difference that this design finds in 80 % of its repetitions,
+        the median over the pairs."""),
         markdown(_smallest(metrics)),
     ]
-    return "\n\n".join(part if part.startswith("|") else paragraph(part) for part in parts if part)
+    return "\n\n".join(parts)
 
 
-def _items(metrics: dict, protocol: str) -> int:
-    """How many items of each benchmark a protocol has scored; 0 where there is no benchmark."""
-    counted = (value[protocol]["items"] for value in metrics["benchmarks"].values() if protocol in value)
-    return next(counted, 0)
+def _benchmarks(metrics: dict) -> list[str]:
+    """Sentences and tables of both protocols, as far as the run has scored them."""
+    cloze, chat = (
+        next((value[protocol]["items"] for value in metrics["benchmarks"].values() if protocol in value), 0)
+        for protocol in ("cloze", "chat")
+    )
+    parts = []
+    if cloze:
+        parts += [
+            paragraph(f"""Benchmarks by cloze, {cloze} items each. The first table takes the choice with the highest
+            log-likelihood (`acc`), the second the one with the highest log-likelihood per character (`acc_norm`)."""),
+            markdown(models_table(metrics, "cloze"), models_table(metrics, "cloze_norm")),
+        ]
+    if chat:
+        parts += [
+            paragraph(f"""Benchmarks by the paper's protocol, {chat} items each. The model sees five answered examples
+            and gives a letter as one greedy token. For SQuAD it sees one example and gives at most ten tokens."""),
+            markdown(models_table(metrics, "chat")),
+        ]
+    return parts
 
 
 def _smallest(metrics: dict) -> pd.DataFrame:
-    """One row a measure: the smallest true difference that the design finds in 80 % of its repetitions."""
+    """One row per measure: the smallest true difference that the design finds in 80 % of its repetitions."""
     effects = smallest_effects(metrics, _SELECTED)
     rows = [(_name(*measure), number(effect)) for measure, effect in effects.items()]
     return pd.DataFrame(rows, columns=["measure", "smallest difference"])
 
 
 def claim_block(metrics: dict) -> str:
-    """The paper's regime, from `reports/runs/claim/metrics.json`: means on held-out text, and differences."""
+    """The paper's setting, from `reports/runs/claim/metrics.json`: means on held-out text, and differences."""
     return markdown(models_table(metrics, "heldout"), _selected_differences(metrics))
 
 
@@ -103,7 +115,7 @@ def half_block(found: pd.DataFrame) -> str:
 
 
 def _sense_differences(found: pd.DataFrame) -> pd.DataFrame:
-    """One row for each pair with a sense loss, one column for each measure; Holm's correction is over all cells."""
+    """One row per pair with a sense loss, one column per measure; Holm's correction is over all cells."""
     pairs = found[found["measure"].isin(_HALF) & found["objective"].isin(SENSES) & found["against"].notna()]
     pairs = pairs.assign(
         mean=pairs["difference"],
@@ -114,7 +126,7 @@ def _sense_differences(found: pd.DataFrame) -> pd.DataFrame:
 
 
 def _wide(rows: pd.DataFrame, index: str, cells: Sequence[str]) -> pd.DataFrame:
-    """A column a measure and a row a value of `index`, in the order of `rows`."""
+    """One column per measure and one row per value of `index`, in the order of `rows`."""
     table = rows.assign(cell=cells).pivot(index=index, columns="measure", values="cell").loc[rows[index].unique()]
     shown = {key: title for key, title in _HALF.items() if key in table}
     return table[list(shown)].rename(columns=shown).reset_index()
@@ -133,7 +145,7 @@ _SELECTED = (  # the measures whose differences are shown, where a run has them
 
 
 def _selected_differences(metrics: dict) -> pd.DataFrame:
-    """One row a pair of objectives, one column for each measure of `_SELECTED` that the run has."""
+    """One row per pair of objectives, one column per measure of `_SELECTED` that the run has."""
     columns = []
     for table, key in shown_differences(metrics, _SELECTED):
         shown = differences_table(metrics, table).set_index("difference")[TITLES[key]]

@@ -12,15 +12,15 @@ SCHEMA = Params.model_json_schema()
 @pytest.mark.parametrize(
     ("model", "field", "words"),
     [
-        ("Runtime", "threads", "whole number, at least 1"),
-        ("Runtime", "dtype", "`bfloat16` or `float32`"),
-        ("Sources", "morphology", "a source or `null`"),
+        ("RuntimeParams", "threads", "whole number, at least 1"),
+        ("RuntimeParams", "dtype", "`bfloat16` or `float32`"),
+        ("SourcesParams", "morphology", "a source or `null`"),
         ("Source", "sha256", "64 hexadecimal digits"),
-        ("Lexicon", "weights", "for each name: number, at least 0"),
-        ("Lexicon", "heldout_share", "number, from 0 to 1"),
-        ("Corpus", "heldout_share", "number, above 0 and below 1"),
-        ("Distill", "seeds", "list of one or more whole numbers"),
-        ("Distill", "learning_rate", "number, above 0"),
+        ("LexiconParams", "weights", "for each name: number, at least 0"),
+        ("LexiconParams", "heldout_share", "number, from 0 to 1"),
+        ("CorpusParams", "heldout_share", "number, above 0 and below 1"),
+        ("DistillParams", "seeds", "list of one or more whole numbers"),
+        ("DistillParams", "learning_rate", "number, above 0"),
     ],
 )
 def test_a_type_is_said_with_its_bounds(model, field, words):

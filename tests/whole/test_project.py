@@ -19,7 +19,7 @@ from dskd.infra.normalise import check_source_notebooks
 from dskd.params import load_params
 from dskd.report.parameter_tables import parameters_block
 from dskd.report.readme import bench_block, cost_block, read_speeds, results_block
-from dskd.report.study_tables import claim_block, half_block, study_block
+from dskd.report.study_tables import claim_block, half_block, headline_block, study_block
 
 # Every module, lowest first: each imports only modules before it.
 FLOORS = """
@@ -93,8 +93,8 @@ def test_every_stage_has_a_notebook_and_a_command():
 @pytest.mark.parametrize(
     ("page", "path", "block"),
     [
-        ("README.md", artifacts.METRICS, results_block),
-        ("README.md", artifacts.PROVENANCE, cost_block),
+        ("docs/results.md", artifacts.METRICS, results_block),
+        ("docs/costs.md", artifacts.PROVENANCE, cost_block),
         ("docs/study.md", artifacts.STUDY, study_block),
         ("docs/study.md", artifacts.CLAIM, claim_block),
     ],
@@ -107,12 +107,27 @@ def test_the_pages_show_the_results(page, path, block):
         assert block(committed) in text, "run `python -m dskd readme`"
 
 
-def test_readme_shows_what_the_other_half_of_words_and_text_says():
-    assert half_block(pd.read_csv(ROOT / artifacts.HALF)) in (ROOT / "README.md").read_text()
+@pytest.mark.parametrize(("page", "block"), [("README.md", headline_block), ("docs/study.md", half_block)])
+def test_the_pages_show_what_the_other_half_of_words_and_text_says(page, block):
+    assert block(pd.read_csv(ROOT / artifacts.HALF)) in (ROOT / page).read_text(), "run `python -m dskd readme`"
 
 
-def test_readme_shows_the_speeds():
-    assert bench_block(read_speeds(ROOT)) in (ROOT / "README.md").read_text(), "run `python -m dskd readme`"
+def test_the_pages_show_the_speeds():
+    assert bench_block(read_speeds(ROOT)) in (ROOT / "docs/costs.md").read_text(), "run `python -m dskd readme`"
+
+
+def test_readme_is_short_and_says_how_to_begin():
+    text = (ROOT / "README.md").read_text()
+    assert len(text.splitlines()) <= 150
+    assert not [line for line in text.splitlines() if len(line) > 100 and not line.startswith("|")]
+    assert "make repro" in text and "make test" in text
+
+
+@pytest.mark.parametrize(("index", "folder"), [("docs/README.md", ""), ("README.md", "docs/")])
+def test_the_lists_of_pages_name_every_page(index, folder):
+    pages = {path.name for path in ROOT.glob("docs/*.md")} - {"README.md"}
+    text = (ROOT / index).read_text()
+    assert [page for page in sorted(pages) if f"]({folder}{page})" not in text] == []
 
 
 def test_the_page_of_parameters_is_up_to_date(tmp_path):
