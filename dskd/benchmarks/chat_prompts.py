@@ -6,13 +6,19 @@ are drawn by hashes of (seed, item, example): each is fixed whatever else is ask
 """
 
 import string
+import sys
 from functools import cache
+from pathlib import Path
 
 import numpy as np
+from transformers import PreTrainedTokenizerBase
 
+from dskd.benchmarks.catalogue import CHAT, read_benchmark
 from dskd.benchmarks.squad import NO_ANSWER
 from dskd.errors import UserError
+from dskd.infra.artifacts import write_jsonl
 from dskd.infra.randomness import hash_integers, text_key
+from dskd.params import BenchmarksParams
 
 LETTERS = string.ascii_uppercase
 LABELS = {"piqa": "01"}  # all others have letters
@@ -86,6 +92,26 @@ def render(messages: list[dict], tokenizer) -> str:
     return tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
 
 
+def write_chat_prompts(
+    folder: Path, summary: dict, tokenizer: PreTrainedTokenizerBase, settings: BenchmarksParams
+) -> None:
+    """Write `NAME.chat.jsonl` of each benchmark that the paper's protocol asks and that `gather` left in `folder`.
+
+    Without a chat template none is written; `summary` (of `gather`) then says so under "no_chat".
+    """
+    for name in CHAT:
+        if not summary[name]["available"]:
+            continue
+        if not tokenizer.chat_template:
+            summary[name]["no_chat"] = NO_TEMPLATE
+            print(f"{name}: no chat prompts; {NO_TEMPLATE}", file=sys.stderr)
+            continue
+        rows = read_benchmark(folder, name, "test")
+        pool = rows if name == "squad_v2" else read_benchmark(folder, name, "train")
+        prompts = chat_rows(name, rows[: settings.chat_items], pool, tokenizer, settings.seed, settings.shots)
+        write_jsonl(folder / f"{name}.chat.jsonl", prompts)
+
+
 def chat_rows(name: str, rows: list[dict], pool: list[dict], tokenizer, seed: int, shots: int = 5) -> list[dict]:
     """Prompts of a benchmark, one for each row: {id, prompt, labels, answer}, or {id, prompt, answers} for SQuAD.
 
@@ -102,11 +128,6 @@ def chat_rows(name: str, rows: list[dict], pool: list[dict], tokenizer, seed: in
 def letter(text: str) -> str:
     """The label in the text of the one token that a model wrote: right if it equals the row's answer exactly."""
     return text.strip()
-
-
-def too_long(rows: list[dict], tokenizer, length: int) -> list[str]:
-    """Ids of the rows whose prompt has more than `length` tokens (the context, less the tokens to be generated)."""
-    return [row["id"] for row in rows if _tokens(row["prompt"], tokenizer) > length]
 
 
 def _choice_row(row: dict, pool: list[dict], labels: str, tokenizer, seed: int, number: int) -> dict:
@@ -135,7 +156,3 @@ def _conversation(instruction: str, turns: list[tuple[str, str]], last: str) -> 
     messages.append({"role": "user", "content": last})
     messages[0]["content"] = f"{instruction}\n\n{messages[0]['content']}"
     return messages
-
-
-def _tokens(prompt: str, tokenizer) -> int:
-    return len(tokenizer(prompt, add_special_tokens=False, verbose=False)["input_ids"])

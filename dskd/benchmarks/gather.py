@@ -16,6 +16,7 @@ id, so that it depends on no place, and the first N are a fair sample over subje
 
 import hashlib
 import json
+import os
 import sys
 from collections import Counter
 from collections.abc import Iterator
@@ -34,6 +35,12 @@ from dskd.infra.randomness import hash_integers, text_key
 FAULTS = ("label_outside", "empty_choice")  # why a row is left out
 
 MIRROR = "DSKD_MIRROR"
+
+
+def mirror_folder() -> Path | None:
+    """The user's folder with copies of the benchmarks, where `DSKD_MIRROR` names one."""
+    mirror = os.environ.get(MIRROR)
+    return Path(mirror).expanduser() if mirror else None
 
 
 def gather(destination: Path, mirror: Path | None) -> dict:

@@ -1,7 +1,7 @@
 """The paper's training text: prompts of the benchmarks' training rows, each with what the teacher answers.
 
-The prompts are those of the chat protocol (`tasks.chat`). No item of an evaluation is among them, neither as
-question nor as answered example.
+The prompts are those of the chat protocol (`benchmarks.chat_prompts`). No item of an evaluation is among them, neither
+as question nor as answered example.
 """
 
 from collections import Counter
@@ -20,11 +20,31 @@ from dskd.benchmarks.squad import answer_text, f1
 from dskd.corpus.prompts import Prompts, join_prompts, load_prompts, save_prompts
 from dskd.errors import UserError
 from dskd.model.inference import Models, greedy
+from dskd.model.logits import head_of
 from dskd.model.parts import part
 from dskd.sources.fetch import fetch
 
 _TOKENS = {"squad_v2": 10}  # most tokens of an answer; a choice has one
 _SHARD = 1024  # prompts a file: a run that was stopped loses at most so many
+
+
+def answer_sets(
+    settings: params.PromptsParams,
+    mirror: Path | None,
+    teacher: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    folder: Path,
+) -> dict[str, dict]:
+    """Ask the teacher the prompts of each set in `settings.sets`, and write them with its answers to `folder`.
+
+    Returns set -> what `training_prompts` says of it, and "teacher_score", how good the answers are.
+    """
+    asked, summary = training_prompts(settings, mirror, tokenizer)
+    models = teacher_alone(teacher, tokenizer)
+    for name, rows in asked.items():
+        answer(models, name, rows, folder)
+        summary[name]["teacher_score"] = teacher_score(name, rows, folder, tokenizer)
+    return summary
 
 
 def training_prompts(
@@ -80,11 +100,10 @@ def _rows(name: str, chosen: params.PromptSet, work: Path, found: dict) -> list[
 
 
 def teacher_alone(teacher: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> Models:
-    """The teacher as `scoring` takes models."""
+    """The teacher as `model.inference` takes models."""
     first, *others = range(teacher.config.num_hidden_layers)
     lower, top = part(teacher, [first], norm=False), part(teacher, others, norm=True)
-    head, context = teacher.get_output_embeddings().weight, teacher.config.max_position_embeddings
-    return Models(lower, {"teacher": top}, head, tokenizer, context)
+    return Models(lower, {"teacher": top}, head_of(teacher), tokenizer, teacher.config.max_position_embeddings)
 
 
 def answer(models: Models, name: str, rows: list[dict], folder: Path) -> None:

@@ -56,7 +56,7 @@ def compare_states(params: Params, word: str, students: list[str], contexts: int
             if name != "teacher":
                 columns[name, "distance"] = (of_model - states["teacher"]).square().mean(dim=1).tolist()
             columns[name, "sense"] = (squared_distances(of_model[None], centroids[None])[0].argmin(dim=1) + 1).tolist()
-        predicted = (of_model @ models.of(name).head.float().T).argmax(dim=1)
+        predicted = (of_model @ models.of(name).head.weight.float().T).argmax(dim=1)
         columns[name, "predicts"] = [tokenizer.decode(token).strip() for token in predicted]
     return pd.DataFrame(columns)
 

@@ -8,8 +8,8 @@ import pandas as pd
 from dskd.benchmarks.catalogue import read_benchmark
 from dskd.errors import UserError
 from dskd.infra import artifacts
-from dskd.params import Params
-from dskd.report.metrics import pairs
+from dskd.params import Params, student_names
+from dskd.report.metrics import SENSES, pairs
 from dskd.report.statistics import mcnemar
 from dskd.report.tables import TABLES, TITLES
 from dskd.scores.store import read_columns, read_items, read_rows
@@ -188,3 +188,19 @@ def show_prompt(benchmark: str) -> str:
     """The first chat prompt of a benchmark, as the teacher's template writes it."""
     path = Path(artifacts.BENCHMARKS) / f"{benchmark}.chat.jsonl"
     return artifacts.read_jsonl(path)[0]["prompt"] if path.exists() else f"{benchmark} is not available"
+
+
+def items_of_run(params: Params, students: int = 4) -> pd.DataFrame:
+    """`show_items` for the teacher and the first students of the run."""
+    return show_items(["teacher", *student_names(params)[:students]])
+
+
+def parting_items(params: Params) -> dict[str, pd.DataFrame]:
+    """title -> `show_disagreements`, for the first two pairs with a sense loss, or the first pair where none has one.
+
+    Pairs on which nothing parts are left out.
+    """
+    compared = pairs(params.distill.objectives)
+    chosen = [pair for pair in compared if pair[1] in SENSES][:2] or compared[:1]
+    tables = {pair: show_disagreements(params, *pair) for pair in chosen}
+    return {f"{len(t)} items that part {first} and {second}": t for (first, second), t in tables.items() if len(t)}

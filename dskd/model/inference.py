@@ -12,10 +12,10 @@ from torch import Tensor
 from tqdm import tqdm
 from transformers import DynamicCache, PreTrainedModel, PreTrainedTokenizerBase
 
-from dskd.model.logits import LogitMap, float_logits, mapped
+from dskd.model import SCORE_CHUNK
+from dskd.model.logits import Head, float_logits, mapped, widened
 from dskd.model.parts import run_part
 
-_POSITIONS = 256  # whose logits exist at one time: 50 MB at V = 49 152
 _TOKENS = 2048  # of a batch, padding counted
 
 
@@ -24,10 +24,9 @@ class Models(NamedTuple):
 
     lower: PreTrainedModel  # ids -> split states
     tops: Mapping[str, PreTrainedModel]  # name -> split states -> last hidden states
-    head: Tensor  # (V, d) output embedding; logits are float32 whatever the dtype of the states
+    head: Head  # logits are float32 whatever the dtype of the states
     tokenizer: PreTrainedTokenizerBase
     context: int  # tokens that the models can read
-    logit_map: LogitMap | None = None  # it keeps the order, so `greedy` does without
     apart: "Models | None" = None  # more models, with a trunk and a head that they share among themselves
 
     @property
@@ -57,7 +56,7 @@ def log_likelihoods(models: Models, items: Sequence[Choices]) -> dict[str, list[
     Returns:
         model -> item -> continuation -> (log-likelihood, greedy).
     """
-    lower, tops, heads = models.lower, models.tops, (models.head, models.head.float())
+    lower, tops, head = models.lower, models.tops, widened(models.head)
     found: dict[str, list] = {name: [None] * len(items) for name in tops}
     packed = [_pack(item) for item in items]
     for batch in _batches([len(p.ids) for p in packed], "choices"):
@@ -71,7 +70,7 @@ def log_likelihoods(models: Models, items: Sequence[Choices]) -> dict[str, list[
         sizes = [len(c) for i in batch for c in items[i].continuations]
         for name, top in tops.items():
             states = run(top, mask, positions, inputs_embeds=shared).flatten(0, 1)
-            values, greedy = _token_scores(states, sources, labels, heads, models.logit_map)
+            values, greedy = _token_scores(states, sources, labels, head)
             scores = iter(
                 (float(v.sum()), bool(g.all())) for v, g in zip(values.double().split(sizes), greedy.split(sizes))
             )
@@ -103,7 +102,7 @@ def greedy(models: Models, prompts: Sequence[Sequence[int]], tokens: int, stop: 
 
     The prompt's shared layers run once; from the first new token on each model goes its own way.
     """
-    lower, tops, heads = models.lower, models.tops, (models.head, models.head.float())
+    lower, tops, head = models.lower, models.tops, widened(models.head)
     found: dict[str, list] = {name: [None] * len(prompts) for name in tops}
     for batch in _batches([len(prompt) for prompt in prompts], "answers"):
         sizes = torch.tensor([len(prompts[i]) for i in batch])
@@ -118,13 +117,13 @@ def greedy(models: Models, prompts: Sequence[Sequence[int]], tokens: int, stop: 
         for name, top in tops.items():
             cache = copy.deepcopy(prompt_cache)
             states = run(top, mask, positions, cache, inputs_embeds=shared)
-            new = [_most_probable(states[:, -1], heads)]
+            new = [_most_probable(states[:, -1], head)]
             while len(new) < tokens and not all((torch.stack(new) == stop).any(dim=0)):
                 seen = (torch.arange(length + len(new)) >= empty)[:, None, None]
                 at = (sizes + len(new) - 1)[:, None]
                 keys = (torch.arange(length + len(new)) - empty).clamp_min(0)
                 below = run(lower, seen, at, cache, keys, input_ids=new[-1][:, None])
-                new.append(_most_probable(run(top, seen, at, cache, keys, inputs_embeds=below)[:, -1], heads))
+                new.append(_most_probable(run(top, seen, at, cache, keys, inputs_embeds=below)[:, -1], head))
             for i, written in zip(batch, torch.stack(new, dim=1).tolist()):
                 found[name][i] = written[: written.index(stop)] if stop in written else written
     return found | (greedy(models.apart, prompts, tokens, stop) if models.apart else {})
@@ -202,16 +201,14 @@ def row_mask(row: Packed, length: int) -> Tensor:
     return mask
 
 
-def _token_scores(
-    states: Tensor, sources: Tensor, labels: Tensor, heads: tuple[Tensor, Tensor], logit_map: LogitMap | None
-) -> tuple[Tensor, Tensor]:
+def _token_scores(states: Tensor, sources: Tensor, labels: Tensor, head: Head) -> tuple[Tensor, Tensor]:
     """Log-probability of each label at its source, and whether it is the most probable token there."""
     sources, labels = sources.to(states.device), labels.to(states.device)
     places, index = sources.unique(return_inverse=True)  # a context's last place serves every choice
     values, greedy = labels.new_empty(len(labels), dtype=torch.float32), labels.new_empty(len(labels), dtype=torch.bool)
-    for first in range(0, len(places), _POSITIONS):
-        logits = mapped(float_logits(states[places[first : first + _POSITIONS]], *heads), logit_map)
-        here = ((index >= first) & (index < first + _POSITIONS)).nonzero().squeeze(1)
+    for first in range(0, len(places), SCORE_CHUNK):
+        logits = mapped(float_logits(states[places[first : first + SCORE_CHUNK]], head), head.logit_map)
+        here = ((index >= first) & (index < first + SCORE_CHUNK)).nonzero().squeeze(1)
         local = index[here] - first
         chosen = logits[local, labels[here]]
         values[here] = chosen - logits.logsumexp(dim=1)[local]
@@ -219,8 +216,8 @@ def _token_scores(
     return values.cpu(), greedy.cpu()
 
 
-def _most_probable(states: Tensor, heads: tuple[Tensor, Tensor]) -> Tensor:
-    return float_logits(states, *heads).argmax(dim=1).cpu()
+def _most_probable(states: Tensor, head: Head) -> Tensor:
+    return float_logits(states, head).argmax(dim=1).cpu()  # the logit map keeps the order
 
 
 def _batches(lengths: Sequence[int], title: str) -> Iterator[list[int]]:

@@ -1,5 +1,6 @@
 """Decoders from folders and GGUF files."""
 
+import shutil
 from pathlib import Path
 
 import torch
@@ -11,6 +12,20 @@ from dskd.infra.arithmetic import arithmetic_dtype
 from dskd.infra.output import output
 from dskd.model.parts import check_architecture
 from dskd.model.tokenizer import load_tokenizer, save_tokenizer
+
+
+def import_model(fetched: Path, place: Path, dtype: str) -> None:
+    """Keep a model that was fetched, a GGUF file or a folder, as a Hugging Face folder.
+
+    Raises:
+        UserError: it cannot be loaded, or not be cut.
+    """
+    if fetched.is_file():
+        import_gguf(fetched, place)
+        return
+    load_decoder(fetched, dtype)  # it must load before it is kept
+    with output(place, checksums=True) as partial:
+        shutil.copytree(fetched, partial)
 
 
 def import_gguf(source: Path, destination: Path) -> None:

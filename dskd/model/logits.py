@@ -1,4 +1,4 @@
-"""How logits follow from states and head."""
+"""How logits follow from a model's last hidden states."""
 
 from typing import NamedTuple
 
@@ -17,11 +17,25 @@ class LogitMap(NamedTuple):
     softcap: float | None = None
 
 
-def logit_map(model: PreTrainedModel) -> LogitMap | None:
-    """How the model's logits follow from the product of state and head; None where they are that product."""
+class Head(NamedTuple):
+    """What turns last hidden states into logits. It is frozen in every model of a run."""
+
+    weight: Tensor  # (V, d) output embedding
+    logit_map: LogitMap | None = None  # None: the logits are the plain product of state and weight
+    wide: Tensor | None = None  # `weight` in float32, for `float_logits`
+
+    def to(self, device: torch.device) -> "Head":
+        """The same head on this device."""
+        return self._replace(weight=self.weight.to(device))
+
+
+def head_of(model: PreTrainedModel) -> Head:
+    """The head of a whole model; its weight is shared, not copied."""
     softcap = getattr(model.config, "final_logit_softcapping", None)
     scale = getattr(model.config, "logit_scale", None)  # Cohere
-    return None if softcap is None and scale is None else LogitMap(1.0 if scale is None else scale, softcap)
+    plain = softcap is None and scale is None
+    logit_map = None if plain else LogitMap(1.0 if scale is None else scale, softcap)
+    return Head(model.get_output_embeddings().weight, logit_map)
 
 
 def mapped(products: Tensor, logit_map: LogitMap | None) -> Tensor:
@@ -32,20 +46,26 @@ def mapped(products: Tensor, logit_map: LogitMap | None) -> Tensor:
     return scaled if logit_map.softcap is None else logit_map.softcap * torch.tanh(scaled / logit_map.softcap)
 
 
-def float_logits(states: Tensor, head: Tensor, wide_head: Tensor, out: Tensor | None = None) -> Tensor:
-    """states @ head.T in float32, (n, V), whatever the dtype of the two.
+def widened(head: Head) -> Head:
+    """The head with its weight in float32 beside it, which `float_logits` needs."""
+    return head._replace(wide=head.weight.float())
+
+
+def float_logits(states: Tensor, head: Head, out: Tensor | None = None) -> Tensor:
+    """The products of states (n, d) and a widened head in float32, (n, V), whatever the dtype of the two; before the
+    logit map.
 
     Where both are bfloat16 numbers nothing is lost when oneDNN multiplies them as such and sums in float32, which is
     some three times as fast as a product of float32 numbers.
 
     Args:
-        wide_head: `head` in float32, made once.
-        out: to be written to.
+        out: (n, V) float32, to be written to.
     """
-    narrow = states.dtype == head.dtype == torch.bfloat16 and states.device.type == "cpu" and fast_bfloat16()
+    dtypes = {states.dtype, head.weight.dtype}
+    narrow = dtypes == {torch.bfloat16} and states.device.type == "cpu" and fast_bfloat16()
     before = torch.backends.mkldnn.matmul.fp32_precision
     torch.backends.mkldnn.matmul.fp32_precision = "bf16" if narrow else before
     try:
-        return torch.mm(states.float(), wide_head.T, out=out)
+        return torch.mm(states.float(), head.wide.T, out=out)
     finally:
         torch.backends.mkldnn.matmul.fp32_precision = before

@@ -1,42 +1,22 @@
-"""A student that is not cut from the teacher but from another model with the teacher's vocabulary (`student.source`).
+"""What a student is cut from: the teacher, or another model with the teacher's vocabulary (`student.source`).
 
-For `decoder` that model stands in the teacher's place: a student is cut from it, written and loaded as from a teacher.
-What differs: its frozen layers are not the teacher's, so that they run on the tokens at every step; its logits come
-from its own head; and its states lie in a space of their own, from which a linear map leads to the teacher's where a
-loss compares the two. The map trains with the layers and is thrown away after: inference needs nothing of it.
+Such a model stands in the teacher's place: a student is cut from it, written and loaded as from a teacher. Three things
+differ. Its frozen layers are not the teacher's, so they run at every step. Its logits come from a head of its own. And
+its states lie in a space of their own, so a linear map leads to the teacher's where a loss compares the two; the map
+trains with the layers and is thrown away afterwards.
 """
 
 from pathlib import Path
-from typing import NamedTuple
 
-from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from dskd.errors import UserError
 from dskd.infra.artifacts import SOURCES, require
-from dskd.model.cut import check_cut, trunk
+from dskd.model.cut import check_cut
 from dskd.model.load import load_decoder
-from dskd.model.logits import LogitMap, logit_map
 from dskd.params import Params, StudentParams
 
 ORIGIN = f"{SOURCES}/student"  # there, where `student.source` names a model
-_BLOCKS, _BATCH = 64, 4  # that the map is fitted on, and of these in memory at one time
-
-
-class OwnStudent(NamedTuple):
-    """What such a student has where others have the teacher's; all but the projection is frozen."""
-
-    lower: PreTrainedModel  # ids -> states that enter the first trained layer
-    head: Tensor  # (V, d_student)
-    logit_map: LogitMap | None
-    ids: Tensor  # (n, L) the tokens of the blocks that are trained or scored on
-    projection: nn.Linear | None = None  # its last states -> the teacher's, float32; where a loss asks for it
-
-
-def own_student(origin: PreTrainedModel, student: StudentParams, ids: Tensor) -> OwnStudent:
-    """What the student has of `origin`, for blocks with these `ids` (n, L); without a projection."""
-    head = origin.get_output_embeddings().weight
-    return OwnStudent(trunk(origin, student), head, logit_map(origin), ids)
 
 
 def load_origin(

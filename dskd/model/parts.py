@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedConfig, PreTrainedModel
 
 from dskd.errors import UserError
-from dskd.model.logits import logit_map, mapped
+from dskd.model.logits import head_of, mapped
 
 SUPPORTED = "Llama, Mistral, Qwen2, Qwen3, Gemma 2 and 3 (text), Cohere and others that are built as they are"
 _PARTS = ("embed_tokens", "layers", "norm", "rotary_emb")
@@ -75,7 +75,7 @@ def check_architecture(model: PreTrainedModel) -> None:
     ids = (torch.arange(1, 9) * (vocabulary // 9))[None]
     lower, upper = list(range(number // 2)), list(range(number // 2, number))
     states = run_part(part(model, upper, norm=True), states=run_part(part(model, lower, norm=False), ids=ids))
-    whole, split = model(input_ids=ids).logits.float(), mapped(head(states), logit_map(model)).float()
+    whole, split = model(input_ids=ids).logits.float(), mapped(head(states), head_of(model).logit_map).float()
     if not (whole - split).abs().max() <= 0.02 * whole.abs().max():  # bfloat16 may round otherwise; NaN is a fault
         settings = [key for key, value in vars(model.config).items() if "multiplier" in key or "scaling" in key]
         cause = f" (perhaps by {', '.join(settings)})" if settings else ""

@@ -16,7 +16,7 @@ from dskd.lexicon.readers import wordnet
 from dskd.model.load import load_decoder
 from dskd.model.tokenizer import load_tokenizer
 from dskd.params import Params, Source
-from dskd.states.store import States, open_states
+from dskd.states.store import States, Text, open_states
 
 NOT_OF_THE_LEXICON = {"teacher", "student", "wordnet", "wikipedia"}  # sources that have places of their own
 
@@ -39,6 +39,11 @@ def tokens(split: str) -> Tensor:
     """(n, L) int32: the token at each position of the blocks."""
     blocks, _ = load_corpus(Path(artifacts.CORPUS))
     return blocks[split][:, :-1]
+
+
+def cached_text(split: str) -> Text:
+    """The blocks of a split with the teacher's states; UserError where shards are missing."""
+    return Text(cached_states(split), labels(split), tokens(split))
 
 
 def load_teacher(params: Params) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:

@@ -2,15 +2,13 @@
 
 from pathlib import Path
 
-from transformers import PreTrainedModel
-
 from dskd.infra import artifacts
 from dskd.infra.artifacts import require
-from dskd.model import logits
 from dskd.model.cut import student_top, teacher_top, trunk
 from dskd.model.inference import Models
+from dskd.model.logits import head_of
 from dskd.model.origin import load_origin, teacher_split
-from dskd.params import Params, StudentParams
+from dskd.params import Params
 from dskd.pipeline.inputs import load_teacher
 from dskd.students.store import load_student_top
 
@@ -21,17 +19,17 @@ def load_models(params: Params, students: list[str]) -> Models:
     origin = load_origin(params, teacher, tokenizer)
     context = min(model.config.max_position_embeddings for model in (teacher, origin))
 
-    def models(model: PreTrainedModel, split: StudentParams, tops: dict[str, PreTrainedModel]) -> Models:
-        head, logit_map = model.get_output_embeddings().weight, logits.logit_map(model)
-        return Models(trunk(model, split), tops, head, tokenizer, context, logit_map)
-
+    # What stands above the split: the teacher's own layers, the cut's and the students'.
     split = teacher_split(params.student, teacher.config.num_hidden_layers)
+    of_teacher = {"teacher": teacher_top(teacher, split)}
     tops = {"cut": student_top(origin, params.student)}
     tops["cut"].layers.to(origin.dtype)
     for name in students:
         folder = require(Path(artifacts.STUDENTS) / name, f"distill@{name}")
         tops[name] = load_student_top(folder, origin, params.student)
-    of_teacher = {"teacher": teacher_top(teacher, split)}
+
+    # What stands below: one trunk for all, or one for the teacher and one for the students.
     if origin is teacher:
-        return models(teacher, split, of_teacher | tops)
-    return models(teacher, split, of_teacher)._replace(apart=models(origin, params.student, tops))
+        return Models(trunk(teacher, split), of_teacher | tops, head_of(teacher), tokenizer, context)
+    apart = Models(trunk(origin, params.student), tops, head_of(origin), tokenizer, context)
+    return Models(trunk(teacher, split), of_teacher, head_of(teacher), tokenizer, context, apart)

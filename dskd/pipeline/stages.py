@@ -1,40 +1,38 @@
-"""The pipeline: one function a stage, which reads the artifacts before it and writes its own.
+"""The stages of the pipeline, in the order they run. Each reads artifacts, calls a room, and writes what comes of it.
 
-`dvc.yaml` runs each through its notebook; `python -m dskd STAGE` runs it without one. What a function
-returns is what its notebook shows.
+`dvc.yaml` runs each through its notebook; `python -m dskd STAGE` runs it without one. What a function returns is what
+its notebook shows.
 """
 
 import json
 import os
 import shutil
-import sys
 from pathlib import Path
 
 import pandas as pd
 from torch import Tensor
 
-from dskd.benchmarks.catalogue import read_benchmark
-from dskd.benchmarks.chat_prompts import NO_TEMPLATE, chat_rows
-from dskd.benchmarks.gather import MIRROR, gather
+from dskd.benchmarks.chat_prompts import write_chat_prompts
+from dskd.benchmarks.gather import gather, mirror_folder
 from dskd.corpus.build import build_corpus
 from dskd.corpus.documents import kept_name, kept_text
 from dskd.corpus.prompts import load_prompts
 from dskd.corpus.store import load_corpus, save_corpus
-from dskd.corpus.teacher_answers import answer, teacher_alone, teacher_score, training_prompts
+from dskd.corpus.teacher_answers import answer_sets
 from dskd.infra import artifacts, processes
 from dskd.infra.arithmetic import pin
 from dskd.infra.artifacts import require
-from dskd.infra.hashes import fingerprint, remove, size_mb
+from dskd.infra.hashes import fingerprint, remove
 from dskd.infra.output import output
 from dskd.infra.processes import check_launch
-from dskd.lexicon import table as lexicon_table
 from dskd.lexicon.build import collector_off, read_statements, settle_pairs
 from dskd.lexicon.readers import wordnet
 from dskd.lexicon.store import antonyms, load_lexicon, save_lexicon, synonyms
+from dskd.lexicon.table import build_table, conflicts_table, negations_table
 from dskd.lexicon.tokens import inflected_forms
 from dskd.model.cut import split_depth
-from dskd.model.load import import_gguf, load_decoder
-from dskd.model.origin import OwnStudent, load_origin, teacher_split
+from dskd.model.load import import_model
+from dskd.model.origin import load_origin, teacher_split
 from dskd.params import Objective, Params, chosen_objective, load_params, student_names
 from dskd.pipeline.inputs import (
     NOT_OF_THE_LEXICON,
@@ -45,20 +43,17 @@ from dskd.pipeline.inputs import (
     lexicon_files,
     load_teacher,
     teacher_tokenizer,
-    tokens,
     wordnet_reader,
 )
 from dskd.pipeline.models import load_models
-from dskd.pipeline.student import heldout_of, make_student, means
+from dskd.pipeline.student import heldout_of_all, make_student, means
 from dskd.report.metrics import summarise
-from dskd.scores.harness import CHAT
-from dskd.scores.lexical_choice import build_items, read_vocabulary
 from dskd.scores.lexicon_quality import coverage, gold_lists, lexicon_quality
-from dskd.scores.measure import benchmark_rows, lexical_rows, pair_rows
-from dskd.scores.store import Columns, heldout_rows, item_rows, read_columns
+from dskd.scores.measure import measure
+from dskd.scores.store import Columns, heldout_rows, read_columns
 from dskd.senses.cluster import build_senses
 from dskd.senses.store import SenseDictionary, load_senses, save_senses
-from dskd.sources.fetch import fetch
+from dskd.sources.fetch import fetch_all
 from dskd.states.harvest import harvest as harvest_states
 from dskd.states.store import States
 from dskd.targets.choose import build_targets
@@ -78,43 +73,32 @@ def begin() -> Params:
 
 
 def sources(params: Params) -> pd.DataFrame:
-    """Fetch and verify what the run is made of; turn it into a Hugging Face folder and a readable WordNet.
+    """Fetch and verify what the run is made of, and put each source where the other stages look for it.
 
     Returns one row a source: name, source, sha256, megabytes.
     """
+    every = params.sources.every()
+    if params.student.source:
+        every["student"] = params.student.source
     with output(artifacts.SOURCES, checksums=True) as partial:
         partial.mkdir()
-        every = params.sources.every()
+        fetched, rows = fetch_all(every, partial / ".fetched")
+
+        # Models become Hugging Face folders, WordNet a folder that NLTK reads.
+        import_model(fetched["teacher"], Path(artifacts.TEACHER), params.runtime.dtype)
         if params.student.source:
-            every["student"] = params.student.source
-        fetched = {name: partial / ".fetched" / name for name in every}
-        for name, path in fetched.items():
-            fetch(every[name], path)
-        rows = [
-            {"name": name, **every[name].model_dump(), "megabytes": size_mb(path)} for name, path in fetched.items()
-        ]
-        _place_model(fetched["teacher"], Path(artifacts.TEACHER), params)
-        if params.student.source:
-            _place_model(fetched["student"], partial / "student", params)
+            import_model(fetched["student"], partial / "student", params.runtime.dtype)
             load_origin(params, *load_teacher(params), partial / "student")  # whether the two go together
         wordnet.prepare(fetched["wordnet"], partial / "nltk_data")
+
+        # Text and the rest of the lexicon's sources are kept as they are.
         shutil.move(fetched["wikipedia"], partial / kept_name(every["wikipedia"].source, fetched["wikipedia"]))
         for name in every.keys() - NOT_OF_THE_LEXICON:
             place = partial / lexicon_file(every[name], name)
             place.parent.mkdir(exist_ok=True)
             shutil.move(fetched[name], place)
         remove(partial / ".fetched")
-    return pd.DataFrame(rows)
-
-
-def _place_model(fetched: Path, place: Path, params: Params) -> None:
-    """Keep a model that was fetched, a GGUF file or a folder, as a Hugging Face folder."""
-    if fetched.is_dir():
-        load_decoder(fetched, params.runtime.dtype)  # it must load before it is kept
-        with output(place, checksums=True) as partial:
-            shutil.copytree(fetched, partial)
-    else:
-        import_gguf(fetched, place)
+    return rows
 
 
 def lexicon(params: Params) -> tuple[pd.DataFrame, dict]:
@@ -124,30 +108,25 @@ def lexicon(params: Params) -> tuple[pd.DataFrame, dict]:
         settled = settle_pairs(read_statements(files, params.lexicon), params.lexicon)
         if params.lexicon.inflections:
             inflections = inflected_forms(tokenizer, files.wordnet, {pair.head for pair in settled.pairs})
-        table, summary = lexicon_table.build_table(params.lexicon, settled, tokenizer, inflections)
+        table, summary = build_table(params.lexicon, settled, tokenizer, inflections)
     save_lexicon(Path(artifacts.LEXICON), table)
     with output(Path(artifacts.LEXICON_REPORT)) as partial:
         partial.mkdir()
-        lexicon_table.negations_table(settled).to_csv(partial / "negations.csv", index=False)
-        lexicon_table.conflicts_table(settled).to_csv(partial / "conflicts.csv", index=False)
+        negations_table(settled).to_csv(partial / "negations.csv", index=False)
+        conflicts_table(settled).to_csv(partial / "conflicts.csv", index=False)
     return table, summary
 
 
 def prompts(params: Params) -> dict[str, dict]:
     """Training prompts with the teacher's answers: none, where `prompts.sets` is empty.
 
-    Returns what `answers.training_prompts` says of each set, and how good the teacher's answers are.
+    Returns what `answer_sets` says of each set.
     """
     teacher_folder, summary = require(artifacts.TEACHER, "sources"), {}
     made_from = fingerprint(params.runtime, params.prompts, teacher_folder)
     with output(artifacts.PROMPTS, made_from, checksums=True) as partial:
         if params.prompts.sets:
-            teacher, tokenizer = load_teacher(params)
-            asked, summary = training_prompts(params.prompts, _mirror(), tokenizer)
-            models = teacher_alone(teacher, tokenizer)
-            for name, rows in asked.items():
-                answer(models, name, rows, partial)
-                summary[name]["teacher_score"] = teacher_score(name, rows, partial, tokenizer)
+            summary = answer_sets(params.prompts, mirror_folder(), *load_teacher(params), partial)
         artifacts.write_json(partial / "summary.json", summary)
     return summary
 
@@ -194,12 +173,9 @@ def senses(params: Params) -> SenseDictionary:
 
 def targets(params: Params, objective: str) -> SenseTargets:
     """The senses that pull and push each training position, for one objective; none where it has no sense term."""
-    weights, folder = chosen_objective(params, objective), Path(artifacts.TARGETS) / objective
-    if weights.targets == "none":
-        save_targets(folder, no_targets())
-        return no_targets()
-    chosen = sense_targets(params, weights)
-    save_targets(folder, chosen)
+    weights = chosen_objective(params, objective)
+    chosen = no_targets() if weights.targets == "none" else sense_targets(params, weights)
+    save_targets(Path(artifacts.TARGETS) / objective, chosen)
     return chosen
 
 
@@ -211,7 +187,7 @@ def sense_targets(params: Params, objective: Objective, senses: SenseDictionary 
     return build_targets(cached_states("train"), labels("train"), senses, *relations, params.targets, objective.targets)
 
 
-def distill(params: Params, objective: str, seed: int) -> dict:
+def distill(params: Params, objective: str, seed: int) -> dict[str, float]:
     """Train one student, score it on the held-out text, and write it as a Hugging Face folder.
 
     Returns its held-out scores: means of "ce", "kl", "agreement".
@@ -225,73 +201,16 @@ def distill(params: Params, objective: str, seed: int) -> dict:
 def benchmarks(params: Params) -> dict:
     """Bring the benchmarks to one form, and write the chat prompts of the paper's protocol.
 
-    Returns the summary of `tasks.benchmarks.gather`: what there is, and how the rest is got; "no_chat" says why a
-    benchmark has no chat prompts.
+    Returns the summary of `gather`: what there is, and how the rest is got; "no_chat" says why a benchmark has no
+    chat prompts.
     """
-    settings, tokenizer = params.benchmarks, teacher_tokenizer()
+    tokenizer = teacher_tokenizer()
     with output(artifacts.BENCHMARKS, checksums=True) as partial:
         partial.mkdir()
-        summary = gather(partial, _mirror())
-        for name in CHAT:
-            if summary[name]["available"] and not tokenizer.chat_template:
-                summary[name]["no_chat"] = NO_TEMPLATE
-                print(f"{name}: no chat prompts; {NO_TEMPLATE}", file=sys.stderr)
-            elif summary[name]["available"]:
-                rows = read_benchmark(partial, name, "test")
-                pool = rows if name == "squad_v2" else read_benchmark(partial, name, "train")
-                chosen = rows[: settings.chat_items]
-                prompts = chat_rows(name, chosen, pool, tokenizer, settings.seed, settings.shots)
-                artifacts.write_jsonl(partial / f"{name}.chat.jsonl", prompts)
+        summary = gather(partial, mirror_folder())
+        write_chat_prompts(partial, summary, tokenizer, params.benchmarks)
         artifacts.write_json(partial / "summary.json", summary)
     return summary
-
-
-def evaluate(params: Params) -> dict[str, Columns]:
-    """Score the teacher, the untrained cut and every student; keep each block's and item's score.
-
-    A run that was stopped goes on with the parts that are missing. Returns the scores as arrays.
-    """
-    models, heldout = load_models(params, student_names(params)), {}
-    summary = artifacts.read_json(require(artifacts.BENCHMARKS, "benchmarks") / "summary.json")
-    available = [name for name, value in summary.items() if value["available"]]
-    with_chat = [name for name in available if "no_chat" not in summary[name]]
-    inputs = [Path(artifacts.BENCHMARKS), *(Path(artifacts.STUDENTS) / name for name in student_names(params))]
-    made_from = fingerprint(params.runtime, params.student, params.lexicon, params.evaluate, *inputs)
-    with output(artifacts.SCORES, made_from) as partial:
-        if not (partial / "heldout.jsonl").exists():
-            cut, own = models.of("cut"), None
-            if cut is not models:
-                own = OwnStudent(cut.lower, cut.head, cut.logit_map, tokens("heldout"))
-            for name, top in (("teacher", None), ("cut", cut.tops["cut"])):
-                heldout[name] = heldout_of(params, top, models.head, models.logit_map, own)
-            for name in student_names(params):
-                heldout[name] = artifacts.read_json(Path(artifacts.STUDENTS) / name / "heldout.json")
-            blocks, _ = load_corpus(Path(artifacts.CORPUS))
-            artifacts.write_jsonl(partial / "heldout.jsonl", heldout_rows(heldout, blocks["heldout_source"]))
-        if not (partial / "lexical.jsonl").exists():
-            vocabulary = read_vocabulary(wordnet_reader())
-            items = build_items(params.lexicon, params.evaluate.seed, params.evaluate.items, vocabulary)
-            artifacts.write_jsonl(partial / "items.jsonl", item_rows(items, vocabulary.frequency))
-            artifacts.write_jsonl(partial / "lexical.jsonl", lexical_rows(models, items))
-        for part, score in (
-            (
-                "pairs",
-                lambda: pair_rows(
-                    models,
-                    Path(artifacts.BENCHMARKS),
-                    available,
-                    params.evaluate.wic_train,
-                    params.evaluate.antonym_train,
-                ),
-            ),
-            ("cloze", lambda: benchmark_rows(models, "cloze", available, params.evaluate.cloze_items)),
-            ("chat", lambda: benchmark_rows(models, "chat", with_chat, params.benchmarks.chat_items)),
-        ):
-            if not (partial / f"{part}.json").exists():
-                rows, facts = score()
-                artifacts.write_jsonl(partial / f"{part}.jsonl", rows)
-                artifacts.write_json(partial / f"{part}.json", facts)  # last: it marks the part as done
-    return read_columns()
 
 
 def quality(params: Params) -> dict[str, pd.DataFrame]:
@@ -305,14 +224,27 @@ def quality(params: Params) -> dict[str, pd.DataFrame]:
     return tables
 
 
+def evaluate(params: Params) -> dict[str, Columns]:
+    """Score the teacher, the untrained cut and every student; keep each block's and item's score.
+
+    A run that was stopped goes on with the parts that are missing. Returns the scores as arrays.
+    """
+    names = student_names(params)
+    models = load_models(params, names)
+    folder = require(artifacts.BENCHMARKS, "benchmarks")
+    inputs = [folder, *(Path(artifacts.STUDENTS) / name for name in names)]
+    made_from = fingerprint(params.runtime, params.student, params.lexicon, params.evaluate, *inputs)
+    with output(artifacts.SCORES, made_from) as partial:
+        if not (partial / "heldout.jsonl").exists():
+            blocks, _ = load_corpus(Path(artifacts.CORPUS))
+            rows = heldout_rows(heldout_of_all(params, models), blocks["heldout_source"])
+            artifacts.write_jsonl(partial / "heldout.jsonl", rows)
+        measure(models, wordnet_reader(), folder, params, partial)
+    return read_columns()
+
+
 def report(params: Params) -> dict:
     """Write `reports/metrics.json` from the scores; the notebook of this stage becomes `reports/index.html`."""
     metrics = summarise(params, student_names(params))
     artifacts.write_json(artifacts.METRICS, metrics)
     return metrics
-
-
-def _mirror() -> Path | None:
-    """The user's folder with copies of the benchmarks."""
-    mirror = os.environ.get(MIRROR)
-    return Path(mirror).expanduser() if mirror else None

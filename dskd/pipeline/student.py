@@ -1,92 +1,112 @@
-"""The students of a run: how one is made and written, and how all are loaded to be scored."""
+"""How one student of a run is made, scored on held-out text, and written."""
 
 import shutil
 from pathlib import Path
 from statistics import fmean
 
-from torch import Tensor
-from transformers import PreTrainedModel
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from dskd.corpus.teacher_answers import licences
+from dskd.corpus.teacher_answers import licences as prompt_licences
 from dskd.infra import artifacts, processes
 from dskd.infra.hashes import fingerprint, remove, sha256_tree
 from dskd.infra.output import output
-from dskd.model import logits
-from dskd.model.cut import student_top
-from dskd.model.logits import LogitMap
+from dskd.model.inference import Models
+from dskd.model.logits import Head, head_of
 from dskd.model.lora import add_lora, merge_lora
-from dskd.model.origin import ORIGIN, OwnStudent, load_origin, own_student
-from dskd.params import Params, chosen_objective
-from dskd.pipeline.inputs import cached_states, kept_dtype, labels, load_teacher, tokens
+from dskd.model.origin import ORIGIN, load_origin
+from dskd.params import Params, chosen_objective, student_names
+from dskd.pipeline.inputs import cached_text, kept_dtype, load_teacher
 from dskd.scores.heldout import heldout_scores
-from dskd.students.model_card import LICENCE_FILE, model_card
-from dskd.students.model_card import licences as model_licences
+from dskd.students.model_card import LICENCE_FILE, Making, licences, model_card
 from dskd.students.projection import fitted_projection
-from dskd.students.store import export_student
-from dskd.students.train import train
+from dskd.students.store import Student, export_student, new_student
+from dskd.students.train import Recipe, train
 from dskd.targets.store import load_targets
 
 
 def make_student(params: Params, objective: str, seed: int) -> None:
     """Train one student, score it on the held-out text, and write its folder. A run that was stopped goes on."""
     name, weights = f"{objective}-{seed}", chosen_objective(params, objective)
+
+    # What it is made from.
     teacher, tokenizer = load_teacher(params)
     origin = load_origin(params, teacher, tokenizer)
-    own = None if origin is teacher else own_student(origin, params.student, tokens("train"))
-    states, _ = cached_states("train"), cached_states("heldout")  # a fault in either shows before hours of training
-    chosen = Path(artifacts.TARGETS) / objective
-    pulling = load_targets(chosen) if weights.sense else None
-    inputs = {"teacher": artifacts.TEACHER, "corpus": artifacts.CORPUS, "states": artifacts.STATES}
-    if pulling is not None:
-        inputs["targets"] = chosen  # which lexicon and senses went into
-    if own:
-        inputs["student"] = ORIGIN
-    hashes = {key: sha256_tree(path) for key, path in inputs.items()}
+    text, _ = cached_text("train"), cached_text("heldout")  # a fault in either shows before hours of training
+    targets = load_targets(Path(artifacts.TARGETS) / objective) if weights.sense else None
+    hashes = _hashes(objective, with_targets=targets is not None, with_origin=origin is not teacher)
     made_from = fingerprint(params.runtime, params.student, weights, params.distill, seed, hashes)
-    head, logit_map = teacher.get_output_embeddings().weight, logits.logit_map(teacher)
-    top = student_top(origin, params.student)
+
+    # Cut.
+    student, teacher_head = new_student(origin, teacher, params.student), head_of(teacher)
     if params.student.lora:
-        add_lora(top, params.student.lora, seed)
+        add_lora(student.top, params.student.lora, seed)
+
     with processes.output(Path(artifacts.STUDENTS) / name, made_from, checksums=True) as partial:
-        work = partial / ".work"
+        main, work = processes.state().is_main_process, partial / ".work"
         if not (partial / "heldout.json").exists():
-            curves = work / "curves"
-            data = (states, labels("train"), pulling)
-            if own and (weights.hidden or weights.sense):
-                own = own._replace(projection=fitted_projection(origin, params.student, own.ids, states))
-            train(top, head, *data, weights, params.distill, seed, work, curves, logit_map, own)
-            if processes.state().is_main_process:
-                merge_lora(top)
+            # Train.
+            if student.lower is not None and (weights.hidden or weights.sense):
+                student = student._replace(projection=fitted_projection(origin, params.student, text))
+            train(student, teacher_head, text, targets, Recipe(weights, params.distill, seed), work)
+
+            # Score and write.
+            if main:
                 with output(Path(artifacts.CURVES) / name) as place:
-                    shutil.copytree(curves, place)
-                top.layers.to(kept_dtype(params)).to(teacher.dtype)  # what is scored is what the folder will hold
-                heldout = heldout_of(params, top, head, logit_map, own and own._replace(ids=tokens("heldout")))
-                depth, chat = teacher.config.num_hidden_layers, bool(tokenizer.chat_template)
-                text = model_card(name, objective, seed, depth, params, means(heldout), hashes, chat)
-                of_prompts = licences(params.prompts)
-                text += of_prompts
-                export_student(origin, top, params.student, tokenizer, partial, text, kept_dtype(params))
-                terms = f"# Licences\n\n{model_licences(params.sources, params.student.source)}\n{of_prompts}"
-                (partial / LICENCE_FILE).write_text(terms, encoding="utf-8")
+                    shutil.copytree(work / "curves", place)
+                merge_lora(student.top)
+                student.top.layers.to(kept_dtype(params)).to(teacher.dtype)  # what is scored is what the folder holds
+                heldout = heldout_of(params, student, teacher_head)
+                chat = bool(tokenizer.chat_template)
+                making = Making(objective, seed, teacher.config.num_hidden_layers, chat, means(heldout), hashes)
+                _write(params, origin, student.top, tokenizer, making, partial)
                 artifacts.write_json(partial / "heldout.json", heldout)  # last: it marks the student as whole
-        if processes.state().is_main_process:
+        if main:
             remove(work)
 
 
-def heldout_of(
+def _hashes(objective: str, *, with_targets: bool, with_origin: bool) -> dict[str, str]:
+    """SHA-256 of each artifact that a student is made from."""
+    inputs = {"teacher": artifacts.TEACHER, "corpus": artifacts.CORPUS, "states": artifacts.STATES}
+    if with_targets:
+        inputs["targets"] = Path(artifacts.TARGETS) / objective  # which lexicon and senses went into
+    if with_origin:
+        inputs["student"] = ORIGIN
+    return {key: sha256_tree(path) for key, path in inputs.items()}
+
+
+def _write(
     params: Params,
-    top: PreTrainedModel | None,
-    head: Tensor,
-    logit_map: LogitMap | None,
-    own: OwnStudent | None,
-) -> dict[str, list[float]]:
-    """The scores of each held-out block, "ce", "kl" and "agreement", as they are kept; no top: the teacher itself.
-    `own` has the held-out blocks' tokens."""
-    states, targets = cached_states("heldout"), labels("heldout")
-    found = heldout_scores(top, head, states, targets, params.harvest.batch_size, logit_map, own)
+    origin: PreTrainedModel,
+    top: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    making: Making,
+    folder: Path,
+) -> None:
+    """The student's Hugging Face folder, with its card and the licences of its sources."""
+    of_prompts = prompt_licences(params.prompts)
+    export_student(origin, top, params.student, tokenizer, folder, kept_dtype(params))
+    (folder / "README.md").write_text(model_card(params, making) + of_prompts, encoding="utf-8")
+    terms = f"# Licences\n\n{licences(params.sources, params.student.source)}\n{of_prompts}"
+    (folder / LICENCE_FILE).write_text(terms, encoding="utf-8")
+
+
+def heldout_of(params: Params, student: Student | None, teacher_head: Head) -> dict[str, list[float]]:
+    """The scores of each held-out block, "ce", "kl" and "agreement", as they are kept; of the teacher without a
+    student."""
+    found = heldout_scores(student, teacher_head, cached_text("heldout"), params.harvest.batch_size)
     return {key: values.tolist() for key, values in found.items()}
 
 
+def heldout_of_all(params: Params, models: Models) -> dict[str, dict[str, list[float]]]:
+    """Such scores of the teacher, of the untrained cut and of every student of the run, whose folders have theirs."""
+    cut = models.of("cut")
+    student = Student(cut.tops["cut"], cut.head, None if cut is models else cut.lower)
+    found = {"teacher": heldout_of(params, None, models.head), "cut": heldout_of(params, student, models.head)}
+    for name in student_names(params):
+        found[name] = artifacts.read_json(Path(artifacts.STUDENTS) / name / "heldout.json")
+    return found
+
+
 def means(heldout: dict[str, list[float]]) -> dict[str, float]:
-    """Of such scores, over the blocks."""
+    """Means over the blocks of such scores."""
     return {key: fmean(values) for key, values in heldout.items()}

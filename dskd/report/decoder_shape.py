@@ -45,18 +45,14 @@ class Shape(BaseModel):
         return self.model_type.startswith("gemma") if given is None else given
 
 
-def _shape(hidden: int, inner: int, layers: int, heads: int, keys: int, head: int, words: int, tied: bool, kind: str):
-    values = hidden, inner, layers, heads, keys, head, words, tied, kind
-    return Shape(**dict(zip(Shape.model_fields, values)))
-
-
-# From the config.json that each is published with on the Hugging Face hub.
-KNOWN = {
-    "SmolLM2-135M": _shape(576, 1536, 30, 9, 3, 64, 49152, True, "llama"),  # HuggingFaceTB/SmolLM2-135M-Instruct
-    "Llama-3-8B-Instruct": _shape(4096, 14336, 32, 32, 8, 128, 128256, False, "llama"),  # meta-llama/Meta-Llama-3-8B-…
-    "Mistral-7B-Instruct-v0.1": _shape(4096, 14336, 32, 32, 8, 128, 32000, False, "mistral"),  # mistralai/…
-    "Gemma-3-270M": _shape(640, 2048, 18, 4, 1, 256, 262144, True, "gemma3_text"),  # google/gemma-3-270m
+# The fields of `Shape` in their order, from the config.json that each is published with on the Hugging Face hub.
+_PUBLISHED = {
+    "SmolLM2-135M": (576, 1536, 30, 9, 3, 64, 49152, True, "llama"),  # HuggingFaceTB/SmolLM2-135M-Instruct
+    "Llama-3-8B-Instruct": (4096, 14336, 32, 32, 8, 128, 128256, False, "llama"),  # meta-llama/Meta-Llama-3-8B-…
+    "Mistral-7B-Instruct-v0.1": (4096, 14336, 32, 32, 8, 128, 32000, False, "mistral"),  # mistralai/…
+    "Gemma-3-270M": (640, 2048, 18, 4, 1, 256, 262144, True, "gemma3_text"),  # google/gemma-3-270m
 }
+KNOWN = {name: Shape(**dict(zip(Shape.model_fields, values))) for name, values in _PUBLISHED.items()}
 
 
 def read_shape(model: str) -> Shape:

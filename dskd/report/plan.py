@@ -15,6 +15,7 @@ from tabulate import tabulate
 from dskd.errors import UserError
 from dskd.infra.artifacts import PROVENANCE, TEACHER, read_json, reading
 from dskd.infra.profiles import load_profile, overlay
+from dskd.model import LOSS_CHUNK, SCORE_CHUNK
 from dskd.params import Params, load_params, validated
 from dskd.report.decoder_shape import (
     KNOWN,
@@ -30,8 +31,6 @@ from dskd.report.decoder_shape import (
 )
 
 LIBRARIES = 605_000_000  # bytes of interpreter and libraries: the committed run's peak where it did nothing, targets-kd
-LOSS_CHUNK = 384  # positions whose logits exist at one time (losses.output_loss)
-PREDICT_CHUNK = 256  # the same (harvest.predict)
 SPANS = 1.0  # senses of spans to one of tokens, in the committed run's targets; the lexicon decides it
 # Tokens read for an item, about the committed run's mean: a cloze, a chat prompt, a choice between words, a pair
 # of sentences (WiC, each twice) or of words (AntSynNET, SimLex: at most). Beside it how many sets, tasks or test pairs.
@@ -53,7 +52,7 @@ def harvest_memory(shape: Shape, params: Params, held: int) -> int:
     """The teacher, and a shard thrice (parts, whole, what is written) or once beside a pass over a batch."""
     length, settings = params.corpus.block_length, params.harvest
     shard = settings.shard_blocks * length * state_bytes(shape, kept_bytes(params))
-    passing = settings.batch_size * length * stored_numbers(shape) + PREDICT_CHUNK * shape.vocab_size
+    passing = settings.batch_size * length * stored_numbers(shape) + SCORE_CHUNK * shape.vocab_size
     return parameters(shape, shape.num_hidden_layers) * held + max(3 * shard, shard + passing * held)
 
 

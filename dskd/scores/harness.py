@@ -1,5 +1,5 @@
 """The benchmarks, run by lm-evaluation-harness: it makes the prompts and the metrics from the task files in
-`tasks/harness`; the answers of all models come from `scoring`, which runs what they share once.
+`dskd/benchmarks/harness`; the answers of all models come from `model.inference`, which runs what they share once.
 
 The same task files work with the harness alone, from the project's root and on any exported student:
 
@@ -22,9 +22,6 @@ from dskd import benchmarks
 from dskd.model.inference import Choices, Models, greedy, log_likelihoods
 
 TASKS = Path(benchmarks.__file__).parent / "harness"
-
-CLOZE = ("arc_easy", "arc_challenge", "commonsense_qa", "piqa", "mmlu", "openbookqa", "wic")
-CHAT = ("arc_challenge", "commonsense_qa", "piqa", "mmlu", "squad_v2")
 
 
 class SharedTrunk(TemplateLM):
@@ -84,7 +81,7 @@ def run_tasks(models: Models, protocol: str, names: list[str], items: int) -> tu
 
     Args:
         protocol: "cloze" or "chat".
-        names: of `CLOZE` or `CHAT`; their files must lie in artifacts/benchmarks.
+        names: of `catalogue.CLOZE` or `catalogue.CHAT`; their files must lie in artifacts/benchmarks.
 
     Returns:
         Rows, one a model and item, and for each benchmark how many "items" were scored (fewer than "asked", where
@@ -107,7 +104,7 @@ def run_tasks(models: Models, protocol: str, names: list[str], items: int) -> tu
 
 
 def load_tasks(names: list[str]) -> Mapping:
-    """The harness's task objects for task files of `tasks/harness`, by name."""
+    """The harness's task objects for task files, by name."""
     for name in ("lm_eval", "lm-eval", "evaluate"):
         logging.getLogger(name).setLevel(logging.ERROR)
     datasets.disable_progress_bars()

@@ -4,11 +4,15 @@ tell, and the benchmarks. Every model is scored in one go."""
 from collections.abc import Sequence
 from pathlib import Path
 
-from dskd.benchmarks.catalogue import read_benchmark
+from nltk.corpus.reader.wordnet import WordNetCorpusReader
+
+from dskd.benchmarks.catalogue import CHAT, CLOZE, read_benchmark
+from dskd.infra.artifacts import read_json, write_json, write_jsonl
 from dskd.model.inference import Choices, Models, log_likelihoods, states_at
-from dskd.scores.harness import CHAT, CLOZE, run_tasks
-from dskd.scores.lexical_choice import Item
-from dskd.scores.store import choice_rows
+from dskd.params import EvaluateParams, Params
+from dskd.scores.harness import run_tasks
+from dskd.scores.lexical_choice import Item, build_items, read_vocabulary
+from dskd.scores.store import choice_rows, item_rows
 from dskd.scores.word_states import (
     Threshold,
     antonym_scores,
@@ -18,6 +22,37 @@ from dskd.scores.word_states import (
     wic_scores,
     word_queries,
 )
+
+
+def measure(models: Models, reader: WordNetCorpusReader, benchmarks: Path, params: Params, folder: Path) -> None:
+    """Score all models on lexical items, states of words and benchmarks, and write the rows to `folder`.
+
+    A part whose file is there already is not done again.
+
+    Args:
+        reader: WordNet, which the lexical items are made of.
+        benchmarks: the folder that the stage of that name left.
+    """
+    summary = read_json(benchmarks / "summary.json")
+    available = [name for name, value in summary.items() if value["available"]]
+    with_chat = [name for name in available if "no_chat" not in summary[name]]
+
+    if not (folder / "lexical.jsonl").exists():
+        vocabulary = read_vocabulary(reader)
+        items = build_items(params.lexicon, params.evaluate.seed, params.evaluate.items, vocabulary)
+        write_jsonl(folder / "items.jsonl", item_rows(items, vocabulary.frequency))
+        write_jsonl(folder / "lexical.jsonl", lexical_rows(models, items))
+
+    parts = {
+        "pairs": lambda: pair_rows(models, benchmarks, available, params.evaluate),
+        "cloze": lambda: benchmark_rows(models, "cloze", available, params.evaluate.cloze_items),
+        "chat": lambda: benchmark_rows(models, "chat", with_chat, params.benchmarks.chat_items),
+    }
+    for part, score in parts.items():
+        if not (folder / f"{part}.json").exists():
+            rows, facts = score()
+            write_jsonl(folder / f"{part}.jsonl", rows)
+            write_json(folder / f"{part}.json", facts)  # last: it marks the part as done
 
 
 def lexical_rows(models: Models, items: Sequence[Item]) -> list[dict]:
@@ -32,13 +67,12 @@ def lexical_rows(models: Models, items: Sequence[Item]) -> list[dict]:
 
 
 def pair_rows(
-    models: Models, folder: Path, available: Sequence[str], wic_train: int, antonym_train: int
+    models: Models, folder: Path, available: Sequence[str], settings: EvaluateParams
 ) -> tuple[list[dict], dict]:
     """WiC, SimLex-999 and AntSynNET by the models' states, those of them that are available.
 
     Args:
-        wic_train: rows of WiC's train split that the threshold is tuned on.
-        antonym_train: rows of AntSynNET's that threshold and probe are fitted on.
+        settings: how many training rows thresholds and probe are fitted on.
 
     Returns:
         Rows {model, task, id, value} and the facts beside them: thresholds, accuracies on train, overlap of words.
@@ -53,7 +87,8 @@ def pair_rows(
         )
 
     if "wic" in available:
-        train, test = read_benchmark(folder, "wic", "train")[:wic_train], read_benchmark(folder, "wic", "test")
+        train, test = (read_benchmark(folder, "wic", split) for split in ("train", "test"))
+        train = train[: settings.wic_train]
         queries = sentence_queries([*train, *test], models.tokenizer, repeated=True)
         seen, tested = queries.pairs[: len(train)], queries.pairs[len(train) :]
         answers, golds = ([row["answer"] for row in part] for part in (train, test))
@@ -70,7 +105,7 @@ def pair_rows(
             keep(name, "simlex", test, simlex_similarity(states, queries.pairs))
     if "antsynnet" in available:
         train, test = (read_benchmark(folder, "antsynnet", split) for split in ("train", "test"))
-        train = train[:antonym_train]
+        train = train[: settings.antonym_train]
         queries = word_queries([*train, *test], models.tokenizer)
         seen, tested = queries.pairs[: len(train)], queries.pairs[len(train) :]
         opposed, golds = ([row["relation"] == "antonym" for row in part] for part in (train, test))

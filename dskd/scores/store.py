@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+import pandas as pd
 from torch import Tensor
 
 from dskd.corpus.store import SOURCES
@@ -116,3 +117,18 @@ def read_columns() -> dict[str, Columns]:
         }
         for model, tables in found.items()
     }
+
+
+def mean_scores(columns: dict[str, Columns]) -> pd.DataFrame:
+    """The mean of every measure: one row per table and measure, one column per model, without people's judgements."""
+    means = {
+        model: {(table, measure): values.mean() for table, of in tables.items() for measure, values in of.items()}
+        for model, tables in columns.items()
+        if model != "human"
+    }
+    return pd.DataFrame(means)
+
+
+def baseline_table() -> pd.DataFrame:
+    """`baselines` as a table: one row per task, one column per rule of guessing."""
+    return pd.DataFrame(baselines()).T

@@ -9,14 +9,15 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+import pandas as pd
 from filelock import FileLock
 
 from dskd.errors import UserError, is_disk_full, one_line
-from dskd.infra.hashes import remove, sha256_file, sha256_tree
+from dskd.infra.hashes import remove, sha256_file, sha256_tree, size_mb
 from dskd.infra.output import output
 from dskd.params import Source
 from dskd.sources.archives import extract, is_inside, unpacking
@@ -54,6 +55,19 @@ def fetch(spec: Source, destination: str | Path) -> None:
         else:
             _copy(_cached(spec, read), partial)
         _verify(spec, partial)
+
+
+def fetch_all(sources: Mapping[str, Source], folder: Path) -> tuple[dict[str, Path], pd.DataFrame]:
+    """Fetch every source into `folder`, under its name.
+
+    Returns:
+        name -> path, and a table of the sources: name, all fields of `Source`, megabytes.
+    """
+    fetched = {name: folder / name for name in sources}
+    for name, path in fetched.items():
+        fetch(sources[name], path)
+    rows = [{"name": name, **sources[name].model_dump(), "megabytes": size_mb(path)} for name, path in fetched.items()]
+    return fetched, pd.DataFrame(rows)
 
 
 def _cached(spec: Source, read: Callable[[Path], None]) -> Path:

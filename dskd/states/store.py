@@ -32,6 +32,14 @@ class States(NamedTuple):
         return self.predicted[0].shape[1]
 
 
+class Text(NamedTuple):
+    """The blocks of a split, n of L positions each, with the teacher's states of them."""
+
+    states: States
+    labels: Tensor  # (n, L) int64, the token that follows each position
+    ids: Tensor  # (n, L) int32, the token at each position
+
+
 def shard_path(folder: Path, split: str, index: int) -> Path:
     return folder / f"{split}-{index:05d}.safetensors"
 

@@ -10,21 +10,39 @@ from torch import Tensor
 
 from dskd.infra.randomness import hash_integers
 from dskd.params import DistillParams
-from dskd.states.store import States, take_blocks
+from dskd.states.store import Text, take_blocks
 from dskd.students.losses import IGNORE
 from dskd.targets.store import SenseTargets
+
+
+class Reader(NamedTuple):
+    """What a process reads of each batch."""
+
+    text: Text
+    targets: SenseTargets | None  # needed where the objective has a sense term
+    dtype: torch.dtype  # to compute in
+    part: int = 0  # of a batch that so many processes share
+    parts: int = 1
+
+
+class Counts(NamedTuple):
+    """Positions of the whole batch, that of all processes: divisors of the loss terms."""
+
+    labelled: float
+    all: float
+    supervised: float  # those with senses that pull
 
 
 class Batch(NamedTuple):
     """What a step needs of its b blocks, in memory and in the format to compute in."""
 
-    split_states: Tensor | None  # (b, L, d); none where there are `ids`
-    hidden_states: Tensor  # (b, L, d), the teacher's
+    split_states: Tensor  # (b, L, d), the teacher's at the split
+    ids: Tensor  # (b, L) tokens
+    hidden_states: Tensor  # (b, L, d), the teacher's last ones
     labels: Tensor  # (b, L) int64
     pull: Tensor | None  # (b, L, kappa) int32 rows of the targets' vectors
     push: Tensor | None
-    counts: tuple[float, float, float]  # of all processes' batch: positions with a label, positions, those pulled
-    ids: Tensor | None = None  # (b, L) tokens, for a student with frozen layers of its own
+    counts: Counts
 
 
 def schedule(n: int, seed: int, settings: DistillParams) -> list[Tensor]:
@@ -39,48 +57,35 @@ def batches(n: int, epoch: int, seed: int, settings: DistillParams) -> list[Tens
     return list(order.split(settings.batch_size))
 
 
-def load_batch(
-    states: States,
-    labels: Tensor,
-    targets: SenseTargets | None,
-    dtype: torch.dtype,
-    blocks: Tensor,
-    part: int = 0,
-    parts: int = 1,
-    ids: Tensor | None = None,
-) -> Batch:
-    """Read one of the parts, of like size, of the batch that has the blocks with these numbers, (b,).
+def load_batch(reader: Reader, blocks: Tensor) -> Batch:
+    """Read this process's part of the batch that has the blocks with these numbers, (b,).
 
-    Where there are fewer blocks than parts, a part without any is given a block that weighs nothing, since all
-    processes have to take part in a step.
+    Parts are of like size. Where there are fewer blocks than parts, a part without any is given a block that weighs
+    nothing, since all processes have to take part in a step.
     """
-    mine = blocks.tensor_split(parts)[part]
+    text, targets = reader.text, reader.targets
+    mine = blocks.tensor_split(reader.parts)[reader.part]
     empty, mine = len(mine) == 0, mine if len(mine) else blocks[:1]
-    split_states = take_blocks(states.split_states, mine).to(dtype) if ids is None else None
-    hidden_states = take_blocks(states.hidden_states, mine).to(dtype)
-    whole = labels[blocks]
-    pull, push = (None, None) if targets is None else (targets.pull[mine], targets.push[mine])
+    labels = text.labels[blocks]
     supervised = 0 if targets is None else int((targets.pull[blocks] >= 0).any(dim=-1).sum())
-    counts = (math.inf,) * 3 if empty else (int((whole != IGNORE).sum()), whole.numel(), supervised)
-    return Batch(split_states, hidden_states, labels[mine], pull, push, counts, None if ids is None else ids[mine])
+    counts = Counts(int((labels != IGNORE).sum()), labels.numel(), supervised)
+    return Batch(
+        split_states=take_blocks(text.states.split_states, mine).to(reader.dtype),
+        ids=text.ids[mine],
+        hidden_states=take_blocks(text.states.hidden_states, mine).to(reader.dtype),
+        labels=text.labels[mine],
+        pull=None if targets is None else targets.pull[mine],
+        push=None if targets is None else targets.push[mine],
+        counts=Counts(math.inf, math.inf, math.inf) if empty else counts,
+    )
 
 
-def prefetched(
-    order: list[Tensor],
-    states: States,
-    labels: Tensor,
-    targets: SenseTargets | None,
-    dtype: torch.dtype,
-    part: int = 0,
-    parts: int = 1,
-    ids: Tensor | None = None,
-) -> Iterator[Batch]:
-    """One part of the batches of these steps; while one is used, a thread reads the next, so that no step waits for
-    the disk."""
-    with ThreadPoolExecutor(max_workers=1) as reader:
+def prefetched(reader: Reader, order: list[Tensor]) -> Iterator[Batch]:
+    """The batches of these steps; while one is used, a thread reads the next, so that no step waits for the disk."""
+    with ThreadPoolExecutor(max_workers=1) as thread:
         coming = None
         for blocks in order:
-            ready, coming = coming, reader.submit(load_batch, states, labels, targets, dtype, blocks, part, parts, ids)
+            ready, coming = coming, thread.submit(load_batch, reader, blocks)
             if ready is not None:
                 yield ready.result()
         if coming is not None:

@@ -1,6 +1,7 @@
 """Where a training that was stopped goes on from."""
 
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from safetensors.torch import save_file
@@ -10,10 +11,16 @@ from dskd.infra.hashes import remove
 from dskd.infra.output import output
 
 
-def save_checkpoint(
-    work: Path, step: int, weights: dict, optimizer: torch.optim.Optimizer, history: list, sums: dict
-) -> None:
-    """Weights, moments, curves and sums of the point to come; the order of the data follows from the step."""
+class Progress(NamedTuple):
+    """How far a run is; the order of the data follows from the step."""
+
+    step: int  # steps done
+    history: list[dict[str, float]]  # points of the curves so far
+    sums: dict[str, float]  # of the loss terms since the last point
+
+
+def save_checkpoint(work: Path, progress: Progress, weights: dict, optimizer: torch.optim.Optimizer) -> None:
+    """Write progress, weights and moments into a folder of `work`; every process has to call it."""
     moments = {
         f"{part}/{name}": processes.whole(optimizer.state[weight][part])
         for name, weight in weights.items()
@@ -22,25 +29,25 @@ def save_checkpoint(
     tensors = {**{f"weight/{n}": processes.whole(weight.detach()) for n, weight in weights.items()}, **moments}
     if not processes.state().is_main_process:
         return
-    place = work / f"checkpoint-{step:09d}"
+    place = work / f"checkpoint-{progress.step:09d}"
     with output(place, checksums=True) as partial:
         partial.mkdir()
         save_file(tensors, partial / "tensors.safetensors")
-        artifacts.write_json(partial / "history.json", {"step": step, "history": history, "sums": sums})
+        artifacts.write_json(partial / "history.json", progress._asdict())
     for folder in work.glob("checkpoint-*"):
         if folder != place:  # only now: at every moment there is a whole one
             remove(folder)
 
 
-def load_checkpoint(work: Path, weights: dict, optimizer: torch.optim.Optimizer) -> tuple[int, list, dict]:
-    """Restore what `save_checkpoint` left: steps done, curves, sums; (0, [], {}) where there is nothing.
+def load_checkpoint(work: Path, weights: dict, optimizer: torch.optim.Optimizer) -> Progress:
+    """Restore the weights and moments that `save_checkpoint` left, and return the progress; none where there is none.
 
     Raises:
         UserError: the checkpoint is damaged, or of another model.
     """
     folder = max(work.glob("checkpoint-*"), default=None)
     if folder is None:
-        return 0, [], {}
+        return Progress(0, [], {})
     tensors = artifacts.load_tensors(folder / "tensors.safetensors", "distill")
     with artifacts.reading(folder, "distill"):
         for name, weight in weights.items():
@@ -52,4 +59,4 @@ def load_checkpoint(work: Path, weights: dict, optimizer: torch.optim.Optimizer)
             moments = {part: moment.clone() for part, moment in found.items()}
             optimizer.state[weight] = {"step": tensors[f"step/{name}"].view(()).clone(), **moments}
         saved = artifacts.read_json(artifacts.require(folder / "history.json", "distill"))
-        return int(saved["step"]), list(saved["history"]), dict(saved["sums"])
+        return Progress(int(saved["step"]), list(saved["history"]), dict(saved["sums"]))

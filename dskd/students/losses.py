@@ -1,65 +1,68 @@
 """The losses, as pure functions of tensors. All are in nats, or in mean squares a dimension.
 
-The head product dominates: a token's logits are V numbers (49 152 for SmolLM2, 196 kB in fp32), and
-cross-entropy and KL need those of student and teacher. They are made chunk by chunk, and the gradient
-with respect to the student's hidden states is computed in the same sweep, so that memory is a few
-(chunk, V) buffers however many tokens there are (the idea of Liger-Kernel's fused linear losses).
+The head product dominates: a token's logits are V numbers (49 152 for SmolLM2, 196 kB in float32), and cross-entropy
+and KL need those of student and teacher. They are made chunk by chunk, and the gradient with respect to the student's
+hidden states is computed in the same sweep. So memory is a few (chunk, V) buffers however many tokens there are (the
+idea of Liger-Kernel's fused linear losses).
 """
 
 import math
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from dskd.infra.arithmetic import fused
-from dskd.model.logits import LogitMap, mapped
+from dskd.model import LOSS_CHUNK
+from dskd.model.logits import Head, LogitMap, mapped
 
 IGNORE = -100
 
 
-def _slope(logits: Tensor, logit_map: LogitMap) -> Tensor | float:
-    """d(logits) / d(products)."""
-    scale, softcap = logit_map
-    return scale if softcap is None else scale * (1 - (logits / softcap).square())
+class Heads(NamedTuple):
+    """The two heads of a distillation. A student that is cut from the teacher has the teacher's."""
+
+    student: Head  # weight (V, d)
+    teacher: Head  # weight (V, d_teacher)
+
+
+class OutputWeights(NamedTuple):
+    """What `output_loss` weighs its terms with."""
+
+    ce: float
+    kl: float
+    temperature: float  # of the divergence
+    beta: float = 0.0  # which divergence
 
 
 def output_loss(
     student: Tensor,
     teacher: Tensor,
-    head: Tensor,
     labels: Tensor,
+    heads: Heads,
+    weights: OutputWeights,
     *,
-    ce_weight: float,
-    kl_weight: float,
-    temperature: float,
-    beta: float = 0.0,
     count: float | None = None,
-    chunk: int = 384,
+    chunk: int = LOSS_CHUNK,
     compiled: bool = False,
-    logit_map: LogitMap | None = None,
-    teacher_head: Tensor | None = None,
-    teacher_map: LogitMap | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Cross-entropy and distillation over the whole vocabulary from last hidden states.
 
-    `ce_weight * CE(y, p_student) + kl_weight * T^2 * D(p_teacher^T, p_student^T)`, docs/method.md,
-    section 4 (the factor T^2: Hinton et al. 2015), averaged over positions that count. D is the family of
-    Agarwal et al. 2024 (GKD, section 3): with m = beta p + (1 - beta) q for teacher p and student q,
+    `ce * CE(y, p_student) + kl * T^2 * D(p_teacher^T, p_student^T)`, docs/method.md, section 4 (the factor T^2: Hinton
+    et al. 2015), averaged over positions that count. D is the family of Agarwal et al. 2024 (GKD, section 3): with
+    m = beta p + (1 - beta) q for teacher p and student q,
 
         beta = 0       KL(p || q), the method's
         0 < beta < 1   beta KL(p || m) + (1 - beta) KL(q || m), the generalised Jensen-Shannon divergence
         beta = 1       KL(q || p)
 
     Args:
-        student, teacher: (n, d) last hidden states after the final norm, of one dtype.
-        head: (V, d) frozen output embedding, shared by both if the teacher has none of its own.
+        student, teacher: (n, d) and (n, d_teacher) last hidden states after the final norm, of one dtype.
         labels: (n,) int64, the token that follows; `IGNORE` leaves a position out of both terms.
         count: divisor of the sums; default: positions that count here. Give the global number when
             a batch is split, so that the split changes nothing.
         chunk: positions whose logits exist at one time.
         compiled: fuse the arithmetic between the head products with torch.compile, where that works.
-        logit_map: of the models, where their logits are not the plain product of state and head.
-        teacher_head, teacher_map: the teacher's, where the student has others; the teacher's d may then be another.
 
     Returns:
         The weighted loss (differentiable in `student`), the mean CE and the mean divergence at
@@ -68,42 +71,41 @@ def output_loss(
     if count is None:
         count = int((labels != IGNORE).sum())
     terms = fused(_chunk_terms) if compiled else _chunk_terms
-    weights = (ce_weight, kl_weight, temperature, beta)
-    maps = logit_map, logit_map if teacher_head is None else teacher_map
-    return _OutputLoss.apply(student, teacher, head, labels, weights, max(count, 1), chunk, terms, maps, teacher_head)
+    return _OutputLoss.apply(student, teacher, labels, heads, weights, max(count, 1), chunk, terms)
 
 
 class _OutputLoss(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, student, teacher, head, labels, weights, count, chunk, terms, maps, teacher_head):
-        ce_weight, kl_weight, temperature, _ = weights
+    def forward(ctx, student, teacher, labels, heads, weights, count, chunk, terms):
+        head, teacher_head = heads.student.weight, heads.teacher.weight
         gradient = torch.zeros_like(student)
         totals = torch.zeros(2, dtype=_wide(student.dtype), device=student.device)
         kept = (labels != IGNORE).nonzero().squeeze(1)
         # One buffer serves all chunks: fresh ones of this size would cost more in page faults than the arithmetic.
         # Student and teacher go through a head that they share in one product, which is faster than two.
-        models = 2 if kl_weight else 1
+        models = 2 if weights.kl else 1
         buffer = student.new_empty(models * min(chunk, len(kept)), len(head))
         for index in kept.split(chunk) if len(kept) else []:
-            logits = buffer[: models * len(index)]
+            logits = buffer[: models * len(index)]  # (2c, V) or (c, V)
             student_logits, teacher_logits = logits[: len(index)], logits[-len(index) :]
-            if teacher_head is None:
+            if head is teacher_head:
                 torch.mm(torch.cat([student[index], teacher[index]][:models]), head.T, out=logits)
             else:
                 torch.mm(student[index], head.T, out=student_logits)
-                if kl_weight:
+                if weights.kl:
                     torch.mm(teacher[index], teacher_head.T, out=teacher_logits)
-            totals += terms(student_logits, teacher_logits, labels[index], *weights, *maps)
+            maps = heads.student.logit_map, heads.teacher.logit_map
+            totals += terms(student_logits, teacher_logits, labels[index], weights, maps)
             gradient[index] = (student_logits @ head).div_(count)
         ctx.save_for_backward(gradient)
         ce, kl = totals / count
         ctx.mark_non_differentiable(ce, kl)
-        return ce_weight * ce + kl_weight * temperature**2 * kl, ce, kl
+        return weights.ce * ce + weights.kl * weights.temperature**2 * kl, ce, kl
 
     @staticmethod
     def backward(ctx, upstream, *_):
         (gradient,) = ctx.saved_tensors
-        return (gradient * upstream.to(gradient.dtype), *[None] * 9)
+        return (gradient * upstream.to(gradient.dtype), *[None] * 7)
 
 
 def _wide(dtype: torch.dtype) -> torch.dtype:
@@ -111,29 +113,39 @@ def _wide(dtype: torch.dtype) -> torch.dtype:
 
 
 def _chunk_terms(
-    student_logits, teacher_logits, labels, ce_weight, kl_weight, temperature, beta, logit_map, teacher_map
-):
+    student_logits: Tensor,
+    teacher_logits: Tensor,
+    labels: Tensor,
+    weights: OutputWeights,
+    maps: tuple[LogitMap | None, LogitMap | None],
+) -> Tensor:
     """Sums of CE and divergence over a chunk, (2,). `student_logits` (c, V), products of states and head, are
     overwritten with the gradient in them."""
     wide = _wide(student_logits.dtype)
-    student = mapped(student_logits.to(wide), logit_map)
+    student = mapped(student_logits.to(wide), maps[0])
     log_p = student - student.logsumexp(dim=1, keepdim=True)
     is_target = torch.arange(student.shape[1], device=labels.device) == labels[:, None]
     ce = -torch.where(is_target, log_p, 0.0).sum()
-    gradient = ce_weight * (log_p.exp() - is_target.to(wide))
+    gradient = weights.ce * (log_p.exp() - is_target.to(wide))
     divergence = torch.zeros_like(ce)
-    if kl_weight:
-        softer = student / temperature
-        softer_teacher = mapped(teacher_logits.to(wide), teacher_map) / temperature
+    if weights.kl:
+        softer = student / weights.temperature
+        softer_teacher = mapped(teacher_logits.to(wide), maps[1]) / weights.temperature
         log_q = softer - softer.logsumexp(dim=1, keepdim=True)
         log_t = softer_teacher - softer_teacher.logsumexp(dim=1, keepdim=True)
-        divergence, slope = _divergence(log_t, log_q, beta)
+        divergence, slope = _divergence(log_t, log_q, weights.beta)
         # `slope` is d(divergence) / d(logits / T), so T^2 times the divergence has T times that slope.
-        gradient = gradient + kl_weight * temperature * slope
-    if logit_map is not None:
-        gradient = gradient * _slope(student, logit_map)
+        gradient = gradient + weights.kl * weights.temperature * slope
+    if maps[0] is not None:
+        gradient = gradient * _slope(student, maps[0])
     student_logits.copy_(gradient)
     return torch.stack([ce, divergence])
+
+
+def _slope(logits: Tensor, logit_map: LogitMap) -> Tensor | float:
+    """d(logits) / d(products)."""
+    scale, softcap = logit_map
+    return scale if softcap is None else scale * (1 - (logits / softcap).square())
 
 
 def _divergence(log_p: Tensor, log_q: Tensor, beta: float) -> tuple[Tensor, Tensor]:

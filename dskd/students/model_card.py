@@ -2,6 +2,7 @@
 
 import json
 import re
+from typing import NamedTuple
 
 from huggingface_hub import EvalResult, ModelCardData
 
@@ -70,23 +71,20 @@ _CHAT = """ids = tokenizer.apply_chat_template(
 _TEXT = 'ids = tokenizer("The capital of France is", return_tensors="pt")'
 
 
-def model_card(
-    name: str,
-    objective: str,
-    seed: int,
-    teacher_layers: int,
-    params: Params,
-    scores: dict,
-    hashes: dict[str, str],
-    chat: bool = True,
-) -> str:
-    """The text of README.md in a student's folder, with the front matter that the hub reads; it names `LICENCE_FILE`.
+class Making(NamedTuple):
+    """How a student was made, beside the run's parameters."""
 
-    Args:
-        scores: held-out means of "ce", "kl" and "agreement".
-        hashes: SHA-256 of each artifact that the student was made from.
-        chat: whether its tokenizer has a chat template.
-    """
+    objective: str
+    seed: int
+    teacher_layers: int
+    chat: bool  # whether its tokenizer has a chat template
+    scores: dict[str, float]  # held-out means of "ce", "kl" and "agreement"
+    hashes: dict[str, str]  # SHA-256 of each artifact that it was made from
+
+
+def model_card(params: Params, making: Making) -> str:
+    """The text of README.md in a student's folder, with the front matter that the hub reads; names `LICENCE_FILE`."""
+    name = f"{making.objective}-{making.seed}"
     used = params.model_dump(
         include={"runtime", "sources", "lexicon", "prompts", "corpus", "student", "senses", "targets", "distill"},
         exclude={"distill": {"objectives", "seeds", "checkpoint_steps"}},  # they name the run, not this student
@@ -96,25 +94,25 @@ def model_card(
             del used["student"][key]
     if not params.prompts.sets:
         del used["prompts"]
-    used["objective"] = params.objectives[objective].model_dump()
+    used["objective"] = params.objectives[making.objective].model_dump()
     origin = params.student.source or params.sources.teacher
     return _TEMPLATE.format(
-        front_matter=_front_matter(name, origin, scores).to_yaml(original_order=["license"]),
+        front_matter=_front_matter(name, origin, making.scores).to_yaml(original_order=["license"]),
         name=name,
-        objective=objective,
-        seed=seed,
+        objective=making.objective,
+        seed=making.seed,
         teacher=params.sources.teacher.source,
-        teacher_layers=teacher_layers,
+        teacher_layers=making.teacher_layers,
         origin=f"`{origin.source}`" if params.student.source else "the teacher",
         layers=params.student.layers,
         trained=params.student.trained,
         cut=params.student.cut,
-        prompt=_CHAT if chat else _TEXT,
+        prompt=_CHAT if making.chat else _TEXT,
         heldout_tokens=params.corpus.heldout_tokens,
         licences=licences(params.sources, params.student.source),
-        hashes=json.dumps(hashes, indent=1),
+        hashes=json.dumps(making.hashes, indent=1),
         params=json.dumps(used, indent=1),
-        figures="\n".join(f"| {title} | {scores[key]:.4f} |" for key, title in _FIGURES.items()),
+        figures="\n".join(f"| {title} | {making.scores[key]:.4f} |" for key, title in _FIGURES.items()),
     )
 
 

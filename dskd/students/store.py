@@ -1,19 +1,45 @@
-"""A student as a Hugging Face folder: put together, written, and its trained part read again."""
+"""A student: as it trains, and as a Hugging Face folder."""
 
 import copy
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from dskd.errors import UserError
 from dskd.infra import artifacts
-from dskd.model.cut import split_depth, student_layers
+from dskd.model.cut import split_depth, student_layers, student_top, trunk
 from dskd.model.load import load_decoder
-from dskd.model.parts import layered_config, part
+from dskd.model.logits import Head, head_of
+from dskd.model.parts import layered_config, part, run_part
 from dskd.model.tokenizer import save_tokenizer
 from dskd.params import StudentParams
+
+
+class Student(NamedTuple):
+    """A student as it trains: the layers above the split, and what they stand on. Head and lower layers are frozen."""
+
+    top: PreTrainedModel  # states at the split -> last hidden states
+    head: Head  # the teacher's own, where the student is cut from the teacher
+    lower: PreTrainedModel | None = None  # ids -> states at the split; None: the teacher's, whose states are cached
+    projection: nn.Linear | None = None  # its last hidden states -> the teacher's, where the two have other spaces
+
+    def entering(self, split_states: Tensor, ids: Tensor) -> Tensor:
+        """The states that enter its first trained layer, (b, L, d), for tokens `ids` (b, L) of which the teacher has
+        these `split_states`."""
+        return split_states if self.lower is None else run_part(self.lower, ids=ids)
+
+    def in_teacher_space(self, states: Tensor) -> Tensor:
+        """Its last hidden states (n, d) as they compare with the teacher's, (n, d_teacher)."""
+        return states if self.projection is None else self.projection(states.float())
+
+
+def new_student(origin: PreTrainedModel, teacher: PreTrainedModel, settings: StudentParams) -> Student:
+    """The student before training, cut from `origin`: the teacher, or another model with its vocabulary."""
+    lower = None if origin is teacher else trunk(origin, settings)
+    return Student(student_top(origin, settings), head_of(origin), lower)
 
 
 def assemble_student(teacher: PreTrainedModel, top: PreTrainedModel, student: StudentParams) -> PreTrainedModel:
@@ -38,15 +64,13 @@ def export_student(
     student: StudentParams,
     tokenizer: PreTrainedTokenizerBase,
     destination: Path,
-    card: str,
     dtype: torch.dtype,
 ) -> None:
-    """Write the student as a Hugging Face folder that loads without `dskd`: weights in `dtype`, tokenizer, chat
-    template and model card. Neither `teacher` nor `top` is changed."""
+    """Write the student as a Hugging Face folder that loads without `dskd`: weights in `dtype`, tokenizer and chat
+    template. Neither `teacher` nor `top` is changed."""
     model = copy.deepcopy(assemble_student(teacher, top, student)).to(dtype)
     model.save_pretrained(destination)
     save_tokenizer(tokenizer, destination)
-    (destination / "README.md").write_text(card, encoding="utf-8")
 
 
 def load_student_top(folder: Path, teacher: PreTrainedModel, student: StudentParams) -> PreTrainedModel:

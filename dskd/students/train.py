@@ -1,10 +1,11 @@
-"""Distil the student's trained layers from cached states: nothing below the split is run, but of a student that is not
-cut from the teacher."""
+"""Distil a student from the teacher's cached states. What lies below its first trained layer is frozen, so that only a
+student with lower layers of its own runs them."""
 
 import copy
 import math
 from contextlib import nullcontext
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from accelerate import Accelerator, DistributedType
@@ -16,188 +17,178 @@ from tqdm import tqdm
 from transformers import PreTrainedModel
 
 from dskd.infra import processes
-from dskd.model.logits import LogitMap
-from dskd.model.origin import OwnStudent
+from dskd.model.logits import Head
 from dskd.model.parts import run_part
 from dskd.params import DistillParams, Objective
-from dskd.states.store import States, take_blocks
-from dskd.students.batches import Batch, prefetched, schedule
-from dskd.students.checkpoint import load_checkpoint, save_checkpoint
-from dskd.students.losses import hidden_loss, output_loss, sense_loss
-from dskd.students.sense_forms import FORMS, metric
+from dskd.states.store import States, Text, take_blocks
+from dskd.students.batches import Batch, Reader, prefetched, schedule
+from dskd.students.checkpoint import Progress, load_checkpoint, save_checkpoint
+from dskd.students.losses import Heads, OutputWeights, hidden_loss, output_loss, sense_loss
+from dskd.students.sense_forms import span_loss, whitening
+from dskd.students.store import Student
 from dskd.targets.store import SenseTargets
 
 
+class Recipe(NamedTuple):
+    """How a student is trained."""
+
+    objective: Objective
+    settings: DistillParams
+    seed: int  # orders the blocks
+
+
+class Goal(NamedTuple):
+    """What a student is held against, the same at every step."""
+
+    objective: Objective
+    settings: DistillParams  # temperature and beta count here
+    teacher_head: Head
+    vectors: Tensor | None  # (R, d) senses that `Batch.pull` and `Batch.push` name, seen by the metric
+    metric: Tensor | None  # (d, d) matrix by which hidden and sense term see states; None: as they are
+
+
 def train(
-    top: PreTrainedModel,
-    head: Tensor,
-    states: States,
-    labels: Tensor,
-    targets: SenseTargets | None,
-    objective: Objective,
-    settings: DistillParams,
-    seed: int,
-    work: Path,
-    curves: Path,
-    logit_map: LogitMap | None = None,
-    own: OwnStudent | None = None,
+    student: Student, teacher_head: Head, text: Text, targets: SenseTargets | None, recipe: Recipe, work: Path
 ) -> None:
-    """Train those weights of `top.layers` that are not frozen, in place (docs/method.md, section 4).
+    """Train those weights of the student that are not frozen, in place (docs/method.md, section 4).
 
         L = kl * T^2 * KL(p_teacher^T || p_student^T) + ce * CE(y, p_student)
             + hidden * mean ||s - h||^2 / d + sense * L_sense
 
-    The weights are the objective's, which may also take other distances and another form of L_sense. A run that
-    was stopped goes on from its last checkpoint in `work` and ends in the same weights. Many processes take a part of
-    every batch each, and end in weights that are equal up to rounding; how many they are may change from one run to
-    the next that goes on.
+    The weights of the terms are the objective's, which also names the form of L_sense and the metric of distances. A
+    run that was stopped goes on from its last checkpoint in `work` and ends in the same weights. Many processes take a
+    part of every batch each, and end in weights that are equal up to rounding; how many they are may change from one
+    run to the next that goes on.
 
     Args:
-        top: the student above the split, layers in float32.
-        head: (V, d) frozen output embedding of the teacher.
-        states, labels: of the training blocks; labels (n, L) int64.
+        student: layers of its top in float32. Where it has lower layers of its own, it needs a projection for a hidden
+            or a sense term; the projection trains with the layers.
+        text: the training blocks.
         targets: needed where the objective has a sense term.
-        seed: orders the blocks.
-        curves: folder for DVCLive's tables of loss terms by step.
-        logit_map: of the teacher (`architecture.logit_map`).
-        own: what `top` stands on where it is not cut from the teacher. Its projection is needed where the objective has
-            a hidden or a sense term, and trains with the layers.
+        work: folder for checkpoints, and for DVCLive's tables of loss terms by step, in `work/curves`.
     """
-    processes.state()  # first: it connects processes without a GPU, too
-    mixed = "bf16" if head.dtype == torch.bfloat16 else "no"
-    accelerator = Accelerator(mixed_precision=mixed)
-    projection = None if own is None else own.projection
-    top.projection = projection  # a part of `top`, so that processes share its gradient as they do the layers'
-    unsharded = copy.deepcopy(top.layers) if is_sharded(accelerator) else None
-    if unsharded is None:
-        model = accelerator.prepare_model(top)
-    else:
-        model = top.to(accelerator.device)
-        processes.shard(nn.ModuleList([*top.layers, projection] if projection is not None else top.layers))
-    weights = {name: weight for name, weight in top.layers.named_parameters() if weight.requires_grad}
-    if projection is not None:
-        weights |= {f"projection.{name}": weight for name, weight in projection.named_parameters()}
+    settings = recipe.settings
+
+    # Processes, each of which takes a part of every batch. `state` comes first: it connects those without a GPU, too.
+    processes.state()
+    dtype = teacher_head.weight.dtype
+    accelerator = Accelerator(mixed_precision="bf16" if dtype == torch.bfloat16 else "no")
+    parts, main = accelerator.num_processes, accelerator.is_main_process
+
+    # What trains.
+    unsharded = copy.deepcopy(student.top.layers) if is_sharded(accelerator) else None
+    model = _distributed(student, accelerator)
+    weights = _trained_weights(student)
     optimizer = torch.optim.AdamW(
         weights.values(), lr=settings.learning_rate, weight_decay=settings.weight_decay, foreach=True
     )
-    parts, main = accelerator.num_processes, accelerator.is_main_process
-    vectors = None if targets is None else targets.vectors
-    geometry = None if objective.metric == "plain" else metric(objective.metric, sampled_states(states), head.cpu())
-    if targets is not None and geometry is not None:
-        vectors = vectors.float() @ geometry
-    head = head.to(accelerator.device)
-    vectors, geometry = (None if tensor is None else tensor.to(accelerator.device) for tensor in (vectors, geometry))
-    order = schedule(len(labels), seed, settings)
+
+    # What it is held against. A head that student and teacher share stays shared on the device.
+    goal = make_goal(recipe, teacher_head, text.states, targets, accelerator.device)
+    shared = student.head.weight is teacher_head.weight
+    student = student._replace(head=goal.teacher_head if shared else student.head.to(accelerator.device))
+
+    # Which blocks each step takes, and where an earlier run has stopped.
+    order = schedule(len(text.labels), recipe.seed, settings)
+    reader = Reader(text, targets, dtype, accelerator.process_index, parts)
     done, history, sums = load_checkpoint(work, weights, optimizer)
-    total = sum(map(len, order)) * states.length
-    with (
-        Live(str(curves), save_dvc_exp=False, dvcyaml=None, monitor_system=False) if main else nullcontext() as live,
-        tqdm(total=total, desc="distill", unit="tok", unit_scale=True, disable=not main) as bar,
-    ):
+    length = text.states.length
+
+    live = Live(str(work / "curves"), save_dvc_exp=False, dvcyaml=None, monitor_system=False) if main else nullcontext()
+    total = sum(map(len, order)) * length
+    with live, tqdm(total=total, desc="distill", unit="tok", unit_scale=True, disable=not main) as bar:
         for point in history:
-            log(live, point)
-        bar.update(done * settings.batch_size * states.length)
+            _log(live, point)
+        bar.update(done * settings.batch_size * length)
         bar.unpause()
-        read = states, labels, targets, head.dtype, accelerator.process_index, parts, None if own is None else own.ids
-        coming = prefetched(order[done:], *read)
-        for step, batch in enumerate(coming, start=done):
+        for step, batch in enumerate(prefetched(reader, order[done:]), start=done):
+            # Forward and backward: accelerate takes the mean of the processes' gradients, the loss is their sum.
+            batch = send_to_device(batch, accelerator.device)
+            entering = student.entering(batch.split_states, batch.ids)
+            with accelerator.autocast():
+                hidden_states = run_part(model, states=entering)
+            loss, terms = step_loss(student, hidden_states, batch, goal)
+            accelerator.backward(loss * parts)
+            terms = accelerator.reduce(terms, "sum")
+
+            # The step.
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate(step, len(order), settings)
-            batch = send_to_device(batch, accelerator.device)
-            split_states = batch.split_states if own is None else run_part(own.lower, ids=batch.ids)
-            with accelerator.autocast():
-                hidden_states = run_part(model, states=split_states)
-            left = 1 - step / len(order) if objective.anneal else 1.0
-            given = vectors, objective, settings, logit_map, geometry, left, own
-            loss, terms = step_loss(hidden_states, head, batch, *given)
-            accelerator.backward(loss * parts)  # accelerate takes the mean of the processes' gradients
-            terms = accelerator.reduce(terms, "sum")
             clip_grad_norm_(weights.values(), settings.clip_norm)
             optimizer.step()
             optimizer.zero_grad()
+
+            # The curves, and a point to go on from.
             sums = {name: sums.get(name, 0.0) + float(value) for name, value in terms.items()}
-            bar.update(order[step].numel() * states.length)
+            bar.update(order[step].numel() * length)
             if (step + 1) % settings.log_steps == 0:
                 history.append({"step": step + 1, **{name: s / settings.log_steps for name, s in sums.items()}})
-                log(live, history[-1])
+                _log(live, history[-1])
                 bar.set_postfix({name: f"{value:.3f}" for name, value in history[-1].items() if name != "step"})
                 sums = {}
             if (step + 1) % settings.checkpoint_steps == 0 or step + 1 == len(order):
-                save_checkpoint(work, step + 1, weights, optimizer, history, sums)
-    (curves / "metrics.json").unlink(missing_ok=True)  # DVCLive's last values; `dvc plots` wants tables only
-    del top.projection
-    for name in ("forward", "_original_forward"):
-        top.__dict__.pop(name, None)  # accelerate's wrapper
-    if unsharded is not None:
-        trained = {name: processes.whole(weight.detach()) for name, weight in weights.items()}
-        unsharded.load_state_dict(trained, strict=False)  # with LoRA all else is frozen
-        top.layers = unsharded.to(accelerator.device)
+                save_checkpoint(work, Progress(step + 1, history, sums), weights, optimizer)
+
+    if main:  # the others have no part in the folder, which DVCLive may still be writing
+        (work / "curves" / "metrics.json").unlink(missing_ok=True)  # the last values; `dvc plots` wants tables only
+    _undistribute(student.top, weights, unsharded)
 
 
-def is_sharded(accelerator: Accelerator) -> bool:
-    """Whether accelerate's configuration asks for weights and moments to be shared among the processes."""
-    return accelerator.distributed_type == DistributedType.FSDP
+def make_goal(
+    recipe: Recipe, teacher_head: Head, states: States, targets: SenseTargets | None, device: torch.device
+) -> Goal:
+    """What a run with this recipe holds its student against, on a device.
+
+    Args:
+        states: the teacher's, of the training blocks; a whitened metric is made of an eighth of them.
+    """
+    metric = whitening(sampled_states(states)) if recipe.objective.metric == "whitened" else None
+    vectors = None if targets is None else targets.vectors
+    if vectors is not None and metric is not None:
+        vectors = vectors.float() @ metric
+    vectors, metric = (None if tensor is None else tensor.to(device) for tensor in (vectors, metric))
+    return Goal(recipe.objective, recipe.settings, teacher_head.to(device), vectors, metric)
 
 
-def step_loss(
-    hidden_states: Tensor,
-    head: Tensor,
-    batch: Batch,
-    vectors: Tensor | None,
-    objective: Objective,
-    settings: DistillParams,
-    logit_map: LogitMap | None = None,
-    geometry: Tensor | None = None,
-    left: float = 1.0,
-    own: OwnStudent | None = None,
-) -> tuple[Tensor, dict[str, Tensor]]:
+def step_loss(student: Student, hidden_states: Tensor, batch: Batch, goal: Goal) -> tuple[Tensor, dict[str, Tensor]]:
     """The loss of a batch and its terms, each a mean a position and unweighted; of a part of a batch its share of them.
 
     Args:
         hidden_states: (b, L, d) of the student.
-        vectors: (R, d) senses that `batch.pull` and `batch.push` name, in the geometry.
-        geometry: (d, d), of `forms.metric`; hidden and sense terms see states in it, a projected student's too.
-        left: share of the sense term's weight.
-        own: of a student that is not cut from the teacher, of which `head` and `logit_map` are then alone.
     """
-    student = hidden_states.flatten(0, 1).to(head.dtype)
+    objective, settings, counts = goal.objective, goal.settings, batch.counts
+
+    # Cross-entropy and KL, over the whole vocabulary.
+    states = hidden_states.flatten(0, 1).to(goal.teacher_head.weight.dtype)  # (b L, d)
     teacher = batch.hidden_states.flatten(0, 1)
-    labelled, positions, supervised = batch.counts
-    heads = {"head": head, "logit_map": logit_map}
-    if own is not None:
-        heads = {"head": own.head, "logit_map": own.logit_map, "teacher_head": head, "teacher_map": logit_map}
     loss, ce, kl = output_loss(
-        student,
+        states,
         teacher,
-        labels=batch.labels.flatten(),
-        ce_weight=objective.ce,
-        kl_weight=objective.kl,
-        temperature=settings.temperature,
-        beta=settings.beta,
-        count=labelled,
+        batch.labels.flatten(),
+        Heads(student.head, goal.teacher_head),
+        OutputWeights(objective.ce, objective.kl, settings.temperature, settings.beta),
+        count=counts.labelled,
         compiled=True,
-        **heads,
     )
-    terms = {"ce": ce}
-    if objective.kl:
-        terms["kl"] = kl
-    if own is not None and own.projection is not None:
-        student = own.projection(student.float())
-    if geometry is not None:
-        student, teacher = (states.float() @ geometry for states in (student, teacher))
+    terms = {"ce": ce, "kl": kl} if objective.kl else {"ce": ce}
+
+    # Distances, in the teacher's space and by the metric.
+    states = student.in_teacher_space(states)
+    if goal.metric is not None:
+        states, teacher = states.float() @ goal.metric, teacher.float() @ goal.metric
     if objective.hidden:
-        terms["hidden"] = hidden_loss(student, teacher, positions)
+        terms["hidden"] = hidden_loss(states, teacher, counts.all)
         loss = loss + objective.hidden * terms["hidden"]
     if objective.sense:
-        pull, push = batch.pull.flatten(0, 1), batch.push.flatten(0, 1)
+        pull, push = batch.pull.flatten(0, 1), batch.push.flatten(0, 1)  # (b L, kappa)
         chosen = (pull >= 0).any(dim=1).nonzero().squeeze(1)
-        pull, push = pull[chosen], push[chosen]
-        if objective.form == "regression":
-            terms["sense"] = sense_loss(student[chosen], vectors, pull, push, objective.margin, supervised)
+        states, pull, push = states[chosen], pull[chosen], push[chosen]
+        if objective.form == "span":
+            each = span_loss(states, teacher[chosen], goal.vectors, pull, push)
+            terms["sense"] = each.sum() / max(counts.supervised, 1)
         else:
-            given = student[chosen], teacher[chosen], vectors, pull, push
-            terms["sense"] = FORMS[objective.form](*given, objective.scale).sum() / max(supervised, 1)
-        loss = loss + objective.sense * left * terms["sense"]
+            terms["sense"] = sense_loss(states, goal.vectors, pull, push, objective.margin, counts.supervised)
+        loss = loss + objective.sense * terms["sense"]
     return loss, {name: value.detach() for name, value in terms.items()}
 
 
@@ -214,8 +205,44 @@ def learning_rate(step: int, steps: int, settings: DistillParams) -> float:
     return settings.learning_rate * 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, steps - warmup)))
 
 
-def log(live: Live | None, point: dict) -> None:
-    if live is None:  # not the main process
+def is_sharded(accelerator: Accelerator) -> bool:
+    """Whether accelerate's configuration asks for weights and moments to be shared among the processes."""
+    return accelerator.distributed_type == DistributedType.FSDP
+
+
+def _distributed(student: Student, accelerator: Accelerator) -> PreTrainedModel:
+    """The student's top, ready to run in this process among the others."""
+    top, projection = student.top, student.projection
+    top.projection = projection  # a part of `top`, so that processes share its gradient as they do the layers'
+    if not is_sharded(accelerator):
+        return accelerator.prepare_model(top)
+    model = top.to(accelerator.device)
+    processes.shard(nn.ModuleList(top.layers if projection is None else [*top.layers, projection]))
+    return model
+
+
+def _undistribute(top: PreTrainedModel, weights: dict[str, Tensor], unsharded: nn.ModuleList | None) -> None:
+    """Leave `top` as it was before `_distributed`, with its trained weights."""
+    del top.projection
+    for name in ("forward", "_original_forward"):
+        top.__dict__.pop(name, None)  # accelerate's wrapper
+    if unsharded is not None:
+        trained = {name: processes.whole(weight.detach()) for name, weight in weights.items()}
+        device = next(iter(trained.values())).device
+        unsharded.load_state_dict(trained, strict=False)  # with LoRA all else is frozen
+        top.layers = unsharded.to(device)
+
+
+def _trained_weights(student: Student) -> dict[str, Tensor]:
+    """The weights that train, by name: those of the layers that are not frozen, and the projection's."""
+    weights = {name: weight for name, weight in student.top.layers.named_parameters() if weight.requires_grad}
+    if student.projection is not None:
+        weights |= {f"projection.{name}": weight for name, weight in student.projection.named_parameters()}
+    return weights
+
+
+def _log(live: Live | None, point: dict[str, float]) -> None:
+    if not isinstance(live, Live):  # not the main process
         return
     live.step = point["step"]
     for name, value in point.items():

@@ -15,7 +15,6 @@ from dskd.benchmarks.chat_prompts import (
     shots,
     squad_example,
     squad_messages,
-    too_long,
 )
 from dskd.errors import UserError
 
@@ -230,9 +229,3 @@ def test_chat_rows_of_squad(chat):
 def test_letter_is_exact():
     assert letter(" A") == letter("A\n") == "A" and letter("0") == "0"
     assert letter("A.") != "A" and letter("a") != "A" and letter("") == ""
-
-
-def test_too_long_names_prompts_over_the_length(chat):
-    rows = [{"id": f"r{n}", "prompt": "<|im_start|>" + "1" * n} for n in (3, 9, 4)]  # a token a digit, and the mark
-    assert too_long(rows, chat, 4) == ["r9", "r4"]
-    assert too_long(rows, chat, 5) == ["r9"] and too_long(rows, chat, 10) == []

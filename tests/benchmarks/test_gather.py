@@ -21,13 +21,12 @@ from tiny.benchmarks import (
 from whole.test_pipeline import ROOT
 
 from dskd.benchmarks import catalogue, files
-from dskd.benchmarks.catalogue import BENCHMARKS, read_benchmark
+from dskd.benchmarks.catalogue import BENCHMARKS, CHAT, read_benchmark
 from dskd.benchmarks.gather import gather
 from dskd.errors import UserError
 from dskd.infra import artifacts
 from dskd.params import load_params
 from dskd.pipeline import stages
-from dskd.scores.harness import CHAT
 from dskd.sources import fetch as fetch_module
 from dskd.sources.download import DownloadError
 

@@ -248,7 +248,7 @@ def test_source_notebooks_hold_no_outputs(tmp_path):
     assert notebook.check_source_notebooks is check_source_notebooks
 
 
-@pytest.mark.parametrize("name", ["04_harvest", "06_targets", "10_evaluate"])
+@pytest.mark.parametrize("name", ["05_harvest", "07_targets", "11_evaluate"])
 def test_a_notebook_shows_a_run_of_short_blocks_few_senses_and_no_items(project, name):
     """Its cells in this process: blocks have 16 tokens, no token has 5 senses, and no word is held out."""
     values = {"display": lambda shown: None}

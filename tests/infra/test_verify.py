@@ -44,7 +44,7 @@ def test_the_same_bytes_are_verified(committed, found):
     [
         ("senses", "params", "params.yaml", "params.yaml.senses.k"),
         ("senses", "deps", "dskd/senses/cluster.py", "dskd/senses/cluster.py"),
-        ("harvest", "deps", "notebooks/04_harvest.ipynb", "notebooks/04_harvest.ipynb"),
+        ("harvest", "deps", "notebooks/05_harvest.ipynb", "notebooks/05_harvest.ipynb"),
     ],
 )
 def test_another_parameter_module_or_notebook_is_another_run(committed, found, stage, kind, key, named):
@@ -110,7 +110,7 @@ def test_every_tolerance_is_of_a_figure_that_there_is(committed):
 @pytest.mark.parametrize("kind", ["bfloat16", "avx2", "avx512"])
 def test_the_committed_kinds_of_processor_agree_within_the_tolerance(committed, kind):
     """The tolerances were set from the first two; the third, and the committed run, are others."""
-    other = artifacts.read_json(ROOT / f"reports/{kind}/metrics.json")
+    other = artifacts.read_json(ROOT / f"reports/runs/{kind}/metrics.json")
     rows = compare_figures(committed.metrics, other)
     assert len(rows) > 100 and rows["within"].all(), rows[~rows["within"]]
 

@@ -88,11 +88,10 @@ def test_an_exported_student_gives_the_logits_of_its_parts(tokenizer, tmp_path, 
     teacher = make_teacher(tied=tied)
     top = trained(teacher, cut)
     logits = part_wise_logits(teacher, top, cut)
-    export_student(teacher, top, cut, tokenizer, tmp_path, "a card", torch.float32)
+    export_student(teacher, top, cut, tokenizer, tmp_path, torch.float32)
     model, _ = load_decoder(tmp_path, "float32")
     assert torch.equal(model(input_ids=IDS).logits, logits)
     assert torch.equal(part_wise_logits(teacher, load_student_top(tmp_path, teacher, cut), cut), logits)
-    assert (tmp_path / "README.md").read_text() == "a card"
     untrained = part_wise_logits(teacher, student_top(teacher, cut), cut)
     assert not torch.allclose(logits, untrained)
 
@@ -102,7 +101,7 @@ def test_an_exported_student_has_the_dtype_asked_for_and_no_pickle(kind, tokeniz
     monkeypatch.setattr(arithmetic, "fast_bfloat16", lambda: True)
     teacher = request.getfixturevalue(kind)
     before = {name: weight.clone() for name, weight in teacher.named_parameters()}
-    export_student(teacher, trained(teacher, LOWER_LAST), LOWER_LAST, tokenizer, tmp_path, "", torch.bfloat16)
+    export_student(teacher, trained(teacher, LOWER_LAST), LOWER_LAST, tokenizer, tmp_path, torch.bfloat16)
     assert all(torch.equal(weight, before[name]) for name, weight in teacher.named_parameters())
     config = json.loads((tmp_path / "config.json").read_text())
     assert (config["dtype"], config["num_hidden_layers"]) == ("bfloat16", 4)
@@ -146,7 +145,7 @@ def test_the_bytes_of_a_tokenizer_do_not_tell_how_it_was_loaded(tokenizer, tmp_p
 
 def test_an_exported_student_generates_where_dskd_is_not_installed(teacher, tokenizer, tmp_path):
     top = trained(teacher, LOWER_LAST)
-    export_student(teacher, top, LOWER_LAST, tokenizer, tmp_path / "student", "", torch.float32)
+    export_student(teacher, top, LOWER_LAST, tokenizer, tmp_path / "student", torch.float32)
     done = subprocess.run(
         [sys.executable, "-I", "-c", WITHOUT_DSKD], cwd=tmp_path, capture_output=True, text=True, timeout=300
     )
@@ -201,13 +200,13 @@ def test_a_folder_without_model_or_tokenizer_is_an_error_that_names_it(teacher, 
 
 
 def test_a_student_of_another_depth_than_the_parameters_say_is_an_error(teacher, tokenizer, tmp_path):
-    export_student(teacher, student_top(teacher, LOWER_LAST), LOWER_LAST, tokenizer, tmp_path, "", torch.float32)
+    export_student(teacher, student_top(teacher, LOWER_LAST), LOWER_LAST, tokenizer, tmp_path, torch.float32)
     with pytest.raises(UserError, match=r"has 4 layers, student\.layers = 5"):
         load_student_top(tmp_path, teacher, StudentParams(cut="first", layers=5, trained=2))
 
 
 def test_a_student_of_a_teacher_with_another_vocabulary_is_an_error_that_names_both(teacher, tokenizer, tmp_path):
     other = make_teacher(vocabulary=VOCABULARY + 8)
-    export_student(other, student_top(other, LOWER_LAST), LOWER_LAST, tokenizer, tmp_path, "", torch.float32)
+    export_student(other, student_top(other, LOWER_LAST), LOWER_LAST, tokenizer, tmp_path, torch.float32)
     with pytest.raises(UserError, match=f"it has {VOCABULARY + 8} tokens.*the teacher has {VOCABULARY}"):
         load_student_top(tmp_path, teacher, LOWER_LAST)

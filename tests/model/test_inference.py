@@ -7,6 +7,7 @@ from tiny.models import LOWER_LAST, make_ids
 from dskd.model import inference
 from dskd.model.cut import student_top, teacher_top, trunk
 from dskd.model.inference import Choices, Models, greedy, log_likelihoods, states_at
+from dskd.model.logits import head_of
 from dskd.students.store import assemble_student
 
 
@@ -19,13 +20,13 @@ def made(teacher):
             weight.add_(0.05)  # no longer the teacher's layers
     whole = {"teacher": teacher, "cut": assemble_student(teacher, cut, LOWER_LAST)}
     tops = {"teacher": teacher_top(teacher, LOWER_LAST), "cut": cut}
-    return Models(trunk(teacher, LOWER_LAST), tops, teacher.get_output_embeddings().weight, None, 64), whole
+    return Models(trunk(teacher, LOWER_LAST), tops, head_of(teacher), None, 64), whole
 
 
 @pytest.fixture(params=[2048, 40, 1], ids=["one batch", "some batches", "one item a batch"])
 def batches(request, monkeypatch):
     monkeypatch.setattr(inference, "_TOKENS", request.param)
-    monkeypatch.setattr(inference, "_POSITIONS", 7)  # chunks end within items
+    monkeypatch.setattr(inference, "SCORE_CHUNK", 7)  # chunks end within items
 
 
 def items(number: int = 9) -> list[Choices]:

@@ -4,11 +4,12 @@ from students.test_train import OBJECTIVES, assert_same, fresh_accelerator, make
 from tiny.models import LOWER_LAST, distill_settings
 
 from dskd.model.cut import student_top
+from dskd.model.logits import head_of
 from dskd.model.lora import add_lora, merge_lora
 from dskd.model.parts import run_part
 from dskd.params import Lora, StudentParams
-from dskd.students.store import export_student, load_student_top
-from dskd.students.train import train
+from dskd.students.store import export_student, load_student_top, new_student
+from dskd.students.train import Recipe, train
 
 __all__ = ["fresh_accelerator", "uncompiled"]
 LORA = Lora(rank=4, alpha=8.0)
@@ -20,11 +21,10 @@ def data(teacher):
 
 
 def run(teacher, data, folder, student=LOWER_LAST, seed=0, lora=LORA):
-    top, (states, labels, _) = student_top(teacher, student), data
-    add_lora(top, lora, seed)
-    given = (states, labels, None, OBJECTIVES["kd"], distill_settings(), seed, folder / "work", folder / "curves")
-    train(top, teacher.get_output_embeddings().weight, *given)
-    return top
+    made, (text, _) = new_student(teacher, teacher, student), data
+    add_lora(made.top, lora, seed)
+    train(made, head_of(teacher), text, None, Recipe(OBJECTIVES["kd"], distill_settings(), seed), folder / "work")
+    return made.top
 
 
 def test_a_student_starts_as_without_lora_and_trains_the_thin_matrices_alone(teacher):
@@ -40,7 +40,7 @@ def test_a_student_starts_as_without_lora_and_trains_the_thin_matrices_alone(tea
 
 def test_merged_weights_give_the_trained_student_and_a_plain_folder(teacher, data, tokenizer, tmp_path):
     top = run(teacher, data, tmp_path)
-    states = torch.cat(data[0].split_states)
+    states = torch.cat(data[0].states.split_states)
     with torch.no_grad():
         trained, start = run_part(top, states=states), run_part(student_top(teacher, LOWER_LAST), states=states)
     assert not torch.allclose(trained, start, atol=1e-2)
@@ -48,7 +48,7 @@ def test_merged_weights_give_the_trained_student_and_a_plain_folder(teacher, dat
     assert weights_of(top).keys() == weights_of(student_top(teacher, LOWER_LAST)).keys()
     with torch.no_grad():
         torch.testing.assert_close(run_part(top, states=states), trained, rtol=1e-4, atol=1e-4)
-    export_student(teacher, top, LOWER_LAST, tokenizer, tmp_path / "student", "", torch.float32)
+    export_student(teacher, top, LOWER_LAST, tokenizer, tmp_path / "student", torch.float32)
     assert not [path.name for path in (tmp_path / "student").iterdir() if "adapter" in path.name]
     loaded = load_student_top(tmp_path / "student", teacher, LOWER_LAST)
     with torch.no_grad():

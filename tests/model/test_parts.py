@@ -10,7 +10,7 @@ from dskd.errors import UserError
 from dskd.model.cut import student_top, teacher_top, trunk
 from dskd.model.inference import Models
 from dskd.model.load import load_decoder
-from dskd.model.logits import logit_map, mapped
+from dskd.model.logits import Head, head_of, mapped
 from dskd.model.parts import check_architecture, check_layers, layered_config, part, run_part
 from dskd.params import StudentParams
 from dskd.states.harvest import predict
@@ -23,7 +23,7 @@ WINDOWED = [family for family, values in FAMILIES.items() if "sliding_window" in
 
 def logits(teacher, top, student):
     states = run_part(top, states=run_part(trunk(teacher, student), ids=IDS))
-    return mapped(teacher.get_output_embeddings()(states), logit_map(teacher))
+    return mapped(teacher.get_output_embeddings()(states), head_of(teacher).logit_map)
 
 
 @ALL
@@ -51,7 +51,7 @@ def test_an_exported_student_gives_the_logits_of_its_parts(family, cut, tied, to
     teacher = make_decoder(family, tied)
     top = trained(teacher, cut)
     found = logits(teacher, top, cut)
-    export_student(teacher, top, cut, tokenizer, tmp_path, "", torch.float32)
+    export_student(teacher, top, cut, tokenizer, tmp_path, torch.float32)
     model, _ = load_decoder(tmp_path, "float32")
     torch.testing.assert_close(model(input_ids=IDS).logits, found, rtol=1e-5, atol=1e-5)
     torch.testing.assert_close(logits(teacher, load_student_top(tmp_path, teacher, cut), cut), found)
@@ -74,8 +74,7 @@ def test_models_are_scored_as_each_alone_without_a_split(family):
     cut = trained(teacher, LOWER_LAST)
     whole = {"teacher": teacher, "cut": assemble_student(teacher, copy.deepcopy(cut), LOWER_LAST)}
     tops = {"teacher": teacher_top(teacher, LOWER_LAST), "cut": cut}
-    head = teacher.get_output_embeddings().weight
-    models = Models(trunk(teacher, LOWER_LAST), tops, head, None, 64, logit_map(teacher))
+    models = Models(trunk(teacher, LOWER_LAST), tops, head_of(teacher), None, 64)
     asked = [item._replace(context=make_ids(1, 12, seed=i)[0].tolist()) for i, item in enumerate(items(4))]
     assert_scored_as_alone(models, whole, asked)
 
@@ -113,7 +112,7 @@ def test_an_architecture_that_is_built_otherwise_is_an_error_that_names_it(famil
 
 def test_a_setting_that_changes_the_logits_unknown_to_us_is_an_error(monkeypatch):
     teacher = make_decoder("cohere")
-    monkeypatch.setattr("dskd.model.parts.logit_map", lambda model: None)
+    monkeypatch.setattr("dskd.model.parts.head_of", lambda model: Head(model.get_output_embeddings().weight))
     with pytest.raises(UserError, match="CohereForCausalLM, computes its logits otherwise"):
         check_architecture(teacher)
 

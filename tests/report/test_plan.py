@@ -1,6 +1,5 @@
 """What a plan says, against counts of real models and against the committed run."""
 
-import inspect
 import json
 import re
 import shutil
@@ -21,6 +20,7 @@ from dskd.infra.artifacts import PROVENANCE, load_tensors, read_json
 from dskd.infra.profiles import load_profile
 from dskd.infra.verify import committed_run
 from dskd.model.cut import student_top
+from dskd.model.logits import head_of
 from dskd.model.parts import run_part
 from dskd.params import PromptsParams, load_params
 from dskd.report import plan
@@ -36,7 +36,7 @@ from dskd.report.decoder_shape import (
 )
 from dskd.states import harvest
 from dskd.states.store import save_shard
-from dskd.students import losses
+from dskd.students.losses import Heads, OutputWeights, output_loss
 from dskd.students.store import export_student
 
 ROOT = Path(__file__).parents[2]
@@ -88,7 +88,7 @@ def test_parameters_and_bytes_of_a_student_are_those_of_its_file(tmp_path, tied)
     shape = shape_of(teacher)
     assert parameters(shape, LAYERS) == sum(weight.numel() for weight in teacher.parameters())
     top = student_top(teacher, FIRST)
-    export_student(teacher, top, FIRST, make_tokenizer(), tmp_path / "student", "", torch.bfloat16)
+    export_student(teacher, top, FIRST, make_tokenizer(), tmp_path / "student", torch.bfloat16)
     tensors = load_tensors(tmp_path / "student/model.safetensors", "")
     assert 2 * parameters(shape, FIRST.layers) == sum(tensor.nbytes for tensor in tensors.values())
     assert read_shape(str(tmp_path / "student")).num_hidden_layers == FIRST.layers
@@ -124,19 +124,14 @@ def test_operations_of_a_forward_pass_are_those_that_torch_counts(counted):
 @pytest.mark.parametrize("kl", [0.0, 0.7])
 def test_operations_of_training_are_those_that_torch_counts(counted, kl):
     shape, ids = shape_of(counted), make_ids(4, 16)
-    states, head = make_states(counted, ids, FIRST), counted.get_output_embeddings().weight
+    states, head = make_states(counted, ids, FIRST), head_of(counted)
     top = student_top(counted, FIRST)
-    given = states.hidden_states[0].flatten(0, 1), head, ids[:, 1:].flatten().long()
+    given = states.hidden_states[0].flatten(0, 1), ids[:, 1:].flatten().long(), Heads(head, head)
     with FlopCounterMode(display=False) as counter:
         student = run_part(top, states=states.split_states[0]).flatten(0, 1)
-        losses.output_loss(student, *given, ce_weight=1.0, kl_weight=kl, temperature=2.0)[0].backward()
+        output_loss(student, *given, OutputWeights(1.0, kl, 2.0))[0].backward()
     ours = training_flops(shape, FIRST.trained, 64, 16, kl > 0)
     assert ours + 3 * masked(shape, FIRST.trained, 64, 16) == pytest.approx(counter.get_total_flops(), rel=0.01)
-
-
-def test_chunks_of_logits_are_those_of_the_code():
-    assert inspect.signature(losses.output_loss).parameters["chunk"].default == plan.LOSS_CHUNK
-    assert inspect.signature(harvest.predict).parameters["chunk"].default == plan.PREDICT_CHUNK
 
 
 @pytest.mark.parametrize("kind", ["states", "senses", "targets", "students"])
@@ -159,7 +154,7 @@ def test_memory_is_within_15_percent_of_the_committed_run(root, name):
 def test_training_ran_at_the_speed_of_the_harvest(root, kind):
     """So the operations of the two are counted alike. Other work may have run beside one of them."""
     if kind:
-        shutil.copy(ROOT / f"reports/{kind}/provenance.json", PROVENANCE)
+        shutil.copy(ROOT / f"reports/runs/{kind}/provenance.json", PROVENANCE)
     speed = plan.measured_speed(root, PARAMS)
     assert speed.flops["distill"] == pytest.approx(speed.flops["harvest"], rel=0.35)
 

@@ -11,15 +11,16 @@ from lm_eval.models.huggingface import HFLM
 from tiny.models import LOWER_LAST, TEXT, VOCABULARY, make_tokenizer
 from tokenizers.processors import TemplateProcessing
 
-from dskd.benchmarks.catalogue import BENCHMARKS
+from dskd.benchmarks.catalogue import BENCHMARKS, CHAT, CLOZE
 from dskd.benchmarks.chat_prompts import chat_rows
 from dskd.benchmarks.harness.metrics import letter_results, squad_results
 from dskd.benchmarks.squad import answer_text
 from dskd.infra.artifacts import write_jsonl
 from dskd.model.cut import student_top, teacher_top, trunk
 from dskd.model.inference import Choices, Models, greedy, log_likelihoods
+from dskd.model.logits import head_of
 from dskd.scores import harness
-from dskd.scores.harness import CHAT, CLOZE, TASKS, load_tasks, run_tasks
+from dskd.scores.harness import TASKS, load_tasks, run_tasks
 from dskd.students.store import assemble_student
 
 WORDS = sorted(set(" ".join(TEXT).replace(",", "").split()))
@@ -64,9 +65,9 @@ def make_models(teacher, first_mark: bool = False) -> tuple[Models, dict]:
         for weight in (*cut.layers.parameters(), *whole_cut.layers.parameters()):
             weight.add_(0.05)
     tops = {"teacher": teacher_top(teacher, LOWER_LAST), "cut": cut}
-    head, tokenizer = teacher.get_output_embeddings().weight, make_chat_tokenizer(first_mark)
+    tokenizer = make_chat_tokenizer(first_mark)
     whole = {"teacher": teacher, "cut": assemble_student(teacher, whole_cut, LOWER_LAST)}
-    return Models(trunk(teacher, LOWER_LAST), tops, head, tokenizer, CONTEXT), whole
+    return Models(trunk(teacher, LOWER_LAST), tops, head_of(teacher), tokenizer, CONTEXT), whole
 
 
 def phrase(draw: random.Random, words: int) -> str:

@@ -9,6 +9,8 @@ from tiny.models import LOWER_LAST, TEXT, make_tokenizer
 from dskd.infra.artifacts import write_jsonl
 from dskd.model.cut import student_top, teacher_top, trunk
 from dskd.model.inference import Models
+from dskd.model.logits import head_of
+from dskd.params import EvaluateParams
 from dskd.scores import measure
 from dskd.scores.lexical_choice import Item
 from dskd.scores.measure import benchmark_rows, lexical_rows, pair_rows
@@ -50,8 +52,7 @@ def made(teacher):
             weight.add_(0.05)
     whole = {"teacher": teacher, "cut": assemble_student(teacher, whole_cut, LOWER_LAST)}
     tops = {"teacher": teacher_top(teacher, LOWER_LAST), "cut": cut}
-    head = teacher.get_output_embeddings().weight
-    return Models(trunk(teacher, LOWER_LAST), tops, head, make_tokenizer(), 64), whole
+    return Models(trunk(teacher, LOWER_LAST), tops, head_of(teacher), make_tokenizer(), 64), whole
 
 
 def two_words(i: int) -> dict:
@@ -67,6 +68,7 @@ def wic_row(i: int) -> dict:
 
 
 TRAIN, TEST = range(12), range(20, 25)
+SETTINGS = EvaluateParams(seed=0, items=1, cloze_items=1, wic_train=12, antonym_train=12, bootstrap=1)
 BENCHMARKS = {
     "wic.train": [wic_row(i) for i in TRAIN],
     "wic.test": [wic_row(i) for i in TEST],
@@ -126,7 +128,7 @@ def test_lexical_choices_are_those_of_a_plain_loop(made):
 
 
 def test_there_is_one_row_for_each_model_measure_and_pair(made, folder):
-    rows, _ = pair_rows(made[0], folder, ["wic", "simlex", "antsynnet"], 12, 12)
+    rows, _ = pair_rows(made[0], folder, ["wic", "simlex", "antsynnet"], SETTINGS)
     ids = {letter: [f"{letter}{i}" for i in TEST] for letter in "wsa"}
     tasks = {"wic_states": "w", "simlex": "s", "antonym_cosine": "a", "antonym_probe": "a"}
     expected = [(model, task, i) for model in ("teacher", "cut") for task, key in tasks.items() for i in ids[key]]
@@ -138,7 +140,7 @@ def test_there_is_one_row_for_each_model_measure_and_pair(made, folder):
 
 def test_what_states_tell_of_wic_is_that_of_the_whole_models(made, folder):
     models, whole = made
-    rows, facts = pair_rows(models, folder, ["wic"], 12, 12)
+    rows, facts = pair_rows(models, folder, ["wic"], SETTINGS)
     queries = sentence_queries([wic_row(i) for i in (*TRAIN, *TEST)], models.tokenizer, repeated=True)
     train, test = queries.pairs[:12], queries.pairs[12:]
     for name, model in whole.items():
@@ -152,7 +154,7 @@ def test_what_states_tell_of_wic_is_that_of_the_whole_models(made, folder):
 
 def test_similarities_are_those_of_the_whole_models_and_people_s(made, folder):
     models, whole = made
-    rows, facts = pair_rows(models, folder, ["simlex"], 12, 12)
+    rows, facts = pair_rows(models, folder, ["simlex"], SETTINGS)
     queries = word_queries(BENCHMARKS["simlex.test"], models.tokenizer)
     human = [i / 3 for i in TEST]
     assert values(rows, "human", "simlex") == pytest.approx(human, abs=1e-5)
@@ -165,7 +167,7 @@ def test_similarities_are_those_of_the_whole_models_and_people_s(made, folder):
 
 def test_antonyms_are_told_as_from_the_states_of_the_whole_models(made, folder):
     models, whole = made
-    rows, facts = pair_rows(models, folder, ["antsynnet"], 12, 12)
+    rows, facts = pair_rows(models, folder, ["antsynnet"], SETTINGS)
     queries = word_queries([{"id": "", **two_words(i)} for i in (*TRAIN, *TEST)], models.tokenizer)
     train, test = queries.pairs[:12], queries.pairs[12:]
     for name, model in whole.items():
@@ -181,7 +183,7 @@ def test_the_probe_s_accuracy_is_given_without_the_pairs_that_train_has(made, fo
     first = BENCHMARKS["antsynnet.train"][0]
     known = {**first, "id": "known", "word1": first["word2"], "word2": first["word1"]}
     write_jsonl(folder / "antsynnet.test.jsonl", [known, *BENCHMARKS["antsynnet.test"]])
-    rows, facts = pair_rows(made[0], folder, ["antsynnet"], 12, 12)
+    rows, facts = pair_rows(made[0], folder, ["antsynnet"], SETTINGS)
     assert (facts["antsynnet"]["pairs"], facts["antsynnet"]["pairs_in_train"]) == (6, 1)
     for name in ("teacher", "cut"):
         unseen = values(rows, name, "antonym_probe")[1:]
@@ -189,11 +191,11 @@ def test_the_probe_s_accuracy_is_given_without_the_pairs_that_train_has(made, fo
 
 
 def test_wic_s_threshold_is_tuned_on_the_first_rows_only(made, folder):
-    few = pair_rows(made[0], folder, ["wic"], 8, 12)
+    few = pair_rows(made[0], folder, ["wic"], SETTINGS.model_copy(update={"wic_train": 8}))
     write_jsonl(folder / "wic.train.jsonl", BENCHMARKS["wic.train"][:8])
-    assert pair_rows(made[0], folder, ["wic"], 12, 12) == few
+    assert pair_rows(made[0], folder, ["wic"], SETTINGS) == few
     write_jsonl(folder / "wic.train.jsonl", BENCHMARKS["wic.train"])
-    assert pair_rows(made[0], folder, ["wic"], 12, 12) != few
+    assert pair_rows(made[0], folder, ["wic"], SETTINGS) != few
 
 
 @pytest.mark.parametrize("left_out", ["wic", "simlex", "antsynnet"])
@@ -201,7 +203,7 @@ def test_what_is_not_available_is_left_out(made, folder, left_out):
     for path in folder.glob(f"{left_out}.*"):
         path.unlink()
     rows, facts = pair_rows(
-        made[0], folder, [name for name in ("antsynnet", "simlex", "wic") if name != left_out], 12, 12
+        made[0], folder, [name for name in ("antsynnet", "simlex", "wic") if name != left_out], SETTINGS
     )
     tasks = {"wic": {"wic_states"}, "simlex": {"simlex"}, "antsynnet": {"antonym_cosine", "antonym_probe"}}
     expected = set().union(*(names for name, names in tasks.items() if name != left_out))
@@ -210,7 +212,7 @@ def test_what_is_not_available_is_left_out(made, folder, left_out):
 
 
 def test_nothing_available_gives_nothing(made, tmp_path):
-    assert pair_rows(made[0], tmp_path, [], 12, 12) == ([], {})
+    assert pair_rows(made[0], tmp_path, [], SETTINGS) == ([], {})
     for protocol in ("cloze", "chat"):
         assert benchmark_rows(made[0], protocol, ["simlex"], 3) == ([], {})
 

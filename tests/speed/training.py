@@ -25,7 +25,6 @@ from dskd.students import train as train_module
 from dskd.students.batches import load_batch
 from dskd.students.losses import sense_loss
 from dskd.students.store import assemble_student
-from dskd.students.train import prefetched
 from dskd.targets.choose import candidates, sample_positions, trimmed_lexicon
 from dskd.targets.store import load_targets
 
@@ -102,7 +101,7 @@ def run_harvest(teacher: PreTrainedModel, params: Params, ids: Tensor) -> None:
 
 def _input_share(s: Setting, steps: int, shape: str) -> dict:
     """The share of its time that training waits for the next batch."""
-    waited, read = [], prefetched
+    waited, read = [], train_module.prefetched
 
     def timed(*arguments):
         batches = read(*arguments)
@@ -114,10 +113,11 @@ def _input_share(s: Setting, steps: int, shape: str) -> dict:
                 return
             yield batch
 
+    train_module.prefetched = timed
     try:
         whole = seconds(lambda: s.train(steps))
     finally:
-        pass
+        train_module.prefetched = read
     share = sum(waited) / whole
     return line("share of training spent waiting for states", shape, round(share, 5), "of time", 0.01, share <= 0.01)
 

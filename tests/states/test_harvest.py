@@ -81,11 +81,12 @@ def test_the_cache_gives_the_teacher_s_logits_back_exactly(kind, tmp_path, reque
         assert torch.equal(head(kept), teacher(input_ids=ids).logits)
 
 
-def test_predictions_do_not_depend_on_the_chunk(teacher):
+def test_predictions_do_not_depend_on_the_chunk(teacher, monkeypatch):
     states, head = torch.randn(4, 5, 32), teacher.get_output_embeddings().weight
     true = (states @ head.T).argmax(dim=2)
     for chunk in (1, 7, 20, 256):
-        assert torch.equal(predict(states, head, chunk).long(), true)
+        monkeypatch.setattr(harvest_module, "SCORE_CHUNK", chunk)
+        assert torch.equal(predict(states, head).long(), true)
 
 
 class Failing:

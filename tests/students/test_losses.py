@@ -3,8 +3,17 @@ import torch
 from tiny.models import generator
 from torch.nn import functional as F
 
-from dskd.model.logits import LogitMap, float_logits
-from dskd.students.losses import IGNORE, hidden_loss, output_loss, sense_loss
+from dskd.model.logits import Head, LogitMap, float_logits, widened
+from dskd.students.losses import IGNORE, Heads, OutputWeights, hidden_loss, output_loss, sense_loss
+
+
+def shared_head_loss(
+    student, teacher, head, labels, *, ce_weight, kl_weight, temperature, beta=0.0, logit_map=None, **options
+):
+    """`output_loss` of a student that has the teacher's head."""
+    both = Head(head, logit_map)
+    weights = OutputWeights(ce_weight, kl_weight, temperature, beta)
+    return output_loss(student, teacher, labels, Heads(both, both), weights, **options)
 
 
 def naive_output_loss(student, teacher, head, labels, ce_weight, kl_weight, temperature, beta=0.0, form=lambda z: z):
@@ -48,7 +57,7 @@ def value_and_gradient(loss, student):
 def test_output_loss_has_the_value_and_gradient_of_the_naive_form(chunk, weights):
     student, teacher, head, labels = example()
     ce_weight, kl_weight, temperature = weights
-    loss, ce, kl = output_loss(
+    loss, ce, kl = shared_head_loss(
         student,
         teacher,
         head,
@@ -73,7 +82,7 @@ def test_output_loss_has_the_value_and_gradient_of_the_naive_form(chunk, weights
 def test_every_divergence_has_the_value_and_gradient_of_the_naive_form(beta, compiled):
     student, teacher, head, labels = example()
     weights = {"ce_weight": 0.5, "kl_weight": 0.7, "temperature": 2.0, "beta": beta}
-    loss, _, divergence = output_loss(student, teacher, head, labels, chunk=4, compiled=compiled, **weights)
+    loss, _, divergence = shared_head_loss(student, teacher, head, labels, chunk=4, compiled=compiled, **weights)
     true_loss, _, true = naive_output_loss(student, teacher, head, labels, *weights.values())
     torch.testing.assert_close(divergence, true.detach(), rtol=1e-11, atol=0)
     found, right = value_and_gradient(loss, student), value_and_gradient(true_loss, student)
@@ -94,7 +103,7 @@ def test_mapped_logits_have_the_value_and_gradient_of_the_naive_form(logit_map, 
     student, teacher, head, labels = example()
     weights = {"ce_weight": 0.5, "kl_weight": 0.7, "temperature": 2.0, "beta": 0.5}
     options = {"chunk": 4, "compiled": compiled, "logit_map": logit_map}
-    loss, ce, divergence = output_loss(student, teacher, head, labels, **weights, **options)
+    loss, ce, divergence = shared_head_loss(student, teacher, head, labels, **weights, **options)
     true_loss, true_ce, true = naive_output_loss(student, teacher, head, labels, *weights.values(), form)
     torch.testing.assert_close((ce, divergence), (true_ce.detach(), true.detach()), rtol=1e-11, atol=0)
     found, right = value_and_gradient(loss, student), value_and_gradient(true_loss, student)
@@ -105,7 +114,7 @@ def test_mapped_logits_have_the_value_and_gradient_of_the_naive_form(logit_map, 
 def test_a_teacher_who_is_certain_gives_no_nan(beta):
     student, teacher, head, labels = example(dtype=torch.float32)
     weights = {"ce_weight": 1.0, "kl_weight": 1.0, "temperature": 1.0, "beta": beta}
-    loss, _, _ = output_loss(student, 1000 * teacher, head, labels, **weights)  # probabilities of 0 and 1
+    loss, _, _ = shared_head_loss(student, 1000 * teacher, head, labels, **weights)  # probabilities of 0 and 1
     value, gradient = value_and_gradient(loss, student)
     assert value.isfinite() and gradient.isfinite().all()
 
@@ -113,7 +122,7 @@ def test_a_teacher_who_is_certain_gives_no_nan(beta):
 def test_output_loss_handles_one_position_one_dimension_and_two_words():
     student, teacher, head, labels = example(n=1, d=1, vocabulary=2, ignored=())
     weights = {"ce_weight": 1.0, "kl_weight": 0.7, "temperature": 2.0}
-    found = value_and_gradient(output_loss(student, teacher, head, labels, **weights)[0], student)
+    found = value_and_gradient(shared_head_loss(student, teacher, head, labels, **weights)[0], student)
     true = value_and_gradient(naive_output_loss(student, teacher, head, labels, *weights.values())[0], student)
     torch.testing.assert_close(found, true, rtol=1e-11, atol=1e-13)
 
@@ -121,7 +130,7 @@ def test_output_loss_handles_one_position_one_dimension_and_two_words():
 @pytest.mark.parametrize("n", [0, 6])
 def test_a_batch_without_a_position_that_counts_gives_zero_and_a_zero_gradient(n):
     student, teacher, head, labels = example(n=n, ignored=range(n))
-    terms = output_loss(student, teacher, head, labels, ce_weight=1.0, kl_weight=0.7, temperature=2.0)
+    terms = shared_head_loss(student, teacher, head, labels, ce_weight=1.0, kl_weight=0.7, temperature=2.0)
     assert [float(term.detach()) for term in terms] == [0, 0, 0]
     assert (value_and_gradient(terms[0], student)[1] == 0).all()
 
@@ -129,16 +138,17 @@ def test_a_batch_without_a_position_that_counts_gives_zero_and_a_zero_gradient(n
 def test_splitting_a_batch_with_the_global_count_changes_nothing():
     student, teacher, head, labels = example()
     weights = {"ce_weight": 1.0, "kl_weight": 0.7, "temperature": 2.0}
-    whole = value_and_gradient(output_loss(student, teacher, head, labels, **weights)[0], student)
+    whole = value_and_gradient(shared_head_loss(student, teacher, head, labels, **weights)[0], student)
     count = int((labels != IGNORE).sum())
     parts = [slice(0, 1), slice(1, 6), slice(6, 13)]  # the first holds an ignored position only
-    split = sum(output_loss(student[p], teacher[p], head, labels[p], count=count, **weights)[0] for p in parts)
+    split = sum(shared_head_loss(student[p], teacher[p], head, labels[p], count=count, **weights)[0] for p in parts)
     torch.testing.assert_close(value_and_gradient(split, student), whole, rtol=1e-12, atol=1e-14)
 
 
 def test_the_student_that_is_the_teacher_has_no_divergence():
     student, _, head, labels = example()
-    loss, _, kl = output_loss(student, student.detach(), head, labels, ce_weight=0.0, kl_weight=1.0, temperature=2.0)
+    weights = {"ce_weight": 0.0, "kl_weight": 1.0, "temperature": 2.0}
+    loss, _, kl = shared_head_loss(student, student.detach(), head, labels, **weights)
     assert abs(float(kl)) < 1e-15
     assert value_and_gradient(loss, student)[1].abs().max() < 1e-15
 
@@ -148,7 +158,7 @@ def test_bfloat16_states_give_the_true_loss_of_those_states_within_their_roundin
     with torch.no_grad():
         head /= 8  # logits of variance 1
     weights = {"ce_weight": 1.0, "kl_weight": 0.7, "temperature": 2.0}
-    loss, ce, kl = output_loss(student, teacher, head, labels, **weights, chunk=64)
+    loss, ce, kl = shared_head_loss(student, teacher, head, labels, **weights, chunk=64)
     assert loss.dtype == torch.float32
     true_loss, true_ce, true_kl = naive_output_loss(student, teacher, head, labels, *weights.values())
     torch.testing.assert_close(torch.stack([loss, ce, kl]).double(), torch.stack([true_loss, true_ce, true_kl]),
@@ -162,7 +172,7 @@ def test_the_compiled_loss_is_the_plain_one_within_rounding():
     student, teacher, head, labels = example(dtype=torch.float32)
     weights = {"ce_weight": 1.0, "kl_weight": 0.7, "temperature": 2.0, "chunk": 4}
     plain, fused = (
-        value_and_gradient(output_loss(student, teacher, head, labels, compiled=c, **weights)[0], student)
+        value_and_gradient(shared_head_loss(student, teacher, head, labels, compiled=c, **weights)[0], student)
         for c in (False, True)
     )
     torch.testing.assert_close(fused, plain, rtol=1e-5, atol=1e-6)
@@ -233,7 +243,7 @@ def test_no_gradient_reaches_teacher_head_or_senses():
     student, teacher, head, labels = example()
     for frozen in (teacher, head):
         frozen.requires_grad_()
-    loss, _, _ = output_loss(student, teacher, head, labels, ce_weight=1.0, kl_weight=0.7, temperature=2.0)
+    loss, _, _ = shared_head_loss(student, teacher, head, labels, ce_weight=1.0, kl_weight=0.7, temperature=2.0)
     loss.backward()
     assert student.grad.abs().sum() > 0
     assert teacher.grad is None and head.grad is None
@@ -245,7 +255,7 @@ def test_logits_are_float32_products_whatever_the_dtype(dtype):
     head = torch.randn(512, 96, generator=generator(1)).to(dtype)
     exact, before = states.double() @ head.double().T, torch.backends.mkldnn.matmul.fp32_precision
     out = torch.empty(64, 512)
-    for found in (float_logits(states, head, head.float()), float_logits(states, head, head.float(), out)):
+    for found in (float_logits(states, widened(Head(head))), float_logits(states, widened(Head(head)), out)):
         assert found.dtype == torch.float32
         torch.testing.assert_close(found.double(), exact, rtol=0, atol=1e-4)  # bfloat16 logits would be off by .1
     assert found.data_ptr() == out.data_ptr()

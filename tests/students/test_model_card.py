@@ -6,9 +6,13 @@ from huggingface_hub.utils import validate_repo_id
 from whole.test_pipeline import ROOT
 
 from dskd.params import Lora, PromptSet, PromptsParams, load_params
-from dskd.students.model_card import LICENCE_FILE, licences, model_card
+from dskd.students.model_card import LICENCE_FILE, Making, licences, model_card
 
 SCORES = {"ce": 4.0, "kl": 1.0, "agreement": 0.5}
+
+
+def making(objective, scores=SCORES, chat=True):
+    return Making(objective, 0, 30, chat, scores, {})
 
 
 @pytest.fixture
@@ -22,19 +26,19 @@ def with_licence(params, licence):
 
 
 def test_the_card_names_every_source_and_its_licence(params):
-    text = model_card("dskd-0", "dskd", 0, 30, params, SCORES, {})
+    text = model_card(params, making("dskd"))
     for name, source in params.sources.every().items():
         assert f"| {name} | `{source.source}` | {source.licence} |" in text
     assert "commercial" not in text  # none of the default's sources forbids it
     assert "lora" not in text
     with_lora = params.student.model_copy(update={"lora": Lora(rank=16, alpha=32.0)})
-    text = model_card("kd-0", "kd", 0, 30, params.model_copy(update={"student": with_lora}), SCORES, {})
+    text = model_card(params.model_copy(update={"student": with_lora}), making("kd"))
     assert '"rank": 16' in text
 
 
 def test_the_hub_reads_the_front_matter(params):
     """What its specification of a card asks for (huggingface/hub-docs, modelcard.md); its own check needs a network."""
-    text = model_card("dskd-0", "dskd", 0, 30, params, {"ce": 1e-5, "kl": 1.23456, "agreement": 0.5}, {})
+    text = model_card(params, making("dskd", scores={"ce": 1e-5, "kl": 1.23456, "agreement": 0.5}))
     card = ModelCard(text)
     assert str(card) == text  # read and written again by the hub's library
     assert text.startswith("---\nlicense: other\n") and "base_model" not in card.data.to_dict()  # the source is PyPI's
@@ -51,7 +55,7 @@ def test_the_hub_reads_the_front_matter(params):
 def test_a_teacher_from_the_hub_is_the_base_model(params, source):
     teacher = params.sources.teacher.model_copy(update={"source": source})
     sources = params.sources.model_copy(update={"teacher": teacher})
-    text = model_card("kd-0", "kd", 0, 30, params.model_copy(update={"sources": sources}), SCORES, {})
+    text = model_card(params.model_copy(update={"sources": sources}), making("kd"))
     data = ModelCard(text).data
     validate_repo_id(data.base_model)
     assert data.base_model == "owner/name-1.0"
@@ -59,14 +63,14 @@ def test_a_teacher_from_the_hub_is_the_base_model(params, source):
 
 
 def test_prompts_are_among_the_parameters_where_there_are_any(params):
-    assert '"prompts": {' not in model_card("dskd-0", "dskd", 0, 30, params, SCORES, {})
+    assert '"prompts": {' not in model_card(params, making("dskd"))
     prompts = PromptsParams(shots=3, sets={"piqa": PromptSet(share=0.125)})
-    text = model_card("dskd-0", "dskd", 0, 30, params.model_copy(update={"prompts": prompts}), SCORES, {})
+    text = model_card(params.model_copy(update={"prompts": prompts}), making("dskd"))
     assert '"shots": 3' in text and '"piqa": {\n    "share": 0.125' in text
 
 
 def test_the_example_of_the_card_fits_the_tokenizer(params):
-    text = model_card("dskd-0", "dskd", 0, 30, params, SCORES, {}, chat=False)
+    text = model_card(params, making("dskd", chat=False))
     assert "apply_chat_template" not in text and 'ids = tokenizer("The capital of France is"' in text
 
 

@@ -31,13 +31,14 @@ from torch.nn import functional as F
 
 from dskd.errors import UserError
 from dskd.explore.distances import compare_states
+from dskd.infra import processes
 from dskd.infra.hashes import sha256_tree
 from dskd.model.cut import check_cut, part, split_depth, student_top, teacher_top, trunk
 from dskd.model.inference import Choices, Models, greedy, log_likelihoods
 from dskd.model.load import load_decoder
-from dskd.model.logits import LogitMap, logit_map, mapped
+from dskd.model.logits import Head, LogitMap, head_of, mapped
 from dskd.model.lora import add_lora
-from dskd.model.origin import check_vocabularies, own_student, teacher_split
+from dskd.model.origin import check_vocabularies, teacher_split
 from dskd.model.parts import run_part
 from dskd.params import Lora, Objective, Source, load_params
 from dskd.report.decoder_shape import KNOWN
@@ -45,12 +46,11 @@ from dskd.report.plan import run_stages
 from dskd.scores.harness import SharedTrunk
 from dskd.scores.heldout import heldout_scores
 from dskd.students import train as distill_module
-from dskd.students.batches import load_batch
-from dskd.students.losses import IGNORE, output_loss
+from dskd.students.batches import Reader, load_batch
+from dskd.students.losses import IGNORE, Heads, OutputWeights, output_loss
 from dskd.students.projection import fitted_projection
-from dskd.students.sense_forms import metric
-from dskd.students.store import assemble_student, export_student, load_student_top
-from dskd.students.train import sampled_states, step_loss, train
+from dskd.students.store import assemble_student, export_student, load_student_top, new_student
+from dskd.students.train import Recipe, make_goal, step_loss, train
 
 __all__ = ["fresh_accelerator", "uncompiled"]
 SOURCE = Source(source="file:own/student", sha256="0" * 64, licence="mine")
@@ -70,11 +70,11 @@ def data(teacher):
 
 
 def untrained(origin, data, objective, student=OWN):
-    """The part that trains, and what it stands on, as the stage makes them."""
-    top, own, weights = student_top(origin, student), own_student(origin, student, IDS), of_name(objective)
+    """The student as the stage makes it."""
+    made, weights = new_student(origin, None, student), of_name(objective)
     if weights.hidden or weights.sense:
-        own = own._replace(projection=fitted_projection(origin, student, IDS, data[0]))
-    return top, own
+        made = made._replace(projection=fitted_projection(origin, student, data[0]))
+    return made
 
 
 def of_name(objective):
@@ -82,28 +82,25 @@ def of_name(objective):
 
 
 def run(teacher, origin, data, folder, objective="kd", student=OWN, seed=0, lora=None, **changes):
-    """Train in `folder` as the stage does; the trained part, and what it stands on."""
-    (states, labels, targets), weights = data, of_name(objective)
-    top, own = untrained(origin, data, objective, student)
+    """Train in `folder` as the stage does; the trained student."""
+    (text, targets), weights = data, of_name(objective)
+    made = untrained(origin, data, objective, student)
     if lora:
-        add_lora(top, lora, seed)
-    given = states, labels, targets if weights.sense else None, weights, distill_settings(**changes), seed
-    head = teacher.get_output_embeddings().weight
-    train(top, head, *given, folder / "work", folder / "curves", logit_map(teacher), own)
-    return top, own
+        add_lora(made.top, lora, seed)
+    recipe = Recipe(weights, distill_settings(**changes), seed)
+    train(made, head_of(teacher), text, targets if weights.sense else None, recipe, folder / "work")
+    return made
 
 
-def whole_loss(teacher, data, top, own, objective):
+def whole_loss(teacher, data, student, objective):
     """The loss over all blocks at once, and its terms."""
-    (states, labels, targets), weights = data, of_name(objective)
-    head, vectors = teacher.get_output_embeddings().weight, targets.vectors.float()
-    m = None if weights.metric == "plain" else metric(weights.metric, sampled_states(states), head)
-    batch = load_batch(states, labels, targets, head.dtype, torch.arange(len(labels)), ids=own.ids)
-    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=head.dtype == torch.bfloat16):
-        hidden_states = run_part(top, states=run_part(own.lower, ids=own.ids))
+    (text, targets), head = data, head_of(teacher)
+    goal = make_goal(Recipe(of_name(objective), distill_settings(), 0), head, text.states, targets, torch.device("cpu"))
+    batch = load_batch(Reader(text, targets, head.weight.dtype), torch.arange(len(text.labels)))
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=head.weight.dtype == torch.bfloat16):
+        hidden_states = run_part(student.top, states=student.entering(batch.split_states, batch.ids))
     with torch.no_grad():
-        given = vectors if m is None else vectors @ m, weights, distill_settings(), logit_map(teacher), m, 1.0, own
-        return step_loss(hidden_states, head, batch, *given)
+        return step_loss(student, hidden_states, batch, goal)
 
 
 def first_and_last(folder):
@@ -121,9 +118,9 @@ def test_the_loss_of_two_heads_has_the_value_and_gradient_of_the_naive_form(comp
     student, _, head, labels = example()
     teacher, teacher_head = (torch.randn(n, 11, generator=generator(5), dtype=torch.float64) for n in (13, 37))
     own, other = LogitMap(0.3), LogitMap(1.5, 4.0)
-    weights = {"ce_weight": 0.5, "kl_weight": kl_weight, "temperature": 2.0, "beta": 0.5}
-    options = {"logit_map": own, "teacher_head": teacher_head, "teacher_map": other, "chunk": 4, "compiled": compiled}
-    loss, ce, kl = output_loss(student, teacher, head, labels, **weights, **options)
+    weights = OutputWeights(0.5, kl_weight, 2.0, 0.5)
+    heads = Heads(Head(head, own), Head(teacher_head, other))
+    loss, ce, kl = output_loss(student, teacher, labels, heads, weights, chunk=4, compiled=compiled)
     kept = labels != IGNORE
     z, t = mapped(student[kept] @ head.T, own), mapped(teacher[kept] @ teacher_head.T, other)
     true_ce = F.cross_entropy(z, labels[kept])
@@ -139,15 +136,15 @@ def test_the_loss_of_two_heads_has_the_value_and_gradient_of_the_naive_form(comp
 
 
 def test_the_map_is_found_again_where_the_teacher_s_states_are_one_of_the_student_s(data):
-    origin, states = make_origin(), data[0]
+    origin, text = make_origin(), data[0]
     whole = part(origin, [0, 1, 2, 3, 4], norm=True)
     weight, bias = (torch.randn(*shape, generator=generator(1)) for shape in ((32, 24), (32,)))
     with torch.no_grad():
-        made = states._replace(hidden_states=[run_part(whole, ids=IDS) @ weight.T + bias])
+        states = text.states._replace(hidden_states=[run_part(whole, ids=IDS) @ weight.T + bias])
     student = OWN.model_copy(update={"cut": "first"})
     torch.manual_seed(1)
     before = torch.random.get_rng_state()
-    found = fitted_projection(origin, student, IDS, made)
+    found = fitted_projection(origin, student, text._replace(states=states))
     assert torch.equal(torch.random.get_rng_state(), before)
     torch.testing.assert_close(found.weight, weight, rtol=1e-2, atol=1e-2)
     torch.testing.assert_close(found.bias, bias, rtol=1e-2, atol=1e-2)
@@ -158,33 +155,34 @@ def test_the_map_is_found_again_where_the_teacher_s_states_are_one_of_the_studen
 
 
 def test_a_student_of_the_teacher_itself_trains_as_one_that_is_cut_from_it(teacher, data, tmp_path):
-    student = LOWER_LAST.model_copy(update={"source": SOURCE})
-    found, _ = run(teacher, teacher, data, tmp_path / "own", student=student)
-    states, labels, _ = data
-    top = student_top(teacher, LOWER_LAST)
-    given = states, labels, None, OBJECTIVES["kd"], distill_settings(), 0, tmp_path / "work", tmp_path / "curves"
-    train(top, teacher.get_output_embeddings().weight, *given)
-    torch.testing.assert_close(weights_of(found), weights_of(top), rtol=1e-3, atol=1e-4)
+    text, _ = data
+    recipe = Recipe(OBJECTIVES["kd"], distill_settings(), 0)
+    own = new_student(teacher, None, LOWER_LAST)
+    cut = new_student(teacher, teacher, LOWER_LAST)
+    assert own.lower is not None and cut.lower is None
+    for name, student in (("own", own), ("cut", cut)):
+        train(student, head_of(teacher), text, None, recipe, tmp_path / name)
+    torch.testing.assert_close(weights_of(own.top), weights_of(cut.top), rtol=1e-3, atol=1e-4)
 
 
-@pytest.mark.parametrize("objective", ["ce", "kd", "kd_hidden", "dskd", "annealed", "all"])
+@pytest.mark.parametrize("objective", ["ce", "kd", "kd_hidden", "dskd", "span", "all"])
 @pytest.mark.parametrize("family", ["llama", "gemma2"])
 def test_training_lowers_each_objective_and_changes_trained_layers_alone(teacher, data, tmp_path, family, objective):
     origin = make_origin(family)
     before = {name: weight.clone() for name, weight in origin.named_parameters()}
-    top, own = run(teacher, origin, data, tmp_path, objective)
-    beginning, start = untrained(origin, data, objective), weights_of(student_top(origin, OWN))
-    first, _ = whole_loss(teacher, data, *beginning, objective)
-    last, _ = whole_loss(teacher, data, top, own, objective)
+    student = run(teacher, origin, data, tmp_path, objective)
+    top, beginning, start = student.top, untrained(origin, data, objective), weights_of(student_top(origin, OWN))
+    first, _ = whole_loss(teacher, data, beginning, objective)
+    last, _ = whole_loss(teacher, data, student, objective)
     assert float(last) < 0.9 * float(first)
     assert_same(before, dict(origin.named_parameters()))
     assert weights_of(top).keys() == start.keys()  # the map is no part of it
     changed = {name for name, weight in weights_of(top).items() if not torch.equal(weight, start[name])}
     assert changed == {name for name in start if name.startswith("layers.")}
-    if own.projection is not None:
-        fitted = fitted_projection(origin, OWN, IDS, data[0])
-        assert not torch.equal(own.projection.weight, fitted.weight)
-    assert (own.projection is None) == (objective in ("ce", "kd"))
+    if student.projection is not None:
+        fitted = fitted_projection(origin, OWN, data[0])
+        assert not torch.equal(student.projection.weight, fitted.weight)
+    assert (student.projection is None) == (objective in ("ce", "kd"))
 
 
 def test_the_first_point_of_the_curves_is_the_loss_of_both_whole_models(teacher, data, tmp_path):
@@ -194,7 +192,7 @@ def test_the_first_point_of_the_curves_is_the_loss_of_both_whole_models(teacher,
     with torch.no_grad():
         z, t = (model(input_ids=IDS).logits.flatten(0, 1).double() for model in (whole, teacher))
     found = {name: point[0] for name, point in first_and_last(tmp_path).items()}
-    assert found["ce"] == pytest.approx(float(F.cross_entropy(z, data[1].flatten())), rel=1e-5)
+    assert found["ce"] == pytest.approx(float(F.cross_entropy(z, data[0].labels.flatten())), rel=1e-5)
     expected = naive_divergence((t / 2).log_softmax(dim=1), (z / 2).log_softmax(dim=1), 0)
     assert found["kl"] == pytest.approx(float(expected), rel=1e-4)
 
@@ -202,15 +200,15 @@ def test_the_first_point_of_the_curves_is_the_loss_of_both_whole_models(teacher,
 @pytest.mark.parametrize("lora", [None, Lora(rank=4, alpha=8.0)])
 def test_a_stopped_run_goes_on_and_ends_bitwise_as_an_undisturbed_one(teacher, data, tmp_path, monkeypatch, lora):
     origin = make_origin()
-    whole, own = run(teacher, origin, data, tmp_path / "whole", "all", lora=lora)
+    whole = run(teacher, origin, data, tmp_path / "whole", "all", lora=lora)
     stop_at(monkeypatch, 9)
     with pytest.raises(RuntimeError, match="power"):
         run(teacher, origin, data, tmp_path / "stopped", "all", lora=lora)
     calls = stop_at(monkeypatch, 99)
-    resumed, again = run(teacher, origin, data, tmp_path / "stopped", "all", lora=lora)
+    resumed = run(teacher, origin, data, tmp_path / "stopped", "all", lora=lora)
     assert len(calls) == 18 - 8
-    assert_same(weights_of(whole), weights_of(resumed))
-    assert_same(weights_of(own.projection), weights_of(again.projection))
+    assert_same(weights_of(whole.top), weights_of(resumed.top))
+    assert_same(weights_of(whole.projection), weights_of(resumed.projection))
     assert curves(tmp_path / "whole") == curves(tmp_path / "stopped") != {}
 
 
@@ -218,10 +216,10 @@ def test_training_in_bfloat16_lowers_the_loss_and_repeats_bitwise(bf16_teacher, 
     data, found, origin = make_data(bf16_teacher), [], make_teacher(torch.bfloat16, seed=4, layers=8)
     for i in range(2):
         found.append(run(bf16_teacher, origin, data, tmp_path / str(i), "all"))
-    assert_same(weights_of(found[0][0]), weights_of(found[1][0]))
-    assert found[0][1].projection.weight.dtype == torch.float32
-    first, _ = whole_loss(bf16_teacher, data, *untrained(origin, data, "all"), "all")
-    last, _ = whole_loss(bf16_teacher, data, *found[0], "all")
+    assert_same(weights_of(found[0].top), weights_of(found[1].top))
+    assert found[0].projection.weight.dtype == torch.float32
+    first, _ = whole_loss(bf16_teacher, data, untrained(origin, data, "all"), "all")
+    last, _ = whole_loss(bf16_teacher, data, found[0], "all")
     assert float(last) < 0.9 * float(first)
 
 
@@ -231,12 +229,12 @@ def test_more_processes_train_as_one_does(teacher, data, tmp_path, monkeypatch, 
     changes = {"objective": "all", "batch_size": batch_size, "epochs": 1}
 
     def work(rank):
-        top, own = run(teacher, make_origin(), data, tmp_path / "more", **changes)
-        projection = {name: distill_module.processes.whole(w) for name, w in weights_of(own.projection).items()}
-        save_file(weights_of(top) | projection, tmp_path / f"weights-{rank}")
+        student = run(teacher, make_origin(), data, tmp_path / "more", **changes)
+        projection = {name: processes.whole(w) for name, w in weights_of(student.projection).items()}
+        save_file(weights_of(student.top) | projection, tmp_path / f"weights-{rank}")
 
-    top, own = run(teacher, make_origin(), data, tmp_path / "one", **changes)
-    one = weights_of(top) | weights_of(own.projection)
+    student = run(teacher, make_origin(), data, tmp_path / "one", **changes)
+    one = weights_of(student.top) | weights_of(student.projection)
     monkeypatch.setattr(distill_module, "is_sharded", lambda _: sharded)
     assert run_in_processes(number, work) == [0] * number
     every = [load_file(tmp_path / f"weights-{rank}") for rank in range(number)]
@@ -252,24 +250,24 @@ def test_more_processes_train_as_one_does(teacher, data, tmp_path, monkeypatch, 
 def test_a_trained_student_scores_as_its_whole_and_as_the_folder_it_is_exported_to(
     teacher, data, tokenizer, tmp_path, family
 ):
-    (states, labels, _), origin = data, make_origin(family)
-    top, own = run(teacher, origin, data, tmp_path)
-    given = teacher.get_output_embeddings().weight, states, labels, 4, logit_map(teacher), own
-    scores = heldout_scores(top, *given)
-    export_student(origin, top, OWN, tokenizer, tmp_path / "student", "", torch.float32)
-    loaded = heldout_scores(load_student_top(tmp_path / "student", origin, OWN), *given)
+    (text, _), origin = data, make_origin(family)
+    student = run(teacher, origin, data, tmp_path)
+    scores = heldout_scores(student, head_of(teacher), text, 4)
+    export_student(origin, student.top, OWN, tokenizer, tmp_path / "student", torch.float32)
+    loaded = student._replace(top=load_student_top(tmp_path / "student", origin, OWN))
+    loaded = heldout_scores(loaded, head_of(teacher), text, 4)
     model, _ = load_decoder(tmp_path / "student", "float32")
     assert type(model) is type(origin) and model.config.num_hidden_layers == 5
     with torch.no_grad():
         q, p = (m(input_ids=IDS).logits.double().log_softmax(dim=2) for m in (model, teacher))
     assert all(torch.equal(scores[name], loaded[name]) for name in scores)
     expected = {
-        "ce": -q.gather(2, labels[..., None])[..., 0].mean(dim=1),
+        "ce": -q.gather(2, text.labels[..., None])[..., 0].mean(dim=1),
         "kl": F.kl_div(q, p, reduction="none", log_target=True).sum(dim=2).mean(dim=1),
         "agreement": (q.argmax(2) == p.argmax(2)).double().mean(dim=1),
     }
     torch.testing.assert_close(scores, expected, rtol=1e-4, atol=1e-5)
-    alone = heldout_scores(None, *given)  # the teacher's own are not touched by what the student has
+    alone = heldout_scores(None, head_of(teacher), text, 4)
     assert (alone["kl"] == 0).all() and (alone["agreement"] == 1).all()
 
 
@@ -278,10 +276,9 @@ def models_apart(teacher, tokenizer=None):
     origin = make_origin()
     cut = student_top(origin, OWN)
     whole = {"teacher": teacher, "cut": assemble_student(origin, student_top(origin, OWN), OWN)}
-    head = origin.get_output_embeddings().weight
-    apart = Models(trunk(origin, OWN), {"cut": cut}, head, tokenizer, 64, logit_map(origin))
-    tops, head = {"teacher": teacher_top(teacher, LOWER_LAST)}, teacher.get_output_embeddings().weight
-    return Models(trunk(teacher, LOWER_LAST), tops, head, tokenizer, 64, None, apart), whole
+    apart = Models(trunk(origin, OWN), {"cut": cut}, head_of(origin), tokenizer, 64)
+    tops = {"teacher": teacher_top(teacher, LOWER_LAST)}
+    return Models(trunk(teacher, LOWER_LAST), tops, head_of(teacher), tokenizer, 64, apart), whole
 
 
 def test_the_harness_has_the_answers_of_models_that_stand_apart(teacher, tokenizer):

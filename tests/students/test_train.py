@@ -4,22 +4,23 @@ from accelerate.state import AcceleratorState
 from tiny.families import make_decoder
 from tiny.models import LOWER_LAST, VOCABULARY, distill_settings, make_ids, make_states
 
+from dskd.infra import arithmetic
 from dskd.infra.hashes import sha256_tree
-from dskd.model import cut
 from dskd.model.cut import student_top
-from dskd.model.logits import logit_map
+from dskd.model.logits import head_of
 from dskd.model.parts import run_part
 from dskd.params import Objective, SensesParams, TargetsParams
 from dskd.scores import heldout
 from dskd.scores.heldout import heldout_scores
 from dskd.senses.cluster import build_senses
+from dskd.states.store import Text
 from dskd.students import losses
 from dskd.students import train as train_module
-from dskd.students.batches import batches, load_batch, prefetched, schedule
-from dskd.students.losses import hidden_loss, output_loss, sense_loss
-from dskd.students.sense_forms import assignment, metric
-from dskd.students.store import assemble_student, export_student, load_student_top
-from dskd.students.train import learning_rate, sampled_states, step_loss, train
+from dskd.students.batches import Reader, batches, load_batch, prefetched, schedule
+from dskd.students.losses import Heads, OutputWeights, hidden_loss, output_loss, sense_loss
+from dskd.students.sense_forms import span_loss, whitening
+from dskd.students.store import assemble_student, export_student, load_student_top, new_student
+from dskd.students.train import Recipe, learning_rate, make_goal, step_loss, train
 from dskd.targets.choose import build_targets
 
 BLOCKS, LENGTH = 22, 12  # 6 steps an epoch, the last of 2 blocks
@@ -28,8 +29,8 @@ OBJECTIVES = {
     "kd": Objective(ce=1.0, kl=0.7, hidden=0.0, sense=0.0, margin=1.0, targets="none"),
     "kd_hidden": Objective(ce=1.0, kl=0.7, hidden=1.0, sense=0.0, margin=1.0, targets="none"),
     "dskd": Objective(ce=1.0, kl=0.7, hidden=0.0, sense=1.0, margin=1.0, targets="lexicon"),
-    "annealed": Objective(
-        ce=1.0, kl=0.7, hidden=0.0, sense=1.0, margin=1.0, targets="lexicon", metric="whitened", anneal=True
+    "span": Objective(
+        ce=1.0, kl=0.7, hidden=0.5, sense=1.0, margin=1.0, targets="lexicon", form="span", metric="whitened"
     ),
 }
 
@@ -49,14 +50,14 @@ def uncompiled(monkeypatch):
 
 @pytest.fixture(scope="module")
 def data(teacher):
-    """States, labels and targets of a text in which a token's successor is three times itself."""
+    """A text in which a token's successor is three times itself, and its targets."""
     return make_data(teacher)
 
 
 def make_data(teacher):
     ids = make_text()
     states, labels = make_states(teacher, ids, LOWER_LAST, shard=5), ids[:, 1:].long()
-    return states, labels, build_targets(states, labels, *make_lexicon(states, labels))
+    return Text(states, labels, ids[:, :-1]), build_targets(states, labels, *make_lexicon(states, labels))
 
 
 def make_text():
@@ -82,48 +83,36 @@ def test_part_of_an_epoch_is_its_first_steps(epochs, steps):
 
 
 def test_batches_are_read_ahead_each_once_and_in_order(data, monkeypatch):
-    states, labels, targets = data
+    text, targets = data
     asked = []
     monkeypatch.setattr("dskd.students.batches.load_batch", lambda *given: asked.append(given) or load_batch(*given))
     order = [torch.tensor([7, 2]), torch.tensor([21]), torch.tensor([0, 5])]
-    found = prefetched(order, states, labels, targets, torch.float64)
+    found = prefetched(Reader(text, targets, torch.float64), order)
     first = next(found)
     rest = list(found)
     assert len(asked) == 3
     for blocks, batch in zip(order, [first, *rest], strict=True):
         assert batch.split_states.dtype == batch.hidden_states.dtype == torch.float64
-        torch.testing.assert_close(batch.split_states.float(), torch.cat(states.split_states)[blocks])
-        torch.testing.assert_close(batch.hidden_states.float(), torch.cat(states.hidden_states)[blocks])
-        assert torch.equal(batch.labels, labels[blocks]) and torch.equal(batch.pull, targets.pull[blocks])
-    assert list(prefetched([], states, labels, targets, torch.float32)) == []
+        torch.testing.assert_close(batch.split_states.float(), torch.cat(text.states.split_states)[blocks])
+        torch.testing.assert_close(batch.hidden_states.float(), torch.cat(text.states.hidden_states)[blocks])
+        assert torch.equal(batch.labels, text.labels[blocks]) and torch.equal(batch.ids, text.ids[blocks])
+        assert torch.equal(batch.pull, targets.pull[blocks]) and torch.equal(batch.push, targets.push[blocks])
+    assert list(prefetched(Reader(text, targets, torch.float32), [])) == []
 
 
 def test_a_failure_of_the_reading_thread_stops_the_training(data):
-    states, labels, targets = data
     order = [torch.tensor([0]), torch.tensor([BLOCKS + 9])]  # no such block
     with pytest.raises(IndexError):
-        list(prefetched(order, states, labels, targets, torch.float32))
+        list(prefetched(Reader(*data, torch.float32), order))
 
 
-def run(teacher, data, folder, objective="kd", seed=0, logits=None, **changes):
+def run(teacher, data, folder, objective="kd", seed=0, **changes):
     """Train in `folder`; the trained part."""
-    states, labels, targets = data
-    top = student_top(teacher, LOWER_LAST)
-    given = targets if OBJECTIVES[objective].sense else None
-    train(
-        top,
-        teacher.get_output_embeddings().weight,
-        states,
-        labels,
-        given,
-        OBJECTIVES[objective],
-        distill_settings(**changes),
-        seed,
-        folder / "work",
-        folder / "curves",
-        logits,
-    )
-    return top
+    text, targets = data
+    student, weights = new_student(teacher, teacher, LOWER_LAST), OBJECTIVES[objective]
+    given = targets if weights.sense else None
+    train(student, head_of(teacher), text, given, Recipe(weights, distill_settings(**changes), seed), folder / "work")
+    return student.top
 
 
 def weights_of(top):
@@ -136,18 +125,22 @@ def assert_same(one, other):
 
 
 def curves(folder):
-    return {path.stem: path.read_text() for path in (folder / "curves").rglob("*.tsv")}
+    return {path.stem: path.read_text() for path in (folder / "work/curves").rglob("*.tsv")}
+
+
+def goal_of(teacher, data, objective):
+    recipe = Recipe(objective, distill_settings(), 0)
+    return make_goal(recipe, head_of(teacher), data[0].states, data[1], torch.device("cpu"))
 
 
 def whole_loss(teacher, data, top, objective):
-    states, labels, targets = data
-    hidden_states = run_part(top, states=torch.cat(states.split_states))
-    batch = load_batch(states, labels, targets, hidden_states.dtype, torch.arange(BLOCKS))
-    head = teacher.get_output_embeddings().weight
-    return step_loss(hidden_states, head, batch, targets.vectors, OBJECTIVES[objective], distill_settings())
+    student = new_student(teacher, teacher, LOWER_LAST)._replace(top=top)
+    batch = load_batch(Reader(*data, torch.float32), torch.arange(BLOCKS))
+    hidden_states = run_part(top, states=batch.split_states)
+    return step_loss(student, hidden_states, batch, goal_of(teacher, data, OBJECTIVES[objective]))
 
 
-@pytest.mark.parametrize("objective", ["ce", "kd", "kd_hidden", "dskd"])
+@pytest.mark.parametrize("objective", ["ce", "kd", "kd_hidden", "dskd", "span"])
 def test_training_lowers_each_objective_and_changes_the_trained_layers_alone(teacher, data, tmp_path, objective):
     before = {name: weight.clone() for name, weight in teacher.named_parameters()}
     start = student_top(teacher, LOWER_LAST)
@@ -161,59 +154,54 @@ def test_training_lowers_each_objective_and_changes_the_trained_layers_alone(tea
     assert changed == {name for name in old if name.startswith("layers.")}
 
 
-def test_the_loss_of_a_step_is_the_weighted_sum_of_its_terms(teacher, data):
-    states, labels, targets = data
-    blocks, head = torch.tensor([7, 2, 21]), teacher.get_output_embeddings().weight
-    top = student_top(teacher, LOWER_LAST)
-    hidden_states = run_part(top, states=torch.cat(states.split_states)[blocks])
+@pytest.fixture
+def step(teacher, data):
+    """A batch, and the hidden states of an untrained student in it."""
+    student, (text, targets) = new_student(teacher, teacher, LOWER_LAST), data
+    batch = load_batch(Reader(text, targets, torch.float32), torch.tensor([7, 2, 21]))
+    return student, batch, run_part(student.top, states=batch.split_states)
+
+
+def test_the_loss_of_a_step_is_the_weighted_sum_of_its_terms(teacher, data, step):
+    (text, targets), (student, batch, hidden_states) = data, step
+    blocks = torch.tensor([7, 2, 21])
     objective = Objective(ce=0.5, kl=0.7, hidden=1.3, sense=0.2, margin=2.0, targets="lexicon")
-    batch = load_batch(states, labels, targets, torch.float32, blocks)
-    loss, terms = step_loss(hidden_states, head, batch, targets.vectors, objective, distill_settings())
-    student, teacher_states = hidden_states.flatten(0, 1), torch.cat(states.hidden_states)[blocks].flatten(0, 1)
-    weights = {"ce_weight": 0.5, "kl_weight": 0.7, "temperature": 2.0}
-    output, ce, kl = output_loss(student, teacher_states, head, labels[blocks].flatten(), **weights)
+    loss, terms = step_loss(student, hidden_states, batch, goal_of(teacher, data, objective))
+    states, of_teacher = hidden_states.flatten(0, 1), torch.cat(text.states.hidden_states)[blocks].flatten(0, 1)
+    heads, weights = Heads(head_of(teacher), head_of(teacher)), OutputWeights(0.5, 0.7, 2.0)
+    output, ce, kl = output_loss(states, of_teacher, text.labels[blocks].flatten(), heads, weights)
     pull, push = targets.pull[blocks].flatten(0, 1), targets.push[blocks].flatten(0, 1)
     supervised = pull[:, 0] >= 0
-    assert 0 < supervised.sum() < len(student)
-    sense = sense_loss(student, targets.vectors, pull, push, 2.0, int(supervised.sum()))
-    hidden = hidden_loss(student, teacher_states, len(student))
+    assert 0 < supervised.sum() < len(states)
+    sense = sense_loss(states, targets.vectors, pull, push, 2.0, int(supervised.sum()))
+    hidden = hidden_loss(states, of_teacher, len(states))
     torch.testing.assert_close(loss, output + 1.3 * hidden + 0.2 * sense)
     torch.testing.assert_close(terms, {"ce": ce, "kl": kl, "hidden": hidden.detach(), "sense": sense.detach()})
     assert not any(term.requires_grad for term in terms.values())
 
 
-def test_another_form_another_distance_and_a_falling_weight_are_in_the_loss_of_a_step(teacher, data):
-    states, labels, targets = data
-    blocks, head = torch.tensor([7, 2, 21]), teacher.get_output_embeddings().weight
-    hidden_states = run_part(student_top(teacher, LOWER_LAST), states=torch.cat(states.split_states)[blocks])
-    batch = load_batch(states, labels, targets, torch.float32, blocks)
-    student, teacher_states = hidden_states.flatten(0, 1), batch.hidden_states.flatten(0, 1)
-    m = metric("logits", sampled_states(states, every=2), head)
-    chosen = (targets.pull[blocks].flatten(0, 1) >= 0).any(dim=1)
-    pull, push = (rows[blocks].flatten(0, 1)[chosen] for rows in (targets.pull, targets.push))
+def test_the_other_form_and_the_other_metric_are_in_the_loss_of_a_step(teacher, data, step):
+    (text, targets), (student, batch, hidden_states) = data, step
+    states, of_teacher = hidden_states.flatten(0, 1), batch.hidden_states.flatten(0, 1)
+    m = whitening(torch.cat(text.states.hidden_states)[::8].flatten(0, 1))
+    chosen = (batch.pull.flatten(0, 1) >= 0).any(dim=1)
+    pull, push = (rows.flatten(0, 1)[chosen] for rows in (batch.pull, batch.push))
+    weights = {"ce": 0.5, "kl": 0.7, "margin": 1.0, "targets": "lexicon", "form": "span", "metric": "whitened"}
+    goal = goal_of(teacher, data, Objective(**weights, hidden=0.0, sense=0.0))
+    plain, _ = step_loss(student, hidden_states, batch, goal)
+    goal = goal_of(teacher, data, Objective(**weights, hidden=1.3, sense=0.2))
+    loss, terms = step_loss(student, hidden_states, batch, goal)
     vectors = targets.vectors.float() @ m
-    weights = {"ce": 0.5, "kl": 0.7, "margin": 1.0, "targets": "lexicon", "form": "assignment", "scale": 0.3}
-    plain, _ = step_loss(
-        hidden_states,
-        head,
-        batch,
-        None,
-        Objective(**weights | {"hidden": 0.0, "sense": 0.0}),
-        distill_settings(),
-        geometry=m,
-    )
-    objective = Objective(**weights, hidden=1.3, sense=0.2)
-    loss, terms = step_loss(hidden_states, head, batch, vectors, objective, distill_settings(), geometry=m, left=0.25)
-    assigned = assignment((student @ m)[chosen], (teacher_states @ m)[chosen], vectors, pull, push, 0.3).mean()
-    torch.testing.assert_close(terms["sense"], assigned.detach())
-    torch.testing.assert_close(terms["hidden"], hidden_loss(student @ m, teacher_states @ m, len(student)).detach())
-    torch.testing.assert_close(loss, plain + 1.3 * terms["hidden"] + 0.25 * 0.2 * assigned)
+    spanned = span_loss((states @ m)[chosen], (of_teacher @ m)[chosen], vectors, pull, push).sum() / chosen.sum()
+    torch.testing.assert_close(terms["sense"], spanned.detach())
+    torch.testing.assert_close(terms["hidden"], hidden_loss(states @ m, of_teacher @ m, len(states)).detach())
+    torch.testing.assert_close(loss, plain + 1.3 * terms["hidden"] + 0.2 * spanned)
 
 
-def test_an_annealed_sense_term_gives_another_student_and_the_same_each_time(teacher, data, tmp_path):
+def test_the_span_form_gives_another_student_and_the_same_each_time(teacher, data, tmp_path):
     found = [
         weights_of(run(teacher, data, tmp_path / str(i), objective))
-        for i, objective in enumerate(("annealed", "annealed", "dskd"))
+        for i, objective in enumerate(("span", "span", "dskd"))
     ]
     assert_same(found[0], found[1])
     assert any(not torch.equal(found[0][name], found[2][name]) for name in found[0])
@@ -287,29 +275,30 @@ def test_training_in_bfloat16_lowers_the_loss_and_repeats_bitwise(bf16_teacher, 
 @pytest.mark.parametrize("family", ["gemma2", "gemma3_text", "cohere"])
 def test_the_curves_of_other_families_are_the_losses_of_the_whole_student(family, tmp_path):
     teacher = make_decoder(family)
-    data = _, labels, _ = make_data(teacher)
-    run(teacher, data, tmp_path, "ce", logits=logit_map(teacher), epochs=0.01, log_steps=1)
+    data = text, _ = make_data(teacher)
+    run(teacher, data, tmp_path, "ce", epochs=0.01, log_steps=1)
     (blocks,) = schedule(BLOCKS, 0, distill_settings(epochs=0.01))
     start = assemble_student(teacher, student_top(teacher, LOWER_LAST), LOWER_LAST)
     logits = start(input_ids=make_text()[blocks, :-1]).logits.flatten(0, 1)
-    expected = torch.nn.functional.cross_entropy(logits.detach(), labels[blocks].flatten())
+    expected = torch.nn.functional.cross_entropy(logits.detach(), text.labels[blocks].flatten())
     found = float(curves(tmp_path)["ce"].splitlines()[1].split("\t")[1])
     assert found == pytest.approx(float(expected), rel=1e-5)
 
 
 @pytest.mark.parametrize("kind", ["teacher", "bf16_teacher"])
 def test_a_trained_student_scores_as_the_folder_it_is_exported_to(kind, tokenizer, tmp_path, request, monkeypatch):
-    monkeypatch.setattr(cut, "fast_bfloat16", lambda: True)  # what is loaded is in the teacher's dtype
+    monkeypatch.setattr(arithmetic, "fast_bfloat16", lambda: True)  # what is loaded is in the teacher's dtype
     teacher = request.getfixturevalue(kind)
-    states, labels, _ = data = make_data(teacher)
+    text, _ = data = make_data(teacher)
     top = run(teacher, data, tmp_path)
     top.layers.to(teacher.dtype)  # as the stage does before it scores
-    head = teacher.get_output_embeddings().weight
-    scores = heldout_scores(top, head, states, labels, 4)
-    export_student(teacher, top, LOWER_LAST, tokenizer, tmp_path / "student", "", teacher.dtype)
-    loaded = heldout_scores(load_student_top(tmp_path / "student", teacher, LOWER_LAST), head, states, labels, 4)
+    student = new_student(teacher, teacher, LOWER_LAST)._replace(top=top)
+    scores = heldout_scores(student, head_of(teacher), text, 4)
+    export_student(teacher, top, LOWER_LAST, tokenizer, tmp_path / "student", teacher.dtype)
+    loaded = student._replace(top=load_student_top(tmp_path / "student", teacher, LOWER_LAST))
+    again = heldout_scores(loaded, head_of(teacher), text, 4)
     for name in scores:
-        assert torch.equal(scores[name], loaded[name]), name
+        assert torch.equal(scores[name], again[name]), name
 
 
 def test_the_batches_of_an_epoch_cover_every_block_once_in_an_order_of_its_own():

@@ -6,18 +6,20 @@ import pytest
 import torch
 from accelerate.state import AcceleratorState
 from senses.test_kmeans import ragged
-from students.test_losses import example, sense_example, value_and_gradient
+from students.test_losses import example, sense_example, shared_head_loss, value_and_gradient
 from tiny.models import LOWER_LAST, distill_settings, make_ids
 
-from dskd.model.cut import student_top, trunk
+from dskd.model.cut import trunk
 from dskd.model.inference import Choices, Models, log_likelihoods
+from dskd.model.logits import head_of
 from dskd.params import HarvestParams, Objective
 from dskd.scores.heldout import heldout_scores
 from dskd.senses.kmeans import kmeans
 from dskd.states.harvest import harvest
-from dskd.states.store import open_states
-from dskd.students.losses import output_loss, sense_loss
-from dskd.students.train import train
+from dskd.states.store import Text, open_states
+from dskd.students.losses import sense_loss
+from dskd.students.store import new_student
+from dskd.students.train import Recipe, train
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 
@@ -31,7 +33,7 @@ def moved(*tensors):
 def test_the_output_loss(compiled, beta):
     given = example(dtype=torch.float32)
     weights = {"ce_weight": 1.0, "kl_weight": 0.7, "temperature": 2.0, "beta": beta, "chunk": 4, "compiled": compiled}
-    there, here = (value_and_gradient(output_loss(*g, **weights)[0], g[0]) for g in (moved(*given), given))
+    there, here = (value_and_gradient(shared_head_loss(*g, **weights)[0], g[0]) for g in (moved(*given), given))
     torch.testing.assert_close([x.cpu() for x in there], list(here), rtol=1e-4, atol=1e-5)
 
 
@@ -56,15 +58,15 @@ def test_a_run_from_harvest_to_scores(teacher, tmp_path):
         harvest(
             model, {"train": ids}, LOWER_LAST, HarvestParams(batch_size=2, shard_blocks=4), folder, "x", torch.float32
         )
-        states, head = open_states(folder, "train"), model.get_output_embeddings().weight
-        top, labels = student_top(model, LOWER_LAST), ids[:, 1:].long()
-        objective = Objective(ce=1.0, kl=0.7, hidden=1.0, sense=0.0, margin=1.0, targets="none", metric="logits")
-        given = objective, distill_settings(checkpoint_steps=1), 0, folder / "work", folder / "curves"
+        text = Text(open_states(folder, "train"), ids[:, 1:].long(), ids[:, :-1])
+        student, head = new_student(model, model, LOWER_LAST), head_of(model)
+        objective = Objective(ce=1.0, kl=0.7, hidden=1.0, sense=0.0, margin=1.0, targets="none", metric="whitened")
+        recipe = Recipe(objective, distill_settings(checkpoint_steps=1), 0)
         AcceleratorState._reset_state(reset_partial_state=True)
-        train(top, head, states, labels, None, *given)
-        heldout = heldout_scores(top, head, states, labels, 2)
-        models = Models(trunk(model, LOWER_LAST), {"student": top}, head, None, 64, None)
+        train(student, head, text, None, recipe, folder / "work")
+        heldout = heldout_scores(student, head, text, 2)
+        models = Models(trunk(model, LOWER_LAST), {"student": student.top}, head, None, 64)
         likely = log_likelihoods(models, [Choices([1, 2, 3], [[4, 5], [6]])])["student"][0]
-        found[device] = [*(torch.cat(shards) for shards in states), *heldout.values(), torch.tensor(likely)]
+        found[device] = [*(torch.cat(shards) for shards in text.states), *heldout.values(), torch.tensor(likely)]
     assert all(not tensor.is_cuda for tensor in found["cuda"])
     torch.testing.assert_close(found["cuda"], found["cpu"], rtol=1e-2, atol=1e-2)

@@ -110,9 +110,11 @@ from dskd.infra.arithmetic import pin
 from dskd.students import losses, train
 pin(1)
 from tiny.models import LOWER_LAST, distill_settings, make_ids, make_states, make_teacher
-from dskd.model.cut import student_top
+from dskd.model.logits import head_of
 from dskd.params import HarvestParams, Objective
 from dskd.states.harvest import harvest
+from dskd.states.store import Text
+from dskd.students.store import new_student
 losses.fused = lambda function: function
 kind, folder, pattern, count = sys.argv[1], Path(sys.argv[2]), sys.argv[3], int(sys.argv[4])
 seen = 0
@@ -130,7 +132,7 @@ if kind == "harvest":
     settings = HarvestParams(batch_size=2, shard_blocks=2)
     harvest(teacher, {"train": ids}, LOWER_LAST, settings, folder / "states", "x", torch.bfloat16)
 else:
-    top, steps = student_top(teacher, LOWER_LAST), []
+    student, steps = new_student(teacher, teacher, LOWER_LAST), []
     step = train.step_loss
     def stepped(*arguments):
         steps.append(None)
@@ -140,9 +142,8 @@ else:
     train.step_loss = stepped
     objective = Objective(ce=1.0, kl=0.7, hidden=0.0, sense=0.0, margin=1.0, targets="none")
     settings = distill_settings(epochs=3, batch_size=4, checkpoint_steps=2, log_steps=3)  # 9 steps
-    states, labels = make_states(teacher, ids, LOWER_LAST), ids[:, 1:].long()
-    head = teacher.get_output_embeddings().weight
-    train.train(top, head, states, labels, None, objective, settings, 0, folder / "work", folder / "curves")
+    text = Text(make_states(teacher, ids, LOWER_LAST), ids[:, 1:].long(), ids[:, :-1])
+    train.train(student, head_of(teacher), text, None, train.Recipe(objective, settings, 0), folder / "work")
     print(json.dumps(len(steps)))
 """
 

@@ -1,0 +1,91 @@
+"""Small tables with which the notebooks of the stages show what a stage made."""
+
+from collections.abc import Sequence
+
+import pandas as pd
+import torch
+from torch import Tensor
+from transformers import PreTrainedTokenizerBase
+
+from dskd.lexicon.tokens import word_tokens
+from dskd.senses.store import SenseDictionary, compose_span
+from dskd.states.store import States
+from dskd.targets.store import SenseTargets
+
+
+def lexicon_counts(summary: dict) -> pd.DataFrame:
+    """The plain counts of the lexicon, one a row."""
+    counts = {key: value for key, value in summary.items() if not isinstance(value, dict)}
+    return pd.Series(counts, dtype=object).to_frame("count")
+
+
+def lexicon_pairs(summary: dict) -> pd.DataFrame:
+    """Pairs of the lexicon by source and relation: as stated, after the vote, and those that fit the tokenizer."""
+    pairs = {key: value for key, value in summary.items() if isinstance(value, dict)}
+    return pd.DataFrame({key: pd.json_normalize(value).iloc[0] for key, value in pairs.items()})
+
+
+def corpus_checks(summary: dict) -> pd.DataFrame:
+    """What could be wrong with a corpus, one check a row."""
+    checks = {
+        "documents in both splits": summary["documents_in_both_splits"],
+        "glosses left out for their held-out words": summary["glosses_left_out_for_heldout_words"],
+        "fewer blocks than wanted": summary["fewer_than_wanted"] or "nowhere",
+    }
+    return pd.Series(checks, dtype=object).to_frame("found")
+
+
+def states_table(states: States, vocabulary: int, sample: int = 4) -> pd.DataFrame:
+    """How many states there are, what they take, and their scale, from the first `sample` blocks of each shard."""
+    last = torch.cat([shard[:sample].flatten(0, 1) for shard in states.hidden_states])
+    bytes_, numbers = last.dtype.itemsize, last.float()
+    rows = {
+        "blocks": states.blocks,
+        "tokens in a block": states.length,
+        "shards": len(states.predicted),
+        "number format": str(last.dtype).removeprefix("torch."),
+        "bytes kept for a token": 2 * last.shape[1] * bytes_,
+        "bytes of its logits": vocabulary * bytes_,
+        "mean square of the last hidden states": f"{numbers.square().mean():.2f}",
+        "their variance": f"{numbers.var(dim=0).mean():.2f}",
+    }
+    return pd.Series(rows, dtype=object).to_frame("states")
+
+
+def next_tokens(
+    states: States, labels: Tensor, tokenizer: PreTrainedTokenizerBase, end: int = 56, rows: int = 16
+) -> pd.DataFrame:
+    """The tokens of the first block beside those that the teacher expects: the last `rows` positions before `end`.
+
+    Args:
+        labels: (n, L) int64, the token that follows each position.
+    """
+    both = torch.stack([labels[0], states.predicted[0][0].long()], dim=1)[:end][-rows:]
+    table = pd.DataFrame(
+        [[repr(tokenizer.decode(token)) for token in pair] for pair in both.tolist()],
+        columns=["the text has", "the teacher expects"],
+    )
+    table["right"] = ["yes" if text == guess else "" for text, guess in both.tolist()]
+    return table
+
+
+def spans_table(senses: SenseDictionary, tokenizer: PreTrainedTokenizerBase, words: Sequence[str]) -> pd.DataFrame:
+    """One row per word of several tokens: its tokens, and how many senses they give it."""
+    rows = [
+        {"word": word, "tokens": [tokenizer.decode(token) for token in span], "senses": len(compose_span(senses, span))}
+        for word, span in word_tokens(tokenizer, words).items()
+    ]
+    return pd.DataFrame(rows)
+
+
+def targets_table(targets: SenseTargets) -> pd.DataFrame:
+    """How many senses there are to choose from, and which share of the positions they pull and push."""
+    shares = {"positions that are pulled": targets.pull, "positions that are pushed": targets.push}
+    rows = {"senses of tokens and spans": f"{len(targets.vectors):,}"}
+    rows |= {name: f"{_share_with_senses(column):.1%}" for name, column in shares.items()}
+    return pd.Series(rows).to_frame("targets")
+
+
+def _share_with_senses(column: Tensor) -> float:
+    """The share of the positions at which a column of targets (n, L, kappa) names a sense; 0 where it is empty."""
+    return (column >= 0).any(dim=2).float().mean().item() if column.numel() else 0.0
