@@ -11,20 +11,7 @@ from dskd import LAUNCHED
 
 # All else is imported later: that takes seconds, in which Ctrl-C may come.
 
-STAGES = {
-    "sources": "fetch and verify teacher, WordNet and Wikipedia sample",
-    "lexicon": "make the table of synonyms and antonyms",
-    "prompts": "ask the teacher the benchmarks' training prompts, which become training text (none by default)",
-    "corpus": "strip, split and pack the text into blocks of tokens",
-    "harvest": "run the teacher over the corpus once and keep its states",
-    "senses": "cluster the states of each token into its senses; with a word, print what is known of it",
-    "targets": "choose the senses that pull and push each position (--objective)",
-    "distill": "train one student (--objective, --seed)",
-    "benchmarks": "bring the benchmarks to one form, from a mirror folder (DSKD_MIRROR) or the hub",
-    "quality": "measure the lexicon against lists that did not feed it, and its reach in the text",
-    "evaluate": "score teacher, untrained cut and students",
-    "report": "write metrics, tables and pictures",
-}
+STAGES = """sources lexicon prompts corpus harvest senses targets distill benchmarks quality evaluate report""".split()
 SHARED = ("harvest", "senses", "distill")  # by many processes, where there are (dskd/infra/processes.py)
 
 
@@ -35,15 +22,16 @@ def parser() -> argparse.ArgumentParser:
         "`dvc repro` runs all stages in order and only those whose inputs changed.",
     )
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for name, help_text in STAGES.items():
-        _options(commands.add_parser(name, help=help_text), name)
+    purposes = _purposes()
+    for name in STAGES:
+        _options(commands.add_parser(name, help=purposes.get(name)), name)
     commands.choices["senses"].add_argument(
         "word", nargs="?", help="make nothing: print this word's senses, synonyms and antonyms, as the run has them"
     )
     notebook = commands.add_parser("notebook", help="run a stage through its notebook, as dvc.yaml does")
     stages = notebook.add_subparsers(dest="stage", required=True, metavar="STAGE")
-    for name, help_text in STAGES.items():
-        _options(stages.add_parser(name, help=help_text), name)
+    for name in STAGES:
+        _options(stages.add_parser(name, help=purposes.get(name)), name)
     profile = commands.add_parser("profile", help="write the values of profiles/NAME.yaml into params.yaml")
     profile.add_argument("name", help="for example: smoke, default")
     plan = commands.add_parser("plan", help="say what a run will take: tokens, memory, disk and hours of each stage")
@@ -65,6 +53,21 @@ def parser() -> argparse.ArgumentParser:
     verify = commands.add_parser("verify", help="compare this folder's run with the committed one: bytes, else figures")
     verify.add_argument("--against", default="HEAD", metavar="REVISION", help="Git revision of the run (default: HEAD)")
     return top
+
+
+def _purposes() -> dict[str, str]:
+    """What each stage is for, as the project's dvc.yaml says; nothing outside a project."""
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import YAMLError
+
+    from dskd.errors import UserError
+    from dskd.infra.artifacts import project_root
+
+    try:
+        stages = YAML(typ="safe").load(project_root() / "dvc.yaml")["stages"]
+        return {name: stage["desc"] for name, stage in stages.items()}
+    except (UserError, OSError, YAMLError, LookupError, TypeError):
+        return {}  # the command itself says what is wrong
 
 
 def _options(command: argparse.ArgumentParser, stage: str) -> None:

@@ -148,17 +148,3 @@ def _pairs(prompts: Prompts) -> list[tuple[np.ndarray, np.ndarray]]:
     starts = [0, *prompts.ends[:-1]]
     bounds = zip(starts, prompts.answers, prompts.ends)
     return [(prompts.tokens[start:middle], prompts.tokens[middle:end]) for start, middle, end in bounds]
-
-
-def licences(settings: params.PromptsParams) -> str:
-    """What a student's card says of the prompts that it was trained on; nothing where there are none."""
-    if not settings.sets:
-        return ""
-    lines = ["\n## Training prompts\n", "Questions of these sets' training rows, answered by the teacher.\n"]
-    lines += ["| set | share | source | licence |", "| --- | --- | --- | --- |"]
-    for name, chosen in settings.sets.items():
-        source, licence = BENCHMARKS[name].home, BENCHMARKS[name].licence
-        if chosen.source:
-            source, licence = chosen.source.source, chosen.source.licence
-        lines.append(f"| {BENCHMARKS[name].title} | {chosen.share:g} | `{source}` | {licence} |")
-    return "\n".join(lines) + "\n"

@@ -17,7 +17,7 @@ from dskd.infra.arithmetic import squared_distances
 from dskd.lexicon.store import antonyms, load_lexicon, synonyms
 from dskd.model.inference import states_at
 from dskd.params import Params
-from dskd.pipeline import stages
+from dskd.pipeline.models import load_models
 from dskd.senses.store import load_senses
 from dskd.states.store import States, take_positions
 from dskd.targets.choose import span_table, trimmed_lexicon
@@ -47,7 +47,7 @@ def compare_states(params: Params, word: str, students: list[str], contexts: int
     each = zip_longest(*(sense.positions for sense in found))  # the nearest context of every sense comes first
     positions = [position for nearest in each for position in nearest if position is not None][:contexts]
     places = [divmod(position, blocks.shape[1] - 1) for position in positions]
-    models = stages.load_models(params, students)
+    models = load_models(params, students)
     states = states_at(models, [blocks[block].tolist() for block, _ in places], [offset for _, offset in places])
     centroids = senses.centroids[[sense.row for sense in found]].float()
     columns = {("", "context"): [context(tokenizer, blocks, position) for position in positions]}

@@ -1,4 +1,4 @@
-"""Run a stage's notebook with papermill; leave a normalised copy, its HTML, and its provenance.
+"""Run a stage's notebook with papermill; leave a normalised copy, and its provenance.
 
 The kernel is this interpreter, whatever kernels are registered, in an environment without locale,
 time zone or personal IPython settings. What it writes to stderr (progress) shows as it comes and is
@@ -10,7 +10,6 @@ import re
 import sys
 import tempfile
 import time
-from contextlib import ExitStack
 from pathlib import Path
 
 import nbformat
@@ -43,9 +42,9 @@ class NotebookError(RuntimeError):
 def run_notebook(stage: str, parameters: dict[str, str | int], root: Path) -> None:
     """Execute `root/notebooks/NN_<stage>.ipynb` and write its results below `root/reports`.
 
-    It leaves `notebooks/<name>.ipynb` and `.html`, where <name> is the stage and the parameters'
-    values (`distill-kd-0`), for the stage `report` also `index.html` without code, and an entry in
-    `provenance.json`. After a failure `notebooks/.<name>.failed.ipynb` is what ran so far.
+    It leaves `notebooks/<name>.ipynb`, where <name> is the stage and the parameters' values (`distill-kd-0`); of the
+    stage `report` the page `index.html` instead, without code; and an entry in `provenance.json`. After a failure
+    `notebooks/.<name>.failed.ipynb` is what ran so far.
 
     Raises:
         TypeError: a parameter is neither a string nor an integer (a bool is neither, here).
@@ -71,15 +70,10 @@ def run_notebook(stage: str, parameters: dict[str, str | int], root: Path) -> No
     seconds = time.perf_counter() - start
     peak = executed.metadata.pop("peak_memory")
     notebook = normalise(executed, root)
-    base = "../" if stage == "report" else ""  # its links are those of index.html
-    page = to_html(notebook, name, base=base)
-    texts = {folder / f"{name}.ipynb": notebook_text(notebook), folder / f"{name}.html": page}
-    if stage == "report":
-        texts[root / "reports" / "index.html"] = to_html(notebook, name, inputs=False)
-    with ExitStack() as stack:
-        places = [stack.enter_context(output(path)) for path in texts]
-        for place, text in zip(places, texts.values()):
-            place.write_text(text, encoding="utf-8")
+    is_page = stage == "report"
+    path = root / "reports" / "index.html" if is_page else folder / f"{name}.ipynb"
+    with output(path) as partial:
+        partial.write_text(to_html(notebook, name) if is_page else notebook_text(notebook), encoding="utf-8")
     failed.unlink(missing_ok=True)
     record(root, name, seconds, round(peak / (2**20 if sys.platform == "darwin" else 2**10)))
 

@@ -7,7 +7,6 @@ import bleach
 from nbconvert import HTMLExporter
 from nbconvert.filters import markdown2html
 from nbformat import NotebookNode, from_dict
-from pygments.formatters import HtmlFormatter
 
 _TAGS = """a abbr b blockquote br caption code col colgroup dd details div dl dt em figcaption figure h1 h2 h3 h4 h5
 h6 hr i img li ol p pre s small span strong sub summary sup table tbody td tfoot th thead tr ul"""
@@ -43,12 +42,11 @@ blockquote { margin: 1em 0; padding-left: 1em; border-left: 3px solid #dfe3e8; c
 """
 
 
-def to_html(notebook: NotebookNode, name: str, inputs: bool = True, base: str = "") -> str:
-    """The whole page for a normalised notebook; without code and prompts if not `inputs`.
+def to_html(notebook: NotebookNode, name: str) -> str:
+    """The page for a normalised notebook, without its code; `name` is the title if there is no heading.
 
-    Markup in outputs is cut down to harmless tags; anything else of it shows as text. SVG outputs
-    are not shown (they can hold scripts): show figures as PNG. `name` is the title if there is no heading,
-    `base` the folder that its links start from, if that is not the page's own.
+    Markup in outputs is cut down to harmless tags; anything else of it shows as text. SVG outputs are not shown, since
+    they can hold scripts: show figures as PNG.
     """
     notebook = from_dict(notebook)  # a copy
     for cell in notebook.cells:
@@ -57,9 +55,9 @@ def to_html(notebook: NotebookNode, name: str, inputs: bool = True, base: str = 
                 output.data = _harmless(output.data)
     exporter = HTMLExporter(
         template_name="basic",
-        exclude_input=not inputs,
-        exclude_input_prompt=not inputs,
-        exclude_output_prompt=not inputs,
+        exclude_input=True,
+        exclude_input_prompt=True,
+        exclude_output_prompt=True,
         mathjax_url="",
         require_js_url="",
         mermaid_js_url="",
@@ -68,12 +66,10 @@ def to_html(notebook: NotebookNode, name: str, inputs: bool = True, base: str = 
     body, _ = exporter.from_notebook_node(notebook)
     headings = (re.search(r"^# +(.+)$", cell.source, re.M) for cell in notebook.cells if cell.cell_type == "markdown")
     title = next((found[1].strip() for found in headings if found), name)
-    style = _CSS + (HtmlFormatter().get_style_defs(".highlight") + "\n" if inputs else "")
     return (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        + (f'<base href="{base}">\n' if base else "")
-        + f"<title>{html.escape(title)}</title>\n<style>{style}</style>\n</head>\n<body>\n<main>\n"
+        f"<title>{html.escape(title)}</title>\n<style>{_CSS}</style>\n</head>\n<body>\n<main>\n"
         + "\n".join(line.rstrip() for line in body.strip().splitlines())
         + "\n</main>\n</body>\n</html>\n"
     )

@@ -26,7 +26,6 @@ TOLERANCES = {
     **{(table, "all"): 0.02 for table in ("cloze", "cloze_norm", "cloze_probability")},
 }
 
-
 _JSON = (artifacts.METRICS, artifacts.PROVENANCE)
 
 

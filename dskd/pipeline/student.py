@@ -6,7 +6,6 @@ from statistics import fmean
 
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from dskd.corpus.teacher_answers import licences as prompt_licences
 from dskd.infra import artifacts, processes
 from dskd.infra.hashes import fingerprint, remove, sha256_tree
 from dskd.infra.output import output
@@ -17,7 +16,7 @@ from dskd.model.origin import ORIGIN, load_origin
 from dskd.params import Params, chosen_objective, student_names
 from dskd.pipeline.inputs import cached_text, kept_dtype, load_teacher
 from dskd.scores.heldout import heldout_scores
-from dskd.students.model_card import LICENCE_FILE, Making, licences, model_card
+from dskd.students.model_card import LICENCE_FILE, Making, licences, model_card, prompt_licences
 from dskd.students.projection import fitted_projection
 from dskd.students.store import Student, export_student, new_student
 from dskd.students.train import Recipe, train

@@ -82,7 +82,6 @@ _HALF = {  # measures of docs/trials/study.csv that are shown
     "cloze": "cloze, all items",
 }
 
-
 _HEADLINE = {  # (objective, compared with): both in plain words
     ("dskd", "kd"): ("the paper's sense loss", "plain distillation"),
     ("dskd", "kd_hidden"): ("the paper's sense loss", "regression on the teacher's state"),

@@ -18,10 +18,10 @@ from lm_eval import evaluator
 from lm_eval.api.model import TemplateLM
 from lm_eval.tasks import TaskManager
 
-from dskd import benchmarks
+from dskd.benchmarks import harness
 from dskd.model.inference import Choices, Models, greedy, log_likelihoods
 
-TASKS = Path(benchmarks.__file__).parent / "harness"
+TASKS = Path(harness.__file__).parent
 
 
 class SharedTrunk(TemplateLM):

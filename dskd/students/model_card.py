@@ -6,7 +6,8 @@ from typing import NamedTuple
 
 from huggingface_hub import EvalResult, ModelCardData
 
-from dskd.params import Params, Source, SourcesParams, noncommercial
+from dskd.benchmarks.catalogue import BENCHMARKS
+from dskd.params import Params, PromptsParams, Source, SourcesParams, noncommercial
 
 LICENCE_FILE = "LICENSE.md"  # of a student's folder; the hub looks for this name where `license` is `other`
 _FIGURES = {
@@ -62,7 +63,6 @@ that it was made from.
 
 {licences}
 """
-
 
 _CHAT = """ids = tokenizer.apply_chat_template(
     [{"role": "user", "content": "What is the capital of France?"}],
@@ -152,3 +152,17 @@ def licences(sources: SourcesParams, student: Source | None = None) -> str:
     if closed:
         sharing += f" Not for commercial use: the licence of {' and '.join(closed)} forbids it."
     return f"| part | source | licence |\n| --- | --- | --- |\n{table}\n{sharing}"
+
+
+def prompt_licences(settings: PromptsParams) -> str:
+    """What a student's card says of the prompts that it was trained on; nothing where there are none."""
+    if not settings.sets:
+        return ""
+    lines = ["\n## Training prompts\n", "Questions of these sets' training rows, answered by the teacher.\n"]
+    lines += ["| set | share | source | licence |", "| --- | --- | --- | --- |"]
+    for name, chosen in settings.sets.items():
+        source, licence = BENCHMARKS[name].home, BENCHMARKS[name].licence
+        if chosen.source:
+            source, licence = chosen.source.source, chosen.source.licence
+        lines.append(f"| {BENCHMARKS[name].title} | {chosen.share:g} | `{source}` | {licence} |")
+    return "\n".join(lines) + "\n"

@@ -17,7 +17,7 @@ from tiny.project import CHANGES, ROOT, make_project, prepare, run
 from dskd.corpus import teacher_answers
 from dskd.corpus.prompts import join_prompts, load_prompts, pack_prompts, save_prompts, too_long
 from dskd.corpus.store import SOURCES, load_corpus
-from dskd.corpus.teacher_answers import answer, item, licences, teacher_alone, teacher_score, training_prompts
+from dskd.corpus.teacher_answers import answer, item, teacher_alone, teacher_score, training_prompts
 from dskd.errors import UserError
 from dskd.infra.artifacts import read_json
 from dskd.infra.hashes import sha256_file, sha256_tree
@@ -25,6 +25,7 @@ from dskd.infra.profiles import apply_profile
 from dskd.model.load import load_decoder
 from dskd.model.tokenizer import load_tokenizer
 from dskd.params import PromptsParams
+from dskd.students.model_card import prompt_licences
 
 NEW = "A new passage: the tide came at nine. "
 
@@ -226,10 +227,10 @@ def test_answers_are_what_the_whole_teacher_finds_most_probable(mirror, tmp_path
 
 
 def test_a_card_names_the_sets_and_their_licences(mirror):
-    text = licences(settings(mirror))
+    text = prompt_licences(settings(mirror))
     assert "| ARC-Challenge | 1 | `https://allenai.org/data/arc` | CC BY-SA 4.0 |" in text
     assert "train-v2.0.json` | CC BY-SA 4.0 |" in text
-    assert licences(PromptsParams()) == ""
+    assert prompt_licences(PromptsParams()) == ""
 
 
 # --- the paper's profile ---------------------------------------------------------------------------------------------

@@ -21,14 +21,16 @@ from torch.nn import functional as F
 
 from dskd.corpus.store import load_corpus
 from dskd.infra import artifacts
+from dskd.model.logits import Head
 from dskd.pipeline import stages
-from dskd.students.losses import output_loss
+from dskd.pipeline.inputs import load_teacher
+from dskd.students.losses import Heads, OutputWeights, output_loss
 
 
 def bench_harvest(blocks: int = 16) -> list[dict]:
     """Harvest (states and predicted tokens to disk) against the bare forward pass with its logits."""
     params = stages.begin()
-    teacher, _ = stages.load_teacher(params)
+    teacher, _ = load_teacher(params)
     ids = load_corpus(Path(artifacts.CORPUS))[0]["train"][:blocks]
     size = params.harvest.batch_size
 
@@ -46,17 +48,17 @@ def bench_loss(tokens: int = 1024, many: int = 8192) -> list[dict]:
     """CE and KL over the vocabulary, value and gradient: against all logits at once, and against the three head
     products that cannot be saved; and the memory it takes."""
     params = stages.begin()
-    teacher, _ = stages.load_teacher(params)
+    teacher, _ = load_teacher(params)
     head = teacher.get_output_embeddings().weight
     generator = torch.Generator().manual_seed(0)
     hidden = torch.randn(many, head.shape[1], generator=generator).to(head.dtype)
     student = (hidden + 0.3 * torch.randn(hidden.shape, generator=generator).to(head.dtype)).requires_grad_()
     labels = torch.randint(len(head), (many,), generator=generator)
-    weights = {"ce_weight": 1.0, "kl_weight": 0.7, "temperature": 2.0}
+    heads, weights = Heads(Head(head), Head(head)), OutputWeights(1.0, 0.7, 2.0)
 
     def ours(n: int = tokens) -> None:
         some = student if n == many else student[:n]
-        output_loss(some, hidden[:n], head, labels[:n], **weights, compiled=True)[0].backward()
+        output_loss(some, hidden[:n], labels[:n], heads, weights, compiled=True)[0].backward()
 
     def naive() -> None:
         logits, teacher_logits = ((x[:tokens] @ head.T).float() for x in (student, hidden))

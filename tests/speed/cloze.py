@@ -11,11 +11,13 @@ from lm_eval import evaluator
 from lm_eval.models.huggingface import HFLM
 from speed.measure import line, name_of
 
+from dskd.benchmarks.catalogue import CLOZE
 from dskd.infra import artifacts
 from dskd.infra.arithmetic import arithmetic_dtype
 from dskd.model.inference import Models
 from dskd.pipeline import stages
-from dskd.scores.harness import CLOZE, SharedTrunk, load_tasks, run_tasks
+from dskd.pipeline.models import load_models
+from dskd.scores.harness import SharedTrunk, load_tasks, run_tasks
 
 STUDENTS = 4
 
@@ -34,7 +36,7 @@ def models(dtype: str) -> Models:
     """The teacher and four students above one trunk."""
     params = stages.begin()
     runtime = params.runtime.model_copy(update={"dtype": dtype})
-    found = stages.load_models(params.model_copy(update={"runtime": runtime}), names())
+    found = load_models(params.model_copy(update={"runtime": runtime}), names())
     return found._replace(tops={name: top for name, top in found.tops.items() if name != "cut"})
 
 

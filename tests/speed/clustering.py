@@ -9,13 +9,15 @@ from speed.measure import line, seconds
 
 from dskd.infra.arithmetic import squared_distances
 from dskd.pipeline import stages
+from dskd.pipeline.inputs import cached_states
+from dskd.pipeline.inputs import labels as labels_of
 from dskd.senses.cluster import build_senses, reservoir
 from dskd.states.store import take_positions
 
 
 def bench_senses() -> list[dict]:
     params = stages.begin()
-    states, labels, settings = stages.cached_states("train"), stages.labels("train"), params.senses
+    states, labels, settings = cached_states("train"), labels_of("train"), params.senses
     sets = _sets(states, settings)
     found = {}
 

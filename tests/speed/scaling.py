@@ -14,13 +14,14 @@ from matplotlib.ticker import EngFormatter
 from speed.measure import FOLDER, append, here, memory_beyond, seconds
 from speed.training import Setting
 
-from dskd.model.cut import student_top
+from dskd.model.logits import Head
 from dskd.model.parts import run_part
 from dskd.senses.cluster import build_senses
 from dskd.states.store import States
-from dskd.students.batches import load_batch
-from dskd.students.losses import output_loss
-from dskd.students.train import step_loss
+from dskd.students.batches import Reader, load_batch
+from dskd.students.losses import Heads, OutputWeights, output_loss
+from dskd.students.store import new_student
+from dskd.students.train import Recipe, make_goal, step_loss
 
 COLUMNS = "date commit machine versions curve x seconds memory_mb".split()
 TITLES = {  # curve -> what is measured, what it grows with
@@ -64,43 +65,45 @@ def repeated(states: States, blocks: int) -> States:
 
 def _by_states(s: Setting) -> Iterable[tuple[int, Callable]]:
     for states in (10_240, 102_400, 1_024_000, 10_240_000, 102_400_000):
-        grown = repeated(s.states, states // s.states.length)
-        yield states, lambda grown=grown: build_senses(grown, s.labels, s.params.senses)
+        grown = repeated(s.text.states, states // s.text.states.length)
+        yield states, lambda grown=grown: build_senses(grown, s.text.labels, s.params.senses)
 
 
 def _by_k(s: Setting) -> Iterable[tuple[int, Callable]]:
     for k in (5, 10, 20, 40):
         settings = s.params.senses.model_copy(update={"k": k})
-        yield k, lambda settings=settings: build_senses(s.states, s.labels, settings)
+        yield k, lambda settings=settings: build_senses(s.text.states, s.text.labels, settings)
 
 
 def _by_vocabulary(s: Setting, positions: int = 1024) -> Iterable[tuple[int, Callable]]:
     generator = torch.Generator().manual_seed(0)
-    hidden = torch.randn(positions, s.head.shape[1], generator=generator).to(s.head.dtype)
-    weights = {"ce_weight": 1.0, "kl_weight": 0.7, "temperature": 2.0}
+    hidden = torch.randn(positions, s.head.weight.shape[1], generator=generator).to(s.dtype)
+    weights = OutputWeights(1.0, 0.7, 2.0)
     for words in (6_144, 12_288, 24_576, 49_152, 98_304):
-        head = torch.randn(words, s.head.shape[1], generator=generator).to(s.head.dtype)
+        head = Head(torch.randn(words, s.head.weight.shape[1], generator=generator).to(s.dtype))
         labels = torch.randint(words, (positions,), generator=generator)
 
         def loss(head=head, labels=labels) -> None:
             student = hidden.clone().requires_grad_()
-            output_loss(student, hidden, head, labels, **weights, compiled=True)[0].backward()
+            output_loss(student, hidden, labels, Heads(head, head), weights, compiled=True)[0].backward()
 
         loss()  # the first of a new size compiles
         yield words, loss
 
 
 def _by_layers(s: Setting) -> Iterable[tuple[int, Callable]]:
-    batch = load_batch(s.states, s.labels, s.targets, s.head.dtype, torch.arange(s.params.distill.batch_size))
+    batch = load_batch(Reader(s.text, s.targets, s.dtype), torch.arange(s.params.distill.batch_size))
+    recipe = Recipe(s.weights, s.params.distill, 0)
+    goal = make_goal(recipe, s.head, s.text.states, s.targets, torch.device("cpu"))
     for layers in (1, 2, 4, 8):
-        top = student_top(s.teacher, s.params.student.model_copy(update={"trained": layers}))
-        optimizer = torch.optim.AdamW(top.layers.parameters(), lr=1e-4, foreach=True)
+        settings = s.params.student.model_copy(update={"trained": layers})
+        student = new_student(s.teacher, s.teacher, settings)
+        optimizer = torch.optim.AdamW(student.top.layers.parameters(), lr=1e-4, foreach=True)
 
-        def step(top=top, optimizer=optimizer) -> None:
-            with torch.autocast("cpu", dtype=torch.bfloat16, enabled=s.head.dtype == torch.bfloat16):
-                hidden_states = run_part(top, states=batch.split_states)
-            given = s.head, batch, s.targets.vectors, s.weights, s.params.distill
-            step_loss(hidden_states, *given)[0].backward()
+        def step(student=student, optimizer=optimizer) -> None:
+            with torch.autocast("cpu", dtype=torch.bfloat16, enabled=s.dtype == torch.bfloat16):
+                hidden_states = run_part(student.top, states=batch.split_states)
+            step_loss(student, hidden_states, batch, goal)[0].backward()
             optimizer.step()
             optimizer.zero_grad()
 
@@ -109,7 +112,7 @@ def _by_layers(s: Setting) -> Iterable[tuple[int, Callable]]:
 
 
 def _by_tokens(s: Setting) -> Iterable[tuple[int, Callable]]:
-    batch = s.params.distill.batch_size * s.states.length
+    batch = s.params.distill.batch_size * s.text.states.length
     for steps in (10, 100, 1000):  # the last are ten minutes with fast bfloat16, half an hour and more without
         yield steps * batch, lambda steps=steps: s.train(steps)
 

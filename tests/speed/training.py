@@ -16,15 +16,17 @@ from transformers import PreTrainedModel
 from dskd.corpus.store import load_corpus
 from dskd.infra import artifacts
 from dskd.lexicon.store import antonyms, load_lexicon, synonyms
-from dskd.model.cut import split_depth, student_top
+from dskd.model.cut import split_depth
+from dskd.model.logits import head_of
 from dskd.params import Params
 from dskd.pipeline import stages
+from dskd.pipeline.inputs import cached_text, kept_dtype, load_teacher
 from dskd.senses.store import load_senses
 from dskd.states.harvest import harvest
 from dskd.students import train as train_module
-from dskd.students.batches import load_batch
+from dskd.students.batches import Reader, load_batch
 from dskd.students.losses import sense_loss
-from dskd.students.store import assemble_student
+from dskd.students.store import Student, assemble_student, new_student
 from dskd.targets.choose import candidates, sample_positions, trimmed_lexicon
 from dskd.targets.store import load_targets
 
@@ -36,31 +38,33 @@ class Setting:
 
     def __init__(self):
         self.params = stages.begin()
-        self.teacher, _ = stages.load_teacher(self.params)
-        self.head = self.teacher.get_output_embeddings().weight
-        self.states, self.labels = stages.cached_states("train"), stages.labels("train")
+        self.teacher, _ = load_teacher(self.params)
+        self.head, self.text = head_of(self.teacher), cached_text("train")
         self.targets = load_targets(Path(artifacts.TARGETS) / OBJECTIVE)
         self.weights = self.params.objectives[OBJECTIVE]
 
-    def fresh_top(self):
-        return student_top(self.teacher, self.params.student)
+    def fresh(self) -> Student:
+        return new_student(self.teacher, self.teacher, self.params.student)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return self.head.weight.dtype
 
     def train(self, steps: int) -> None:
         """As the stage does, so many steps of an epoch, from the start."""
-        share = steps * self.params.distill.batch_size / len(self.labels)
+        share = steps * self.params.distill.batch_size / len(self.text.labels)
         settings = self.params.distill.model_copy(update={"epochs": share, "checkpoint_steps": steps + 1})
         with tempfile.TemporaryDirectory() as folder:
-            work, curves = Path(folder) / "work", Path(folder) / "curves"
-            given = self.head, self.states, self.labels, self.targets, self.weights, settings, 0, work, curves
-            train_module.train(self.fresh_top(), *given)
+            recipe = train_module.Recipe(self.weights, settings, 0)
+            train_module.train(self.fresh(), self.head, self.text, self.targets, recipe, Path(folder))
 
 
 def bench_training(steps: int = 16, examples: int = 6) -> list[dict]:
     s = Setting()
-    tokens = s.states.length
+    tokens = s.text.states.length
     s.train(1)  # compiles
     batch = s.params.distill.batch_size * tokens
-    shape = f"blocks of {tokens} tokens, {s.params.student.trained} trained layers, {name_of(s.head.dtype)}"
+    shape = f"blocks of {tokens} tokens, {s.params.student.trained} trained layers, {name_of(s.dtype)}"
     published, ours = _published(s, examples), seconds(lambda: s.train(steps)) / (steps * batch)
     blocks = load_corpus(Path(artifacts.CORPUS))[0]["train"][:16]
     teaching = seconds(lambda: run_harvest(s.teacher, s.params, blocks)) / (len(blocks) * tokens)
@@ -79,24 +83,24 @@ def _published(s: Setting, examples: int) -> float:
     table = load_lexicon(Path(artifacts.LEXICON))
     relations = synonyms(table), antonyms(table)
     vectors, by_token = candidates(trimmed_lexicon(load_senses(artifacts.SENSES), *relations, s.params.targets))
-    student = assemble_student(s.teacher, s.fresh_top(), s.params.student)
+    student = assemble_student(s.teacher, s.fresh().top, s.params.student)
     layers = student.base_model.layers[split_depth(s.params.student) :]
     optimizer = torch.optim.AdamW(layers.parameters(), lr=s.params.distill.learning_rate, weight_decay=1e-3)
     related = {token for token, c in by_token.items() if len(c.synonyms) or len(c.antonyms)}
-    with_relations, own_only = sample_positions(s.labels[: len(ids)], related, set(by_token), s.params.targets)
+    with_relations, own_only = sample_positions(s.text.labels[: len(ids)], related, set(by_token), s.params.targets)
     given = vectors, by_token, s.weights, s.params.distill.temperature, s.params.targets.neighbours
     for i, example in enumerate(ids):
         if i == 1:
             start = time.perf_counter()
         published_step(s.teacher, student, optimizer, example, with_relations[i], own_only[i], *given)
-    return (time.perf_counter() - start) / (examples * s.states.length)
+    return (time.perf_counter() - start) / (examples * s.text.states.length)
 
 
 def run_harvest(teacher: PreTrainedModel, params: Params, ids: Tensor) -> None:
     """The stage's work on these blocks; what it writes is thrown away."""
     with tempfile.TemporaryDirectory() as folder:
         given = teacher, {"train": ids}, params.student, params.harvest, Path(folder) / "states", "bench"
-        harvest(*given, stages.kept_dtype(params))
+        harvest(*given, kept_dtype(params))
 
 
 def _input_share(s: Setting, steps: int, shape: str) -> dict:
@@ -125,7 +129,7 @@ def _input_share(s: Setting, steps: int, shape: str) -> dict:
 def _sense_share(s: Setting, step_seconds: float, shape: str) -> dict:
     """What the sense loss adds to a step, its gradient counted."""
     blocks = torch.arange(s.params.distill.batch_size)
-    batch = load_batch(s.states, s.labels, s.targets, s.head.dtype, blocks)
+    batch = load_batch(Reader(s.text, s.targets, s.dtype), blocks)
     student = batch.hidden_states.flatten(0, 1).clone().requires_grad_()
 
     def sense() -> None:

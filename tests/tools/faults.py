@@ -62,7 +62,7 @@ FAULTS = {  # test -> fault, what it hits, what the user sees (an example)
     "test_a_notebook_that_finds_no_room_is_one_line": (
         "the disk is full",
         "reports/notebooks",
-        "disk full while writing reports/notebooks/lexicon.html (0 MB free): make room and run again",
+        "disk full while writing reports/notebooks/lexicon.ipynb (0 MB free): make room and run again",
     ),
     "test_in_a_folder_that_may_not_be_written_a_stage_says_so": (
         "a folder that is read-only",
@@ -101,7 +101,7 @@ FAULTS = {  # test -> fault, what it hits, what the user sees (an example)
 
 
 def main() -> None:
-    paths = sorted(str(path) for path in (ROOT / "tests").glob("test_faults*.py"))
+    paths = sorted(str(path) for path in (ROOT / "tests/whole").glob("test_faults*.py"))
     command = [sys.executable, "-m", "pytest", "--collect-only", "--quiet", *paths]
     listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines()
     cases = Counter(line.partition("::")[2].partition("[")[0] for line in listed if "::" in line)

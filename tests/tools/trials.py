@@ -1,6 +1,6 @@
 """Trials of objectives before a study: many students in one process, chosen by on one half of words and text.
 
-    trials.py docs/trials/forms.yaml      train what is missing, score all, write docs/trials/forms.csv
+    trials.py docs/trials/round4.yaml     train what is missing, score all, write docs/trials/round4.csv
     trials.py --half test …               the other half: once, for what was chosen
 
 A file names its objectives by what differs from `kd`, the seeds, what differs in `distill`, and pairs of objectives
@@ -34,17 +34,19 @@ from dskd.infra.output import output
 from dskd.infra.randomness import hash_integers, text_key
 from dskd.model.cut import split_depth, student_top, trunk
 from dskd.model.inference import Models
+from dskd.model.logits import head_of
 from dskd.params import Objective, Params
 from dskd.pipeline import stages
-from dskd.pipeline.inputs import cached_states, kept_dtype, labels, load_teacher, wordnet_reader
+from dskd.pipeline.inputs import cached_states, cached_text, kept_dtype, labels, load_teacher, wordnet_reader
 from dskd.report.figures import COLOURS, STYLE
 from dskd.report.statistics import compare
 from dskd.scores.heldout import heldout_scores
 from dskd.scores.lexical_choice import build_items, read_vocabulary
 from dskd.scores.measure import lexical_rows, pair_rows
 from dskd.senses.cluster import build_senses
-from dskd.states.store import States, take_blocks
-from dskd.students.train import train
+from dskd.states.store import States, Text, take_blocks
+from dskd.students.store import Student, new_student
+from dskd.students.train import Recipe, train
 from dskd.targets.store import SenseTargets
 
 FOLDER = Path("build/trials")
@@ -131,15 +133,13 @@ def make_student(name: str, seed: int, of: Trial, base: Params, made: dict[str, 
         made[kind] = stages.sense_targets(params, objective, senses)
     targets = made[kind] if objective.sense else None
     teacher, _ = load_teacher(params)
-    head, top = teacher.get_output_embeddings().weight, student_top(teacher, params.student)
+    made_student = new_student(teacher, teacher, params.student)
     with output(folder, fingerprint(name)) as partial:
         work = partial / "work"
-        given = cached_states("train"), labels("train"), targets, objective, params.distill, seed
-        train(top, head, *given, work, work / "curves")
-        top.layers.to(kept_dtype(params))
-        save_file(
-            {key: value.contiguous() for key, value in top.layers.state_dict().items()}, partial / "top.safetensors"
-        )
+        recipe = Recipe(objective, params.distill, seed)
+        train(made_student, head_of(teacher), cached_text("train"), targets, recipe, work)
+        weights = made_student.top.layers.to(kept_dtype(params)).state_dict()
+        save_file({key: value.contiguous() for key, value in weights.items()}, partial / "top.safetensors")
         remove(work)
 
 
@@ -149,17 +149,18 @@ def score(students: dict[tuple[str, int], Path], trials: dict[str, Trial], half:
     missing = {f"{n}-{s}": (n, path) for (n, s), path in students.items() if not (path / kept).exists()}
     if missing:
         teacher, tokenizer = load_teacher(params)
-        head, tops = teacher.get_output_embeddings().weight, {}
+        head, tops = head_of(teacher), {}
         for name, (of, path) in missing.items():
             tops[name] = student_top(teacher, trials[of].params.student)
             tops[name].layers.load_state_dict(load_file(path / "top.safetensors"))
             tops[name].layers.to(teacher.dtype)
         found = {name: [] for name in missing}
-        heldout, tokens = cached_states("heldout"), labels("heldout")
-        chosen = torch.tensor([block for block in range(heldout.blocks) if half_of(str(block)) == half])
-        heldout, tokens = States(*([take_blocks(shards, chosen)] for shards in heldout)), tokens[chosen]
+        text = cached_text("heldout")
+        chosen = torch.tensor([block for block in range(text.states.blocks) if half_of(str(block)) == half])
+        states = States(*([take_blocks(shards, chosen)] for shards in text.states))
+        text = Text(states, text.labels[chosen], text.ids[chosen])
         for name, top in tqdm(tops.items(), desc="held-out text", unit="student"):
-            blocks = heldout_scores(top, head, heldout, tokens, params.harvest.batch_size)
+            blocks = heldout_scores(Student(top, head), head, text, params.harvest.batch_size)
             found[name] += [
                 (measure, str(block), value)
                 for measure in ("kl", "ce")
@@ -174,8 +175,7 @@ def score(students: dict[tuple[str, int], Path], trials: dict[str, Trial], half:
             found[row["model"]] += answered(row)
         summary = artifacts.read_json(Path(artifacts.BENCHMARKS) / "summary.json")
         available = [name for name in ("wic", "antsynnet") if summary[name]["available"]]
-        sizes = params.evaluate.wic_train, params.evaluate.antonym_train
-        for row in pair_rows(models, Path(artifacts.BENCHMARKS), available, *sizes)[0]:
+        for row in pair_rows(models, Path(artifacts.BENCHMARKS), available, params.evaluate)[0]:
             if half_of(row["id"]) == half:
                 found[row["model"]].append((row["task"], row["id"], row["value"]))
         for name, (_, path) in missing.items():

@@ -114,13 +114,13 @@ def test_curves_that_find_no_room_are_the_same_error(project, disk):
 
 
 @pytest.mark.parametrize(
-    ("kilobytes", "name"), [(0, ".lexicon.failed.ipynb"), (48, "lexicon.html")]
-)  # before the first cell; the page after the last
+    ("kilobytes", "name"), [(0, ".lexicon.failed.ipynb"), (48, "lexicon.ipynb")]
+)  # before the first cell; after the last
 def test_a_notebook_that_finds_no_room_is_one_line(project, disk, kilobytes, name, capfd):
     shutil.copytree(ROOT / "notebooks", project / "notebooks")
     folder = project / "reports/notebooks"
     folder.mkdir()
-    (folder / "lexicon.html").write_text("earlier")
+    (folder / "lexicon.ipynb").write_text("earlier")
     before = files(project)
     small = disk("reports")
     small.leave(kilobytes)

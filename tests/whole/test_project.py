@@ -12,6 +12,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import yaml
+from tools.dependencies import code_deps, imports
 from whole.test_pipeline import ENV, ROOT, checkout, run
 
 from dskd.infra import artifacts
@@ -21,19 +22,10 @@ from dskd.report.parameter_tables import parameters_block
 from dskd.report.readme import bench_block, cost_block, read_speeds, results_block
 from dskd.report.study_tables import claim_block, half_block, headline_block, study_block
 
-# Every module, lowest first: each imports only modules before it.
-FLOORS = """
-    artifacts archives determinism download params processes launcher profiles kmeans losses forms stats shapes plan
-    graph provenance normalise page notebook sources
-    lexicon.relations lexicon.words lexicon.lines lexicon.morphology lexicon.polarity lexicon.spans lexicon.wordnet
-    lexicon.indirect lexicon.wiktextract lexicon.mythes lexicon.pairs lexicon.conflicts lexicon.gold
-    lexicon.judged lexicon.build lexicon.table lexicon wikitext texts states
-    architecture decoder own_student lora chat prompts corpus senses
-    tasks tasks.lexical tasks.squad tasks.chat tasks.pairs tasks.hub tasks.rows tasks.benchmarks
-    tasks.harness.metrics
-    inputs controls harvest targets batches checkpoint quality evaluate scoring harness answers card
-    distill scores suite report tables findings differences verify reference studies readme figures
-    explore_words explore_results students stages explore __main__
+# The rooms of dskd/, in the order of the method: each imports only from rooms before it.
+ROOMS = """
+    errors params infra sources model lexicon benchmarks corpus states senses targets students scores report pipeline
+    explore __main__
 """.split()
 
 
@@ -158,23 +150,55 @@ def test_dvc_lock_is_that_of_the_committed_parameters_and_code(tmp_path):
     assert "Running stage" not in out, f"dvc.lock is stale: run `make repro` and commit\n{out}"
 
 
-def test_imports_run_downwards():
-    paths = {".".join(p.relative_to(ROOT / "dskd").with_suffix("").parts): p for p in (ROOT / "dskd").rglob("*.py")}
-    modules = {name.removesuffix(".__init__"): path for name, path in paths.items() if name != "__init__"}
-    assert sorted(modules) == sorted(FLOORS)
-    for name, path in modules.items():
-        for used in imported(ast.parse(path.read_text()), modules):
-            assert FLOORS.index(used) < FLOORS.index(name), f"dskd.{name} imports dskd.{used}, which stands above it"
+def test_imports_run_one_way_through_the_rooms():
+    found = {path.stem for path in (ROOT / "dskd").iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()}
+    assert found - {"__init__"} == set(ROOMS)
+    for path in (ROOT / "dskd").rglob("*.py"):
+        room = path.relative_to(ROOT / "dskd").with_suffix("").parts[0]
+        if room == "__init__":
+            continue
+        for module, _ in imports(ast.parse(path.read_text())).values():
+            other = module.partition("/")[0]
+            assert other == "__init__" or ROOMS.index(other) <= ROOMS.index(room), f"{path} imports from dskd/{other}"
 
 
-def imported(tree: ast.AST, modules) -> set[str]:
-    names = set()
-    for node in ast.walk(tree):
-        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "dskd":
-            base = node.module.removeprefix("dskd").removeprefix(".")
-            inner = [f"{base}.{alias.name}".lstrip(".") for alias in node.names]
-            names |= {name if name in modules else base for name in inner} & set(modules)
-    return names
+def test_a_room_is_small_enough_to_be_seen_at_a_glance():
+    for room in (path for path in (ROOT / "dskd").rglob("*") if path.is_dir() and list(path.glob("*.py"))):
+        assert len(list(room.glob("*.py"))) <= 14, room  # 13 and what names the room
+    for path in (ROOT / "dskd").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.FunctionDef):
+                given = [a.arg for a in (*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs)]
+                assert len(set(given) - {"self", "cls", "ctx"}) <= 8, f"{path}: {node.name}"
+
+
+STAGES = tuple(yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"])
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_stage_depends_on_the_code_that_it_uses(stage):
+    deps = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"][stage]["deps"]
+    assert sorted(dep for dep in deps if dep.startswith("dskd/")) == code_deps(stage)
+
+
+def test_dvc_sees_a_change_of_one_line_in_every_room(tmp_path):
+    """In every module that some stage uses a line is added, a room at a time; each stage that uses one is named."""
+    folder, wanted = checkout(tmp_path), {stage: code_deps(stage) for stage in STAGES}
+    for room in (path for path in sorted((folder / "dskd").iterdir()) if path.is_dir()):
+        files = {path: path.read_text() for path in room.rglob("*.py")}
+        for path, text in files.items():
+            path.write_text(text + "# another line\n")
+        status = json.loads(run(folder, "dvc", "status", "--json"))
+        for path, text in files.items():
+            path.write_text(text)
+        named = {
+            name.partition("@")[0]: changed
+            for name, changes in status.items()
+            for changed in [next((c["changed deps"] for c in changes if "changed deps" in c), {})]
+        }
+        for stage, deps in wanted.items():
+            inside = {dep for dep in deps if dep.startswith(f"dskd/{room.name}/") or dep == f"dskd/{room.name}"}
+            assert inside == {dep for dep in named.get(stage, ()) if dep.startswith("dskd/")}, (room.name, stage)
 
 
 @pytest.mark.parametrize(
