@@ -1,4 +1,4 @@
-"""The pictures of notebooks and report. Each function takes data and returns a matplotlib figure."""
+"""The pictures of the notebooks and the report. Each function takes data and returns matplotlib figures."""
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -14,10 +14,11 @@ from matplotlib.transforms import Bbox
 from torch import Tensor
 
 from dskd.infra import artifacts
+from dskd.params import Params
 from dskd.report.tables import CHANCE, measure_name, shown_differences
 from dskd.senses.store import SenseDictionary
 
-# Okabe and Ito's colours, which people with colour-blindness tell apart; markers differ as well.
+# Okabe and Ito's colours: people with colour-blindness can tell them apart. Markers differ as well.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 MARKERS = ("o", "^", "s", "D", "v", "P", "X")
 STYLE = {
@@ -30,26 +31,26 @@ STYLE = {
     "font.size": 10,
     "legend.frameon": False,
 }
-PHONE = 3.15  # inches: at 110 dots an inch, with a margin, what a page 400 pixels wide has room for
+PHONE = 3.15  # inches at 110 dots an inch: what fits, with a margin, on a page that is 400 pixels wide
 _WORDS = (("lexical", "synonym"), ("lexical", "antonym"), ("lexical", "definition"))
 _SHOWN = (("heldout", "ce"), ("heldout", "kl"), *_WORDS, ("cloze", "all"))
 _UNITS = {
     "ce": "CE (nats/token)",
-    "kl": "KL at T (nats/token)",
-    "hidden": "state error (mean square)",
+    "kl": "KL at temperature T (nats/token)",
+    "hidden": "hidden-state error (mean square)",
     "sense": "sense loss",
 }
 
 
 def read_curves(name: str) -> pd.DataFrame:
-    """A student's loss terms by step, from the tables that DVCLive left: columns step and one a term."""
+    """A student's loss terms by step, from the tables that DVCLive wrote: the column "step" and one per term."""
     folder = Path(artifacts.CURVES) / name / "plots" / "metrics"
     tables = [pd.read_csv(path, sep="\t").set_index("step") for path in sorted(folder.glob("*.tsv"))]
     return pd.concat(tables, axis=1).reset_index()
 
 
 def curves(students: Sequence[str]) -> Figure:
-    """Loss terms while training, one panel a term, one line a student."""
+    """The loss terms during training: one panel per term, one line per student."""
     tables, terms = _read_terms(students)
     with plt.rc_context(STYLE):
         figure, axes = plt.subplots(1, len(terms), figsize=(3.6 * len(terms), 3.1), squeeze=False, layout="constrained")
@@ -61,11 +62,16 @@ def curves(students: Sequence[str]) -> Figure:
 
 
 def curve_panels(students: Sequence[str]) -> list[Figure]:
-    """The same, each panel a figure of its own."""
+    """The panels of `curves`, each as a figure of its own."""
     tables, terms = _read_terms(students)
     return [
         _panel(lambda axis, term=term: (_draw_curves(axis, tables, term), axis.legend(fontsize=7))) for term in terms
     ]
+
+
+def curves_of_first_seed(params: Params) -> list[Figure]:
+    """The panels of `curves` for one student of each objective: that of the first seed."""
+    return curve_panels([f"{objective}-{params.distill.seeds[0]}" for objective in params.distill.objectives])
 
 
 def _read_terms(students: Sequence[str]) -> tuple[dict[str, pd.DataFrame], list[str]]:
@@ -75,14 +81,14 @@ def _read_terms(students: Sequence[str]) -> tuple[dict[str, pd.DataFrame], list[
 
 def _draw_curves(axis: Axes, tables: Mapping[str, pd.DataFrame], term: str) -> None:
     for i, (name, table) in enumerate(tables.items()):
-        if term in table:  # dashed, what lies below a line that is much the same still shows
+        if term in table:  # the lines lie close together: dashes let the one below show through
             line = {"color": COLOURS[i % len(COLOURS)], "linestyle": ("-", "--", ":", "-.")[i % 4]}
             axis.plot(table["step"], table[term], label=name, linewidth=1.4, **line)
-    axis.set(xlabel="step", ylabel=_UNITS[term])
+    axis.set(xlabel="training step", ylabel=_UNITS[term])
 
 
 def _panel(draw: Callable[[Axes], object], height: float = 2.4) -> Figure:
-    """One panel as a figure as wide as a telephone; several stand side by side where there is room."""
+    """One panel as a figure that fits on a telephone; a wide page puts several side by side."""
     with plt.rc_context(STYLE | {"font.size": 8}):
         figure, axis = plt.subplots(figsize=(PHONE, height), layout="constrained")
         draw(axis)
@@ -91,8 +97,10 @@ def _panel(draw: Callable[[Axes], object], height: float = 2.4) -> Figure:
 
 
 def intervals(metrics: dict, measures: Sequence[tuple[str, str]] = _SHOWN) -> list[Figure]:
-    """Means with 95 % intervals: a panel each measure (table, key) that was taken, a line each model; dotted, what
-    chance gives."""
+    """Means with 95 % intervals: one panel per measure (table, key) that was taken, one line per model.
+
+    A dotted line marks chance.
+    """
     figures = []
     for table, key in measures:
         models = {name: model[table][key] for name, model in metrics["models"].items() if key in model.get(table, {})}
@@ -114,8 +122,11 @@ def intervals(metrics: dict, measures: Sequence[tuple[str, str]] = _SHOWN) -> li
 
 
 def differences(metrics: dict, measures: Sequence[tuple[str, str]] = _SHOWN) -> list[Figure]:
-    """Differences between objectives with 95 % intervals: a panel each measure that all pairs have, a line each pair;
-    a filled mark where p < .05 after Holm's correction, and a grey band for what the design could not have seen."""
+    """Differences between objectives with 95 % intervals: one panel per measure that all pairs have, one line per pair.
+
+    A mark is filled where p < .05 after Holm's correction. A grey band covers differences that are too small for the
+    design to find reliably.
+    """
     pairs, figures = metrics["differences"], []
     for table, key in shown_differences(metrics, measures) if pairs else ():
 
@@ -138,7 +149,7 @@ def differences(metrics: dict, measures: Sequence[tuple[str, str]] = _SHOWN) -> 
 
 
 def _axis_name(table: str, key: str) -> str:
-    """A measure with its unit."""
+    """The name of a measure with its unit."""
     share = table in ("lexical", "cloze", "cloze_norm", "chat") and not key.startswith("squad")
     return f"{measure_name(table, key)} (accuracy)" if share else measure_name(table, key)
 
@@ -146,7 +157,7 @@ def _axis_name(table: str, key: str) -> str:
 def sense_map(
     groups: Mapping[str, Sequence[tuple[str, Tensor]]], title: str, size: tuple[float, float] = (7.5, 5.6)
 ) -> Figure:
-    """Senses in the plane of their two largest principal components, each tied to the mean of its word's.
+    """Senses in the plane of their first two principal components; a line ties each to the mean of its word's senses.
 
     Args:
         groups: group name ("synonyms", …) -> words, each with its senses (n, d).
@@ -157,7 +168,7 @@ def sense_map(
     centred = points - points.mean(axis=0)
     _, _, axes_of = np.linalg.svd(centred, full_matrices=False)
     axes_of = axes_of[:2]
-    axes_of = axes_of * np.sign(axes_of[np.arange(2), np.abs(axes_of).argmax(axis=1)])[:, None]  # SVD leaves signs open
+    axes_of = axes_of * np.sign(axes_of[np.arange(2), np.abs(axes_of).argmax(axis=1)])[:, None]  # SVD may flip signs
     plane = centred @ axes_of.T
     share = (plane**2).sum(axis=0) / (centred**2).sum()
     with plt.rc_context(STYLE | {"font.size": 8 if size[0] < 5 else 10}):
@@ -185,8 +196,13 @@ def sense_map(
     return figure
 
 
+def word_map(word: str, groups: Mapping[str, Sequence[tuple[str, Tensor]]]) -> Figure:
+    """The `sense_map` of a word, its synonyms and its antonyms, as wide as a telephone."""
+    return sense_map(groups, f"“{word}”, its synonyms and antonyms", (PHONE, 3.6))
+
+
 def _name_points(figure: Figure, axis: Axes, names: Mapping[tuple, tuple[np.ndarray, str]]) -> None:
-    """Write each name (its last part) at its point, or as near to it as no other name stands."""
+    """Write each name (the last part of its key) at its point, or as near as it can stand clear of other names."""
     figure.draw_without_rendering()
     taken, halo = [], [withStroke(linewidth=2.5, foreground="white")]
     for (*_, word), (point, colour) in names.items():
@@ -194,7 +210,7 @@ def _name_points(figure: Figure, axis: Axes, names: Mapping[tuple, tuple[np.ndar
             word, point, (0, 0), textcoords="offset points", color=colour, weight="bold", ha="center", va="center",
             path_effects=halo, annotation_clip=False,
         )  # fmt: skip
-        for step in range(12):  # up and down in turn, a line's height at a time
+        for step in range(12):  # above and below in turn, one line height farther each time
             text.set_position((0, 11 * (step + 1) // 2 * (-1) ** step))
             box = text.get_window_extent()
             if not any(Bbox.intersection(box, other) for other in taken):
@@ -203,34 +219,34 @@ def _name_points(figure: Figure, axis: Axes, names: Mapping[tuple, tuple[np.ndar
 
 
 def sense_counts(senses: SenseDictionary) -> Figure:
-    """How many senses tokens have, and how often tokens occur."""
+    """How many senses the tokens have, and how often the tokens occur."""
     number = np.diff(senses.offsets.numpy())
     with plt.rc_context(STYLE):
         figure, (left, right) = plt.subplots(1, 2, figsize=(7.5, 3), layout="constrained")
         values, counts = np.unique(number, return_counts=True)
         left.bar(values, counts, color=COLOURS[0])
-        left.set(xlabel="senses of a token", ylabel="tokens")
+        left.set(xlabel="senses per token", ylabel="number of tokens")
         right.loglog(np.arange(1, len(number) + 1), np.sort(senses.occurrences.numpy())[::-1], color=COLOURS[1])
-        right.set(xlabel="rank of the token", ylabel="states (occurrences)")
+        right.set(xlabel="token, by rank", ylabel="occurrences (states)")
     plt.close(figure)
     return figure
 
 
 def degrees(synonyms: Mapping[int, Sequence], antonyms: Mapping[int, Sequence]) -> Figure:
-    """How many related words the heads of the lexicon have."""
+    """How many synonyms and antonyms the heads of the lexicon have."""
     with plt.rc_context(STYLE):
         figure, axis = plt.subplots(figsize=(7.5, 3), layout="constrained")
         for i, (name, table) in enumerate((("synonyms", synonyms), ("antonyms", antonyms))):
             values, counts = np.unique([len(tails) for tails in table.values()], return_counts=True)
             axis.plot(values, counts, MARKERS[i], markersize=4, color=COLOURS[i], label=name)
-        axis.set(xscale="log", yscale="log", xlabel="related words of a head", ylabel="heads")
+        axis.set(xscale="log", yscale="log", xlabel="related words per head", ylabel="number of heads")
         axis.legend()
     plt.close(figure)
     return figure
 
 
 def overlaps(table: pd.DataFrame) -> Figure:
-    """Which lexicon or list says what another says, as shares of each row (`lexicon_quality.overlaps`)."""
+    """How much of each row's list the list of each column repeats (`lexicon_quality.overlaps`)."""
     names, shares = table["of"].tolist(), table.drop(columns=["of", "statements"]).to_numpy(dtype=float)
     with plt.rc_context(STYLE | {"axes.grid": False}):
         figure, axis = plt.subplots(figsize=(2.6 + 0.75 * len(names), 1.2 + 0.45 * len(names)), layout="constrained")

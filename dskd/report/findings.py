@@ -1,52 +1,77 @@
-"""What a report says in sentences, and what a run costs: all from the metrics and the parameters."""
+"""The sentences, tables and costs of the report, all from the metrics and the parameters."""
 
+from collections.abc import Mapping
 from html import escape
 from pathlib import Path
 
 import pandas as pd
 import torch
+from IPython.display import HTML, Markdown
+from matplotlib.figure import Figure
 
 from dskd.benchmarks.catalogue import BENCHMARKS
 from dskd.infra import artifacts
 from dskd.infra.arithmetic import arithmetic_dtype
 from dskd.infra.artifacts import require
 from dskd.params import Params
-from dskd.report import plan
+from dskd.report import figures, plan
 from dskd.report.metrics import BASELINE, SENSES
-from dskd.report.tables import CHANCE, LESS_IS_BETTER, measure_name, signed_cell, smallest_effects
+from dskd.report.tables import (
+    CHANCE,
+    LESS_IS_BETTER,
+    TABLES,
+    all_tables,
+    differences_table,
+    measure_name,
+    models_table,
+    signed_cell,
+    smallest_effects,
+    tests_table,
+)
 
 _TOLD = (("heldout", "kl"), ("heldout", "ce"), ("lexical", "synonym"), ("lexical", "antonym"), ("cloze", "all"))
+_OPEN = ("heldout", "lexical")  # tables of means that stand open on the page; all others are folded
+_TESTED = ("heldout", "lexical", "cloze")  # tables whose single tests are shown
 
 
 def answer(metrics: dict) -> str:
-    """Markdown: where the sense losses are better or worse than plain distillation and than their own controls, and
-    where no difference is shown; of a run without these, the same of every pair of objectives."""
+    """Markdown: on which measures the sense losses are better or worse than plain distillation and than their controls.
+
+    A run without such pairs gets the same of every pair of objectives.
+    """
     pairs = {name: of for name, of in metrics["differences"].items() if _asked(name)} or metrics["differences"]
-    lines = []
-    for name, of_pair in pairs.items():
-        second, _, first = name.partition(" - ")
-        found: dict[str, list[str]] = {"better": [], "worse": []}
-        cells = [(table, key, cell) for table, measures in of_pair.items() for key, cell in measures.items()]
-        for table, key, cell in cells:
-            if cell["p_holm"] < 0.05:
-                side = "better" if (cell["mean"] < 0) == (key in LESS_IS_BETTER) else "worse"
-                found[side].append(f"{measure_name(table, key)} {signed_cell(cell)}")
-        told = [f"{side} in {', '.join(measures) or 'nothing'}" for side, measures in found.items()]
-        rest = len(cells) - sum(map(len, found.values()))
-        lines.append(
-            f"**`{second}` against `{first}`: {'; '.join(told)}.** Of {rest} other measures no difference is shown "
-            "(95 % intervals; p < .05 after Holm's correction)."
-        )
     if not pairs:
-        lines.append("One objective was trained, so that nothing is compared.")
-    elif _seeds(metrics) == 1:
+        return "This run trained one objective, so there is nothing to compare."
+    lines = [_compared(name, of_pair) for name, of_pair in pairs.items()]
+    lines.append(
+        "Brackets hold 95 % confidence intervals. A difference counts as shown where p < .05 after Holm's correction "
+        "for all tests of its table."
+    )
+    if _seeds(metrics) == 1:
         lines.append(
-            "There is one seed: the intervals are over other text and items, for these students, not for others."
+            "This run has one seed. Its intervals say what other text and other items would change for these students; "
+            "they say nothing about students of another seed."
         )
     return "\n\n".join(lines)
 
 
+def _compared(name: str, of_pair: dict) -> str:
+    """Where the second objective of a pair is better and worse than the first."""
+    second, _, first = name.partition(" - ")
+    found: dict[str, list[str]] = {"better": [], "worse": []}
+    cells = [(table, key, cell) for table, measures in of_pair.items() for key, cell in measures.items()]
+    for table, key, cell in cells:
+        if cell["p_holm"] < 0.05:
+            side = "better" if (cell["mean"] < 0) == (key in LESS_IS_BETTER) else "worse"
+            found[side].append(f"{measure_name(table, key)} {signed_cell(cell)}")
+    told = [f"{side} on {', '.join(measures) or 'nothing'}" for side, measures in found.items()]
+    rest = len(cells) - sum(map(len, found.values()))
+    said = f"**`{second}` compared with `{first}`: {'; '.join(told)}.**"
+    return f"{said} No difference is shown on {rest} other measure{'' if rest == 1 else 's'}." if rest else said
+
+
 def _asked(pair: str) -> bool:
+    """Whether a sense loss is compared with the baseline or with its own control."""
     second, _, first = pair.partition(" - ")
     return second in SENSES and (first == BASELINE or first.startswith(f"{second}_"))
 
@@ -62,31 +87,33 @@ def shortfalls(metrics: dict) -> str:
     ]
     if lost:
         points.append(
-            f"The teacher itself is not above chance in {', '.join(lost)}: these tell no student from another."
+            "The teacher's own interval reaches down to chance on these measures, so they cannot tell one student from "
+            f"another: {', '.join(lost)}."
         )
     missing = [BENCHMARKS[name].title for name, of in metrics["benchmarks"].items() if not of["available"]]
     if missing:
-        points.append(f"Not available, so not scored: {', '.join(missing)}.")
+        points.append(f"Not scored, because they were not available: {', '.join(missing)}.")
     if _seeds(metrics) == 1:
-        points.append("One seed: what another order of the text would change is not in the intervals.")
+        points.append("The run has one seed, so its intervals leave out what another order of the text would change.")
     effects = [f"{measure_name(*of)} {effect:.3f}" for of, effect in smallest_effects(metrics, _TOLD).items()]
     if effects:
         points.append(
-            "What this design finds in four of five repetitions is no smaller than (median over the pairs): "
-            f"{', '.join(effects)}."
+            "Small differences can be missed. The smallest true difference that this design finds in four of five "
+            f"repetitions is (median over the pairs): {', '.join(effects)}."
         )
     return "\n".join(f"- {point}" for point in points)
 
 
 def controls(metrics: dict) -> tuple[dict, str]:
-    """The metrics with the differences of the sense losses from `kd` and their controls alone, and what they are of:
-    this run, or the committed study if this run has no controls."""
-    origin = "These are of this run."
+    """The metrics with only the differences between sense losses and `kd` or their controls, and a sentence on whose
+    they are: this run's, or those of the committed study where this run has no controls."""
+    origin = "These differences are from this run."
     if not any(name.startswith(f"{own} - {own}_") for name in metrics["differences"] for own in SENSES):
         metrics = artifacts.read_json(require(artifacts.STUDY, ""))
         origin = (
-            f"This run has none. These are of [the study](study/index.html), whose students had "
-            f"{metrics['train_tokens']:,} tokens each and {_seeds(metrics)} seeds; `dvc repro` does not make it again."
+            "This run trained no controls, so the pictures show [the study](runs/study/index.html): "
+            f"{metrics['train_tokens']:,} training tokens for each student and {_seeds(metrics)} seeds for each "
+            "objective. `make study` makes it; `dvc repro` does not."
         )
     own = {
         name: of
@@ -96,9 +123,17 @@ def controls(metrics: dict) -> tuple[dict, str]:
     return metrics | {"differences": own}, origin
 
 
+def show_controls(metrics: dict) -> list[Markdown | Figure]:
+    """The sentence on whose controls these are, and a picture of each measure."""
+    chosen, origin = controls(metrics)
+    return [Markdown(origin), *figures.differences(chosen)]
+
+
 def cost_table(params: Params) -> pd.DataFrame:
-    """Tokens, floating point operations, memory and disk (GB) of each stage that grows with text or teacher, as
-    `report.plan` counts them. Measured times are no part of a page that is the same bytes after every run."""
+    """Tokens, floating point operations, memory and disk (GB) of each stage that grows with text or teacher.
+
+    `report.plan` counts them. Measured times are left out, because the page has to be the same bytes after every run.
+    """
     held = arithmetic_dtype(getattr(torch, params.runtime.dtype)).itemsize
     rows = []
     for stage in plan.run_stages(params, plan.default_shape(Path(".")), held):
@@ -108,11 +143,42 @@ def cost_table(params: Params) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["stage", "tokens", "operations", "memory (GB)", "disk (GB)"])
 
 
+def tables_of_means(metrics: dict) -> list[HTML]:
+    """The means of every measure: held-out text and words under headings, the others folded."""
+    found = all_tables(metrics, models_table)
+    headed = [HTML(f"<h3>{TABLES[name]}</h3>{table_html(found[name])}") for name in _OPEN if name in found]
+    return headed + folded({TABLES[name]: table for name, table in found.items() if name not in _OPEN})
+
+
+def tables_of_differences(metrics: dict) -> list[HTML]:
+    """The differences of every measure, folded."""
+    found = all_tables(metrics, differences_table)
+    return folded({f"Differences: {TABLES[name]}": table for name, table in found.items()})
+
+
+def tables_of_tests(metrics: dict) -> list[HTML]:
+    """Every single test on held-out text, words and benchmarks by cloze, folded."""
+    found = all_tables(metrics, tests_table, _TESTED)
+    return folded({f"Tests: {TABLES[name]}": table for name, table in found.items()})
+
+
+def folded(tables: Mapping[str, pd.DataFrame]) -> list[HTML]:
+    """Tables by title, each closed behind its title; a click opens it. Empty ones are left out."""
+    return [HTML(table_html(table, title)) for title, table in tables.items() if len(table)]
+
+
+def shown(table: pd.DataFrame) -> HTML:
+    """A table as it stands on the page."""
+    return HTML(table_html(table))
+
+
 def table_html(table: pd.DataFrame, fold: str = "") -> str:
-    """A table whose first column heads its rows; with `fold` closed behind this title, which opens it. A line that says
-    so where there are no rows."""
+    """A table whose first column heads its rows; with `fold`, closed behind this title, which opens it.
+
+    A table without rows is one line that says so.
+    """
     if not len(table):
-        return f"<p>{escape(fold)}{': ' if fold else ''}nothing in this run.</p>"
+        return f"<p>{escape(fold)}{': ' if fold else ''}this run has none.</p>"
     first = table.columns[0]
     markup = table.set_index(first).rename_axis(index=None, columns=first).to_html(border=0)
     return f"<details><summary>{escape(fold)}</summary>{markup}</details>" if fold else markup

@@ -9,20 +9,20 @@ from matplotlib.patches import FancyArrowPatch
 from ruamel.yaml import YAML
 
 _LINE = "#0072B2"
-HEIGHT = 0.48  # inches a stage
+HEIGHT = 0.48  # inches for each stage
 
 
 def draw(path: str | Path = "dvc.yaml") -> Figure:
-    """The stages of a dvc.yaml from top to bottom, and an arrow from each to those that need what it makes.
+    """The stages of a dvc.yaml from top to bottom, with an arrow from each stage to those that need what it makes.
 
-    An arrow that others imply is left out: what is used by way of a later stage, or by that stage too.
+    An arrow is left out where other arrows lead from the one stage to the other by way of a third.
     """
     stages = YAML(typ="safe", pure=True).load(Path(path).read_text(encoding="utf-8"))["stages"]
     rows = {name: row for row, name in enumerate(stages)}
     figure, axis = plt.subplots(figsize=(3.35, HEIGHT * len(rows)))
     for first, second in edges(stages):
         steps = rows[second] - rows[first]
-        bend = 0 if steps == 1 else 2 * (0.1 + 0.5 * steps / len(rows)) / (HEIGHT * steps)  # longer ones bulge farther
+        bend = 0 if steps == 1 else 2 * (0.1 + 0.5 * steps / len(rows)) / (HEIGHT * steps)  # long ones bulge more
         arrow = FancyArrowPatch(
             (0, -rows[first]), (0, -rows[second]), connectionstyle=f"arc3,rad={bend}", arrowstyle="-|>",
             mutation_scale=8, shrinkA=4, shrinkB=4, color=_LINE, alpha=0.75, linewidth=1,
@@ -40,7 +40,7 @@ def draw(path: str | Path = "dvc.yaml") -> Figure:
 
 
 def edges(stages: dict) -> list[tuple[str, str]]:
-    """Pairs of stages of which the second needs what the first makes, without those that follow from others."""
+    """Pairs of stages of which the second needs what the first makes; pairs that follow from others are left out."""
     made = {
         name: [_path(out) for kind in ("outs", "metrics") for out in stage.get(kind, ())]
         for name, stage in stages.items()
@@ -62,9 +62,10 @@ def edges(stages: dict) -> list[tuple[str, str]]:
 
 
 def _path(entry: str | dict) -> str:
+    """The path of an entry in dvc.yaml, which may have settings below it."""
     return entry if isinstance(entry, str) else next(iter(entry))
 
 
 def _touch(out: str, dep: str) -> bool:
-    """Whether one path is the other or lies in it."""
+    """Whether one path is the other, or lies in it."""
     return out == dep or out.startswith(f"{dep}/") or dep.startswith(f"{out}/")

@@ -1,7 +1,7 @@
-"""Metrics as tables for people."""
+"""The metrics of a run, and the quality of its lexicon, as tables that people read."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import pandas as pd
 
@@ -31,40 +31,39 @@ TITLES = {
     "squad_v2_em": "SQuAD v2 EM",
     "all": "all items",
 }
-CHANCE = {  # where each choice is as likely
+CHANCE = {  # accuracy of a blind guess
     **dict.fromkeys(("synonym", "antonym", "definition", "arc_easy", "arc_challenge", "mmlu", "openbookqa"), 1 / 4),
     "commonsense_qa": 1 / 5,
     **dict.fromkeys(("wic_states", "antonym_cosine", "antonym_probe", "piqa", "wic"), 1 / 2),
 }
 LESS_IS_BETTER = ("ce", "bits_per_byte", "kl")
-_SPACE = "\u00a0"  # at which a cell does not break
-BY_STATES = ("wic", "simlex", "antsynnet")
+_SPACE = "\u00a0"  # no line breaks at this space
+BY_STATES = ("wic", "simlex", "antsynnet")  # benchmarks that are scored from hidden states
 TABLES = {
     "heldout": "Held-out text",
     "lexical": "Lexical measures (accuracy)",
-    "similarity": "Likeness of words (Spearman's rho with people's judgement)",
-    "cloze": "Benchmarks, cloze: the likeliest choice is right",
-    "cloze_norm": "Benchmarks, cloze: the likeliest choice a character is right",
-    "cloze_probability": "Benchmarks, cloze: share of the answer in the choices' probabilities",
-    "chat": "Benchmarks, the paper's protocol: examples in a chat, the letter as one greedy token",
+    "similarity": "Word similarity (Spearman's rho with human judgement)",
+    "cloze": "Benchmarks, cloze: accuracy of the most probable choice",
+    "cloze_norm": "Benchmarks, cloze: accuracy of the choice that is most probable per character",
+    "cloze_probability": "Benchmarks, cloze: probability of the right answer, as a share of all choices",
+    "chat": "Benchmarks, the paper's protocol: answered examples in a chat, then one greedy token",
 }
-
 
 _PROTOCOLS = {
     "cloze": "cloze",
-    "cloze_norm": "cloze a character",
+    "cloze_norm": "cloze per character",
     "cloze_probability": "cloze, p(answer)",
     "chat": "chat",
 }
 
 
 def measure_name(table: str, key: str) -> str:
-    """What a measure is called where it stands alone."""
+    """The name of a measure where no table title stands above it."""
     return f"{_PROTOCOLS[table]}: {TITLES[key]}" if table in _PROTOCOLS else TITLES[key]
 
 
 def models_table(metrics: dict, table: str) -> pd.DataFrame:
-    """One row a model or objective (its seeds averaged): "mean [low, high]" for every measure of a table."""
+    """One row per model or objective, with its seeds averaged: "mean [low, high]" of every measure in a table."""
     return pd.DataFrame(
         [
             {"model": name, **{TITLES[key]: _cell(value) for key, value in _ordered(model[table]).items()}}
@@ -75,8 +74,8 @@ def models_table(metrics: dict, table: str) -> pd.DataFrame:
 
 
 def differences_table(metrics: dict, table: str) -> pd.DataFrame:
-    """One row a pair of objectives: the difference with its 95 % interval; a star where its p value after Holm's
-    correction is below .05."""
+    """One row per pair of objectives: each difference with its 95 % interval, and a star where p < .05 after Holm's
+    correction."""
     return pd.DataFrame(
         [
             {"difference": name, **{TITLES[k]: difference_cell(v) for k, v in _ordered(of_pair[table]).items()}}
@@ -87,7 +86,7 @@ def differences_table(metrics: dict, table: str) -> pd.DataFrame:
 
 
 def tests_table(metrics: dict, table: str) -> pd.DataFrame:
-    """One row a pair and measure: difference, interval, p, p after Holm's correction, smallest effect to be seen."""
+    """One row per pair and measure: difference, interval, p, p after Holm's correction, smallest detectable effect."""
     rows = []
     for name, of_pair in metrics["differences"].items():
         for key, value in _ordered(of_pair.get(table, {})).items():
@@ -99,15 +98,32 @@ def tests_table(metrics: dict, table: str) -> pd.DataFrame:
                     "95 % interval": f"[{value['low'] + 0.0:+.4f}, {value['high'] + 0.0:+.4f}]",
                     "p": f"{value['p']:.4f}",
                     "p (Holm)": f"{value['p_holm']:.4f}",
-                    "p, these seeds": f"{value['p_items']:.4f}" if "p_items" in value else "",
-                    "smallest effect seen": f"{value['smallest_effect']:.4f}" if "smallest_effect" in value else "",
+                    "p, these seeds": _optional(value, "p_items"),
+                    "smallest detectable effect": _optional(value, "smallest_effect"),
                 }
             )
     return pd.DataFrame(rows)
 
 
+def _optional(value: dict[str, float], key: str) -> str:
+    return f"{value[key]:.4f}" if key in value else ""
+
+
+def all_tables(
+    metrics: dict, make: Callable[[dict, str], pd.DataFrame], names: Iterable[str] = tuple(TABLES)
+) -> dict[str, pd.DataFrame]:
+    """name -> table, for those of the names that the run has scores of. `make` is one of the three functions above."""
+    made = {name: make(metrics, name) for name in names}
+    return {name: table for name, table in made.items() if len(table)}
+
+
+def commands_table(metrics: dict) -> pd.DataFrame:
+    """One row per model or objective: the command that makes it."""
+    return pd.DataFrame([{"model": name, "command": model["command"]} for name, model in metrics["models"].items()])
+
+
 def benchmarks_table(metrics: dict) -> pd.DataFrame:
-    """Which benchmarks there are, with how many items; those that are not say how they are got."""
+    """Every benchmark with its number of scored items; where one is missing, the note says how to get it."""
     rows = []
     for name, value in metrics["benchmarks"].items():
         scored = [f"{value[protocol]['items']} {protocol}" for protocol in ("cloze", "chat") if protocol in value]
@@ -128,9 +144,10 @@ def benchmarks_table(metrics: dict) -> pd.DataFrame:
 
 
 def _fewer(benchmark: dict) -> str:
+    """A note where the benchmark has fewer items than the parameters ask for."""
     counts = [benchmark[protocol] for protocol in ("cloze", "chat") if protocol in benchmark]
     few = [
-        f"{count['asked']} were asked for; {count['items']} is all"
+        f"{count['asked']} were asked for; it has {count['items']}"
         for count in counts
         if count["items"] < count["asked"]
     ]
@@ -138,18 +155,21 @@ def _fewer(benchmark: dict) -> str:
 
 
 def setting(params: Params, metrics: dict) -> str:
-    """One paragraph of Markdown: what was trained, on what, and with which weights."""
+    """Markdown: a table of what was trained and on what, and a table with the weights of each objective."""
     student, distill = params.student, params.distill
     whose = f"`{student.source.source}`'s" if student.source else "the teacher's"
     cuts = {"first": f"{whose} first layers", "lower_last": f"{whose} lower layers with its last ones on top"}
-    weights = "; ".join(f"`{name}`: {_weights(params.objectives[name])}" for name in distill.objectives)
-    return (
-        f"The student has {student.layers} layers ({cuts[student.cut]}), of which the last {student.trained} train, on "
-        f"{metrics['train_tokens']:,} tokens, {distill.epochs:g} epoch(s), learning rate {distill.learning_rate:g}, "
-        f"temperature {distill.temperature:g}; seeds {', '.join(map(str, distill.seeds))}. Weights of the loss terms: "
-        f"{weights}. Scored on {metrics['heldout_tokens']:,} held-out tokens, "
-        f"{sum(metrics['lexical_items'].values()):,} lexical items and the benchmarks listed below."
-    )
+    epochs = f"{distill.epochs:g} epoch{'' if distill.epochs == 1 else 's'}"
+    rows = {
+        "student": f"{student.layers} layers: {cuts[student.cut]}; the last {student.trained} train",
+        "training": f"{metrics['train_tokens']:,} tokens, {epochs}, learning rate {distill.learning_rate:g}, "
+        f"temperature {distill.temperature:g}",
+        "seeds": ", ".join(map(str, distill.seeds)),
+        "scored on": f"{metrics['heldout_tokens']:,} held-out tokens, {sum(metrics['lexical_items'].values()):,} "
+        "lexical items, and the benchmarks listed below",
+    }
+    weights = {f"`{name}`": _weights(params.objectives[name]) for name in distill.objectives}
+    return f"{_markdown('setting', 'value', rows)}\n\n{_markdown('objective', 'weights of the loss terms', weights)}"
 
 
 def _weights(objective: Objective) -> str:
@@ -158,15 +178,18 @@ def _weights(objective: Objective) -> str:
     if objective.metric != "plain":
         shown.append(f"{objective.metric} distances")
     if objective.sense:
-        plain = objective.form == "regression"
-        shown.append(f"margin {objective.margin:g}" if plain else f"{objective.form} {objective.scale:g}")
-        shown += ["falling to 0"] if objective.anneal else []
+        shown.append(f"margin {objective.margin:g}" if objective.form == "regression" else f"{objective.form} form")
         shown.append(f"targets {objective.targets}")
     return ", ".join(shown)
 
 
+def _markdown(first: str, second: str, rows: dict[str, str]) -> str:
+    """A Markdown table of two columns."""
+    return "\n".join(f"| {key} | {value} |" for key, value in [(first, second), ("---", "---"), *rows.items()])
+
+
 def negations_table(rows: Sequence[dict]) -> pd.DataFrame:
-    """How well negations are told (`judged_negations.negation_quality`), for people."""
+    """How well negations are recognised (`judged_negations.negation_quality`), one row per rule and half."""
     return pd.DataFrame(
         {
             "rule": row["rule"],
@@ -178,8 +201,8 @@ def negations_table(rows: Sequence[dict]) -> pd.DataFrame:
 
 
 def gold_table(rows: Sequence[dict]) -> pd.DataFrame:
-    """Coverage and precision of lexicons on gold lists (`gold_lists.quality`), for people; without rows
-    that measure nothing."""
+    """Coverage and precision of lexicons on gold lists (`gold_lists.quality`). Rows that measure nothing are left
+    out."""
     shown = []
     for row in rows:
         if row["relation"] == "all" or not row["gold_pairs"]:
@@ -197,14 +220,16 @@ def _interval(row: dict, name: str) -> dict[str, float]:
 
 
 def shown_differences(metrics: dict, measures: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
-    """Those of the measures (table, key) that every pair of objectives has."""
+    """The measures (table, key) that every pair of objectives has."""
     pairs = metrics["differences"].values()
     return [(table, key) for table, key in measures if all(key in of_pair.get(table, {}) for of_pair in pairs)]
 
 
 def smallest_effects(metrics: dict, measures: Sequence[tuple[str, str]]) -> dict[tuple[str, str], float]:
-    """Of those measures (table, key) that every pair of objectives has: the smallest true difference that the design
-    finds in four of five repetitions, the median over the pairs; of a run without pairs nothing."""
+    """(table, key) -> the smallest true difference that the design finds in four of five repetitions.
+
+    It is the median over the pairs. Measures that some pair lacks are left out. A run without pairs has none.
+    """
     if not metrics["differences"]:
         return {}
     found = {}
@@ -215,7 +240,7 @@ def smallest_effects(metrics: dict, measures: Sequence[tuple[str, str]]) -> dict
 
 
 def _ordered(measures: dict) -> dict:
-    """Measures in the order of `TITLES`, whatever order a file has them in."""
+    """The measures in the order of `TITLES`, whatever their order in the file."""
     return {key: measures[key] for key in TITLES if key in measures}
 
 
@@ -225,17 +250,17 @@ def _cell(value: dict[str, float], signed: bool = False) -> str:
 
 
 def signed_cell(value: dict[str, float]) -> str:
-    """ "+mean [low, high]" of a difference, without a star."""
+    """A difference as "+mean [low, high]", without a star."""
     return _cell(value, signed=True)
 
 
 def number(value: float, signed: bool = False) -> str:
-    """Three digits, without the zero before the point: tables are wide."""
+    """Three digits after the point and no zero before it, because the tables are wide."""
     text = f"{round(value, 3) + 0.0:{'+' if signed else ''}.3f}"
     return re.sub(r"^([+-]?)0\.", r"\1.", text)
 
 
 def difference_cell(value: dict[str, float]) -> str:
-    """ "+mean [low, high]" of a difference; a star where its p value after Holm's correction is below .05."""
+    """A difference as "+mean [low, high]", with a star where p < .05 after Holm's correction."""
     cell = _cell(value, signed=True)
     return f"{cell}{_SPACE}*" if value["p_holm"] < 0.05 else cell

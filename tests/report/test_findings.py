@@ -1,4 +1,4 @@
-"""What a report says in sentences, from metrics made by hand; the picture of the pipeline."""
+"""The sentences and tables of the report, from metrics made by hand, and the picture of the pipeline."""
 
 from itertools import pairwise
 
@@ -30,27 +30,31 @@ PAIR = {"heldout": {"ce": cell(-0.2, 0.01), "kl": cell(0.2, 0.01)}, "cloze": {"a
 
 def test_a_smaller_loss_and_a_larger_share_are_better_and_no_star_is_no_difference():
     said = findings.answer(metrics(seeds=3, dskd_minus_kd=PAIR, dskd_minus_ce=PAIR)).replace("\u00a0", " ")
-    assert said.count("against") == 1  # the question's pair alone
+    assert said.count("compared with") == 1  # only the pair that the question is about
     said_of_controls = findings.answer(metrics(dskd_minus_kd=PAIR, dskd_minus_dskd_random=PAIR, dskd_minus_ce=PAIR))
-    assert said_of_controls.count("against") == 2 and "`dskd` against `dskd_random`" in said_of_controls
-    assert "better in CE (nats/token) -.200 [-.300, -.100], cloze: all items +.200 [+.100, +.300]; worse in KL" in said
-    assert "Of 1 other measures no difference is shown" in said
-    assert "better in nothing; worse in nothing" in findings.answer(
+    assert said_of_controls.count("compared with") == 2
+    assert "`dskd` compared with `dskd_random`" in said_of_controls
+    assert "better on CE (nats/token) -.200 [-.300, -.100], cloze: all items +.200 [+.100, +.300]; worse on KL" in said
+    assert "No difference is shown on 1 other measure." in said
+    assert said.count("Holm's correction") == 1 and "one seed" not in said
+    assert "better on nothing; worse on nothing" in findings.answer(
         metrics(dskd_minus_kd={"heldout": {"ce": cell(1.0)}})
     )
 
 
 def test_other_objectives_and_one_objective_have_an_answer_too():
-    assert findings.answer(metrics(ce_minus_kd=PAIR)).startswith("**`ce` against `kd`")
-    assert "nothing is compared" in findings.answer(metrics())
+    said = findings.answer(metrics(ce_minus_kd=PAIR))
+    assert said.startswith("**`ce` compared with `kd`") and "This run has one seed." in said
+    assert findings.answer(metrics()) == "This run trained one objective, so there is nothing to compare."
 
 
 def test_what_a_run_cannot_tell_is_named():
     pair = {"heldout": {"kl": cell(0.1, smallest_effect=0.02)}}
     said = findings.shortfalls(metrics(dskd_minus_kd=pair))
-    assert "not above chance in synonym:" in said and "Not available, so not scored: PIQA." in said
-    assert "One seed" in said and "KL to teacher (nats/token) 0.020." in said
-    assert "One seed" not in findings.shortfalls(metrics(seeds=2))
+    assert "reaches down to chance" in said and "from another: synonym." in said
+    assert "Not scored, because they were not available: PIQA." in said
+    assert "one seed" in said and "KL to teacher (nats/token) 0.020." in said
+    assert "one seed" not in findings.shortfalls(metrics(seeds=2))
 
 
 def test_controls_are_the_runs_own_or_the_studys(monkeypatch):
@@ -58,7 +62,9 @@ def test_controls_are_the_runs_own_or_the_studys(monkeypatch):
     own = metrics(dskd_minus_kd=PAIR, dskd_minus_ce=PAIR, dskd_minus_dskd_random=PAIR, ce_minus_kd=PAIR)
     assert list(findings.controls(own)[0]["differences"]) == ["dskd - kd", "dskd - dskd_random"]
     shown, origin = findings.controls(metrics(dskd_minus_kd=PAIR))
-    assert len(shown["differences"]) == 10 and "75,264 tokens each and 5 seeds" in origin
+    assert len(shown["differences"]) == 10 and "75,264 training tokens for each student and 5 seeds" in origin
+    sentence, *pictures = findings.show_controls(own)
+    assert sentence.data == "These differences are from this run." and len(pictures) == 3
 
 
 def test_costs_are_those_of_the_plan(monkeypatch):
@@ -74,9 +80,24 @@ def test_a_table_is_headed_by_its_first_column_and_can_be_folded():
 
     table = pd.DataFrame({"model": ["<kd>"], "CE": [1]})
     assert "<th>&lt;kd&gt;</th>" in findings.table_html(table)
-    assert findings.table_html(pd.DataFrame(), "a & b") == "<p>a &amp; b: nothing in this run.</p>"
+    assert findings.table_html(pd.DataFrame(), "a & b") == "<p>a &amp; b: this run has none.</p>"
     folded = findings.table_html(table, "a & b")
     assert folded.startswith("<details><summary>a &amp; b</summary><table") and "<th>model</th>" in folded
+    assert [made.data for made in findings.folded({"a & b": table, "none": pd.DataFrame()})] == [folded]
+    assert findings.shown(table).data == findings.table_html(table)
+
+
+def test_tables_of_what_was_not_scored_are_left_out_and_all_but_the_first_are_folded():
+    run = metrics(dskd_minus_kd={"cloze": PAIR["cloze"]}, dskd_minus_ce={"chat": {"piqa": cell(0.1)}})
+    run["models"]["teacher"]["cloze"] = {"wic": cell(0.5)}
+    words, benchmarks = (made.data for made in findings.tables_of_means(run))
+    assert words.startswith("<h3>Lexical measures (accuracy)</h3><table") and ".800" in words
+    assert benchmarks.startswith("<details><summary>Benchmarks, cloze: accuracy of the most probable choice</summary>")
+    cloze, chat = (made.data for made in findings.tables_of_differences(run))
+    assert cloze.startswith("<details><summary>Differences: Benchmarks, cloze") and "+9.000" in cloze
+    assert chat.startswith("<details><summary>Differences: Benchmarks, the paper")
+    (tests,) = findings.tables_of_tests(run)  # none of the chat protocol
+    assert tests.data.startswith("<details><summary>Tests: Benchmarks, cloze") and "+9.0000" in tests.data
 
 
 STAGES = """

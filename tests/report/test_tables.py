@@ -11,15 +11,28 @@ from whole.test_pipeline import ROOT
 
 from dskd.benchmarks.catalogue import GOLD_LISTS
 from dskd.errors import UserError
-from dskd.explore.items import disagreements, show_disagreements, show_items, show_prompt
+from dskd.explore.items import (
+    disagreements,
+    items_of_run,
+    parting_items,
+    show_disagreements,
+    show_items,
+    show_prompt,
+)
 from dskd.infra import artifacts
-from dskd.report import figures
+from dskd.report import figures, tables
 from dskd.report.metrics import summarise
 from dskd.report.readme import licences_block, results_block, update_docs
 from dskd.report.study_tables import claim_block, study_block
-from dskd.report.tables import benchmarks_table, differences_table, models_table, setting
+from dskd.report.tables import (
+    benchmarks_table,
+    commands_table,
+    differences_table,
+    models_table,
+    setting,
+)
 from dskd.report.tables import tests_table as table_of_tests
-from dskd.scores.store import choice_rows, item_rows
+from dskd.scores.store import baseline_table, choice_rows, item_rows, mean_scores, read_columns
 
 THREE = ("kd", "kd_hidden", "dskd")
 PARAMS = run_params(THREE, bootstrap=1000)  # with 200 no p is below .05 after a correction for nine tests
@@ -45,6 +58,11 @@ def bare(tmp_path_factory):
 
 def cell(mean, low, high, p=0.5, p_holm=0.5, **more):
     return {"mean": mean, "low": low, "high": high, "p": p, "p_holm": p_holm, **more}
+
+
+def cells(row):
+    """Of a row of a Markdown table."""
+    return [text.strip() for text in row.split("|")[1:-1]]
 
 
 def plain(text):
@@ -99,10 +117,10 @@ def test_the_table_of_tests_has_a_row_a_pair_and_measure():
         "p": "0.0100",
         "p (Holm)": "0.0300",
         "p, these seeds": "0.0200",
-        "smallest effect seen": "0.0800",
+        "smallest detectable effect": "0.0800",
     }
     found = table_of_tests(pairs, "similarity")
-    assert list(found.loc[0][["p, these seeds", "smallest effect seen"]]) == ["", ""]
+    assert list(found.loc[0][["p, these seeds", "smallest detectable effect"]]) == ["", ""]
     assert table_of_tests(pairs, "chat").empty
 
 
@@ -139,7 +157,7 @@ def test_a_benchmark_says_what_was_scored_cut_and_left_out():
         }
     )
     assert found.to_dict("split")["data"] == [
-        ["PIQA", "40 cloze, 30 chat", 3, 4, "50 were asked for; 40 is all"],
+        ["PIQA", "40 cloze, 30 chat", 3, 4, "50 were asked for; it has 40"],
         ["WiC", "50 cloze, 638 by states", 0, 0, ""],
         ["SimLex-999", "999 by states", "", 0, ""],
         ["MMLU", "not available", "", "", "DSKD_MIRROR is not set"],
@@ -164,13 +182,30 @@ def test_every_benchmark_of_models_is_listed_whether_or_not_it_could_be_had(metr
 
 def test_the_setting_names_the_weights_of_each_objective_and_its_targets_where_it_has_them(metrics):
     text = setting(PARAMS, metrics)
-    assert "5,000 tokens, 0.5 epoch(s)" in text and "seeds 0, 1" in text
+    assert "5,000 tokens, 0.5 epochs" in text and "| seeds | 0, 1 |" in text
     weights = PARAMS.objectives["dskd"]
-    assert f"`dskd`: ce {weights.ce:g}, kl {weights.kl:g}, sense {weights.sense:g}, margin" in text
-    assert f"`kd`: ce {PARAMS.objectives['kd'].ce:g}, kl {PARAMS.objectives['kd'].kl:g};" in text
-    other = weights.model_copy(update={"form": "contrast", "scale": 0.5, "metric": "whitened", "anneal": True})
+    assert f"| `dskd` | ce {weights.ce:g}, kl {weights.kl:g}, sense {weights.sense:g}, margin" in text
+    assert f"| `kd` | ce {PARAMS.objectives['kd'].ce:g}, kl {PARAMS.objectives['kd'].kl:g} |" in text
+    other = weights.model_copy(update={"form": "span", "metric": "whitened"})
     named = setting(PARAMS.model_copy(update={"objectives": PARAMS.objectives | {"dskd": other}}), metrics)
-    assert f"sense {weights.sense:g}, whitened distances, contrast 0.5, falling to 0, targets lexicon" in named
+    assert f"sense {weights.sense:g}, whitened distances, span form, targets lexicon" in named
+
+
+# Commands and means
+
+
+def test_every_model_has_the_command_that_makes_it(metrics):
+    found = commands_table(metrics).set_index("model")["command"]
+    assert list(found.index) == list(metrics["models"]) and found["kd"] == "dvc repro distill@kd-{0,1}"
+
+
+def test_means_are_those_of_the_scores_without_peoples_judgements(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_run(PARAMS)
+    columns, found = read_columns(), mean_scores(read_columns())
+    assert "human" in columns and list(found) == [name for name in columns if name != "human"]
+    assert found.loc[("heldout", "kl"), "kd-0"] == columns["kd-0"]["heldout"]["kl"].mean()
+    assert baseline_table().loc["antonym", "longest"] == pytest.approx(0.25, abs=0.25)
 
 
 # Where objectives part
@@ -252,6 +287,13 @@ def test_no_more_items_are_shown_than_asked_for_and_of_these_seeds_only(parted):
     assert show_disagreements(run_params(), "kd", "kd").empty
 
 
+def test_the_pairs_with_a_sense_loss_have_their_items_shown(parted):
+    found = parting_items(run_params())
+    assert list(found) == ["3 items that part kd and dskd"]
+    assert found["3 items that part kd and dskd"].equals(show_disagreements(run_params(), "kd", "dskd"))
+    assert parting_items(run_params(["kd"])) == {}
+
+
 def test_where_nothing_was_scored_by_cloze_nothing_parts(folder):
     artifacts.write_jsonl(f"{artifacts.SCORES}/cloze.jsonl", [])
     assert disagreements(run_params()).empty
@@ -274,6 +316,15 @@ def test_items_are_shown_with_what_each_model_chose_and_a_star_where_it_is_right
         ["synonym 3 is", "eleven", "eleven *", "one"],
     ]
     assert list(found["item"].str.split().str[0]) == ["synonym"] * 4 + ["antonym"] * 4 + ["definition"] * 4
+
+
+def test_the_items_of_a_run_show_the_teacher_and_the_first_students(folder):
+    items = make_items()
+    likelihoods = {name: [[0, -1, -2, -3]] * len(items) for name in ("teacher", "kd-0", "dskd-0")}
+    artifacts.write_jsonl(f"{artifacts.SCORES}/items.jsonl", item_rows(items, {}))
+    artifacts.write_jsonl(f"{artifacts.SCORES}/lexical.jsonl", choice_rows(likelihoods, items))
+    assert list(items_of_run(run_params(seeds=[0]))) == ["item", "answer", "teacher", "kd-0", "dskd-0"]
+    assert list(items_of_run(run_params(seeds=[0]), students=1)) == ["item", "answer", "teacher", "kd-0"]
 
 
 def test_a_prompt_is_shown_where_there_is_one(folder):
@@ -352,38 +403,47 @@ def test_names_on_a_map_do_not_cover_one_another():
     assert not any(Bbox.intersection(a, b) for i, a in enumerate(boxes) for b in boxes[:i])
 
 
-# README.md
+def test_the_map_of_a_word_has_its_name_and_fits_on_a_telephone():
+    figure = figures.word_map("good", {"good": [("good", torch.eye(3))], "antonyms": [("evil", torch.zeros(1, 3))]})
+    assert figure.axes[0].get_title() == "“good”, its synonyms and antonyms"
+    assert figure.get_figwidth() == figures.PHONE
+
+
+# README.md and docs/
 
 
 def test_the_results_block_has_means_differences_and_commands(metrics):
     block = results_block(metrics)
     rows = [line for line in block.splitlines() if line.startswith("|")]
-    assert len(rows) == 2 * (2 + 5) + 2 * (2 + 3)  # heads and rules, models, pairs
+    assert len(rows) == 2 * (2 + 5) + 2 * (2 + 3) + 2 + 6  # heads and rules; models, pairs and lexical measures
     assert sum("`dvc repro distill@kd_hidden-{0,1}`" in row for row in rows) == 1
-    assert "10,240 tokens. Items: 24 synonym, 24 antonym, 24 definition, 30 WiC by states" in block
-    assert ".250, 0.250" in block
-    assert max(len(line) for line in block.splitlines() if not line.startswith(("|", "Held-out"))) <= 120
+    assert "10,240 tokens" in block
+    assert [cells(row)[1:] for row in rows if cells(row)[0] == "definition"] == [["24", ".250", ".250"]]
+    assert [cells(row)[1:] for row in rows if cells(row)[0] == "WiC by states"] == [["30", ".500", "-"]]
+    assert max(len(line) for line in block.splitlines() if not line.startswith("|")) <= 100
 
 
 def test_the_study_block_has_every_table_and_the_smallest_effect_seen(metrics):
     block = study_block(metrics)
-    assert "2 seed(s) an objective, 5,000 training tokens each" in block and f"{QUESTIONS} items each" in block
+    said = " ".join(block.split())
+    assert "2 seeds of each objective" in said and "5,000 training tokens" in said and f"{QUESTIONS} items each" in said
     for title in ("SimLex-999 (rho)", "SQuAD v2 F1", "cloze, all items", "cloze, p(answer)"):
         assert title in block
     effects = [of_pair["heldout"]["kl"]["smallest_effect"] for of_pair in metrics["differences"].values()]
-    assert f"KL to teacher (nats/token) {sorted(effects)[1]:.3f}" in block
-    assert "nan" not in block
+    smallest = [cells(row)[1] for row in block.splitlines() if row.startswith("| KL to teacher (nats/token) ")]
+    assert smallest == [tables.number(sorted(effects)[1])] and "nan" not in block
 
 
 def test_the_blocks_of_a_run_without_benchmarks_show_what_it_has(bare):
-    assert "24 definition, 30" not in results_block(bare) and "24 definition." in results_block(bare)
+    assert "WiC" not in results_block(bare) and "definition" in results_block(bare)
     block = study_block(bare)
     assert "cloze, all items" not in block and "SimLex-999 (rho)" in block and "nan" not in block
 
 
-BLOCKS = ("half", "results", "cost", "speed", "negations")
 OTHERS = {
-    "study": ("study", "claim"),
+    "results": ("results",),
+    "costs": ("cost", "speed"),
+    "study": ("half", "study", "claim"),
     "REPRODUCING": ("run",),
     "trust": ("kills", "fuzz", "licences"),
     "lexicon": ("negations", "steps", "coverage", "sources"),
@@ -414,12 +474,12 @@ def write_readme(root, metrics):
     (root / artifacts.SPEEDS).write_text(SPEEDS)
     blocks = {
         n: f"<!-- {n}: python -m dskd readme -->\nstale\n<!-- end of {n} -->\n"
-        for n in (*BLOCKS, *(name for names in OTHERS.values() for name in names))
+        for n in ("headline", *(name for names in OTHERS.values() for name in names))
     }
-    (root / "README.md").write_text("# Before\n" + "between\n".join(blocks[n] for n in BLOCKS) + "after\n")
+    (root / "README.md").write_text("# Before\n" + blocks["headline"] + "after\n")
     (root / "docs").mkdir()
     for page, names in OTHERS.items():
-        (root / f"docs/{page}.md").write_text("".join(blocks[n] for n in names))
+        (root / f"docs/{page}.md").write_text("between\n".join(blocks[n] for n in names))
     for committed in ("docs/lexicon.csv", artifacts.QUALITY):
         (root / committed).parent.mkdir(exist_ok=True)
         shutil.copy(ROOT / committed, root / committed)
@@ -441,22 +501,23 @@ def write_readme(root, metrics):
 def test_the_readme_is_made_anew_between_its_marks_and_a_second_time_is_the_same(metrics, tmp_path):
     write_readme(tmp_path, metrics)
     assert set(update_docs(tmp_path)) == {"README.md", *(f"docs/{page}.md" for page in OTHERS)}
-    text = (tmp_path / "README.md").read_text()
-    assert results_block(metrics) in text
-    study = (tmp_path / "docs/study.md").read_text()
-    assert study_block(metrics) in study and claim_block(metrics) in study
-    assert "| span - kd        | -.100 [-.110, -.090] *" in text.replace("\u00a0", " ")
-    assert "| span - span_mean | +.001 [-.002, +.004] " in text.replace("\u00a0", " ")
-    assert "| senses  | 1:01         | 900 " in text and "1,200 MB in all" in text
-    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines() if "tokens/s" in line]
+    front, results, costs, study = (
+        (tmp_path / page).read_text() for page in ("README.md", "docs/results.md", "docs/costs.md", "docs/study.md")
+    )
+    assert front.startswith("# Before\n") and front.endswith("after\n") and "stale" not in front
+    differences = [cells(row.replace("\u00a0", " ")) for row in front.splitlines() if "`span`" in row]
+    assert [row[2] for row in differences] == ["-.100 [-.110, -.090] *", "+.001 [-.002, +.004]"]
+    assert results_block(metrics) in results and study_block(metrics) in study and claim_block(metrics) in study
+    assert "| span - kd        | -.100 [-.110, -.090] *" in study.replace("\u00a0", " ")
+    assert "| span - span_mean | +.001 [-.002, +.004] " in study.replace("\u00a0", " ")
+    assert ["senses", "1:01", "900"] in [cells(row) for row in costs.splitlines()] and "1,200 MB" in costs
+    rows = [cells(line) for line in costs.splitlines() if "tokens/s" in line]
     assert [row[1:6] for row in rows] == [  # the last of each figure, machine by machine
         ["90 tokens/s", "30", "3.0", "2.5", "yes"],
         ["40 tokens/s", "20", "2.0", "2.5", "no"],
     ]
-    assert text.index("two, 8 cores, AVX512; torch 2:") < text.index("one, 2 cores, AVX2; torch 2:")
-    assert "| memory   | 219 MB" in text
-    assert "stale" not in text and text.count("between") == len(BLOCKS) - 1
-    assert text.startswith("# Before\n") and text.endswith("after\n")
+    assert costs.index("two, 8 cores, AVX512; torch 2:") < costs.index("one, 2 cores, AVX2; torch 2:")
+    assert "| memory   | 219 MB" in costs and costs.count("between") == 1 and study.count("between") == 2
     hashes, licences = ((tmp_path / "docs" / name).read_text() for name in ("REPRODUCING.md", "trust.md"))
     assert "| `artifacts/senses` | `1a2b`" in hashes and "1:01" in hashes
     assert "1 readers, 10,000 cases" in licences and "| harvest | all      | 2 " in licences
