@@ -41,7 +41,7 @@ bench: $(READY)
 	python tests/speed/bench.py
 
 verify: $(READY)
-	python tests/tools/verify.py
+	python tests/tools/circumstances.py
 
 kill: $(READY)
 	python tests/tools/killing.py

@@ -32,7 +32,7 @@ _DOCUMENT_ENDS = ("<|endoftext|>", "<|end_of_text|>", "</s>")
 _SPLIT, _ORDER, _MIX = (text_key(f"corpus.{use}") for use in ("split", "order", "mix"))
 
 
-class Packed(NamedTuple):
+class PackedText(NamedTuple):
     blocks: np.ndarray  # (n, L+1) int32
     ids: list[str]  # of the documents in the blocks, in order
     characters: int  # of these documents; the last may be cut by the end of the last block
@@ -161,7 +161,7 @@ def _draw(documents: list[Document], split: str, seed: int, heldout_share: float
     return [documents[i] for i in order if heldout[i] == (split == "heldout")]
 
 
-def _pack(documents: list[Document], wanted: int, length: int, tokenizer, separator: int, label: str) -> Packed:
+def _pack(documents: list[Document], wanted: int, length: int, tokenizer, separator: int, label: str) -> PackedText:
     """Up to `wanted` blocks from the beginning of the documents' stream."""
     need = wanted * length + 1 if wanted else 0
     tokens, ids, characters = [], [], 0
@@ -185,7 +185,7 @@ def _pack(documents: list[Document], wanted: int, length: int, tokenizer, separa
     packed = stream[place] if blocks else np.empty((0, length + 1), np.int32)
     if beginning := tokenizer("").input_ids[:1]:  # Gemma and others read no text well that begins without it
         packed[:, 0] = beginning
-    return Packed(packed, ids if blocks else [], characters)
+    return PackedText(packed, ids if blocks else [], characters)
 
 
 def _batches(documents: list[Document]) -> Iterator[list[tuple[str, str]]]:

@@ -1,5 +1,6 @@
 """Results beside each other: runs with what differs between them, and two models item by item."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -52,26 +53,54 @@ def differing_words(first: str, second: str, items: int = 20) -> pd.DataFrame:
 
 
 def differing_benchmarks(first: str, second: str, items: int = 20) -> pd.DataFrame:
-    """Items of the benchmarks by cloze that one of two models has right and the other wrong, most parted in the
-    probability of the answer first. The texts are no part of the repository: without `artifacts/benchmarks` an item
-    is its id, and a choice its letter. Empty where no benchmark was scored."""
+    """`parted_items` of two models."""
+    return parted_items({first: [first], second: [second]}, items)
+
+
+def show_disagreements(params: Params, first: str, second: str, items: int = 30) -> pd.DataFrame:
+    """`parted_items` of two objectives by all of their seeds, with the teacher's choices beside them."""
+    runs = {name: [f"{name}-{seed}" for seed in params.distill.seeds] for name in (first, second)}
+    return parted_items(runs, items, beside=["teacher"])
+
+
+def parted_items(runs: dict[str, list[str]], items: int, beside: Sequence[str] = ()) -> pd.DataFrame:
+    """Items of the benchmarks by cloze that one of two has right in more of its models than the other, most parted in
+    the probability of the answer first.
+
+    A star marks a right choice; what several models chose is listed. The texts are no part of the repository: without
+    `artifacts/benchmarks` an item is its id, and a choice its letter. Empty where no benchmark was scored.
+
+    Args:
+        runs: two names, each with its models.
+        beside: models whose choices are shown as well.
+    """
     scores = cloze_scores()
     if not len(scores):
         return pd.DataFrame()
-    _check(set(scores.index.get_level_values("model")), first, second)
-    a, b = scores.loc[first], scores.loc[second]
-    distance = (b["probability"] - a["probability"])[a["acc"] != b["acc"]]
-    chosen = distance.abs().sort_values(ascending=False, kind="stable").index[:items]
-    asked = {name: _texts(name) for name in dict.fromkeys(name for name, _ in chosen)}
+    shown = {name: [name] for name in beside} | runs
+    _check(set(scores.index.get_level_values("model")), *(model for models in shown.values() for model in models))
+
+    # Which items part the two, and how far.
+    right, probability = (
+        {name: sum(scores.loc[model, column] for model in models) / len(models) for name, models in runs.items()}
+        for column in ("acc", "probability")
+    )
+    first, second = runs
+    distance = (probability[second] - probability[first])[right[second] != right[first]]
+    parted = distance.abs().sort_values(ascending=False, kind="stable").index[:items]
+
+    # What they ask, and what was chosen.
+    texts = {name: _texts(name) for name in dict.fromkeys(name for name, _ in parted)}
     table = []
-    for benchmark, item in chosen:
-        text = asked[benchmark].get(item)
+    for benchmark, item in parted:
+        text = texts[benchmark].get(item)
         choices = text.get("choices", ["no", "yes"]) if text else "ABCDEFGHIJ"
+        answers = {name: [scores.loc[(model, benchmark, item)] for model in models] for name, models in shown.items()}
         row = {"benchmark": TITLES[benchmark], "item": _question(text) if text else item}
-        row["answer"] = choices[int(a.loc[(benchmark, item), "answer"])].strip()
-        for name, rows in ((first, a), (second, b)):
-            answer = rows.loc[(benchmark, item)]
-            row[name] = choices[int(answer["chosen"])].strip() + (" *" if answer["acc"] else "")
+        row["answer"] = choices[int(answers[first][0]["answer"])].strip()
+        for name, rows in answers.items():
+            chosen = [choices[int(r["chosen"])].strip() + (" *" if r["acc"] else "") for r in rows]
+            row[name] = " | ".join(dict.fromkeys(chosen))
         table.append({**row, f"p(answer), {second} - {first}": f"{distance[benchmark, item]:+.3f}"})
     return pd.DataFrame(table)
 
@@ -116,57 +145,10 @@ def disagreements(params: Params) -> pd.DataFrame:
     return pd.DataFrame(table)
 
 
-def show_disagreements(params: Params, first: str, second: str, items: int = 30) -> pd.DataFrame:
-    """Items that one objective has right in more of its seeds than the other, most parted in the probability of the
-    answer first: what is asked, the answer, and what teacher and both objectives chose (of several seeds: each)."""
-    scores = cloze_scores()
-    if not len(scores):
-        return pd.DataFrame()
-    runs = {name: [f"{name}-{seed}" for seed in params.distill.seeds] for name in (first, second)}
-    right, probability = (
-        {name: sum(scores.loc[run, column] for run in models) / len(models) for name, models in runs.items()}
-        for column in ("acc", "probability")
-    )
-    parted = (right[second] - right[first]).loc[lambda difference: difference != 0].index
-    distance = (probability[second] - probability[first]).loc[parted]
-    asked = {name: {row["id"]: row for row in _rows(name)} for name in {benchmark for benchmark, _ in parted}}
-    table = []
-    for benchmark, item in distance.abs().sort_values(ascending=False, kind="stable").index[:items]:
-        row = asked[benchmark][item]
-        choices = row.get("choices", ["no", "yes"])
-
-        def chosen(models: list[str], key: tuple = (benchmark, item), choices: list[str] = choices) -> str:
-            answers = [scores.loc[(model, *key)] for model in models]
-            texts = [choices[answer["chosen"]].strip() + (" *" if answer["acc"] else "") for answer in answers]
-            return " | ".join(dict.fromkeys(texts))
-
-        table.append(
-            {
-                "benchmark": TITLES[benchmark],
-                "item": _question(row),
-                "answer": choices[row["answer"]].strip(),
-                "teacher": chosen(["teacher"]),
-                **{name: chosen(models) for name, models in runs.items()},
-                f"p(answer), {second} - {first}": f"{distance[benchmark, item]:+.3f}",
-            }
-        )
-    return pd.DataFrame(table)
-
-
 def cloze_scores() -> pd.DataFrame:
     """The rows of the cloze protocol, by model, benchmark and id."""
     rows = pd.DataFrame(read_rows("cloze"))
     return rows.set_index(["model", "benchmark", "id"]).sort_index() if len(rows) else rows
-
-
-def _rows(name: str) -> list[dict]:
-    return read_benchmark(Path(artifacts.BENCHMARKS), name, "test")
-
-
-def _question(row: dict) -> str:
-    if "sentence1" in row:
-        return f"{row['word']}: {row['sentence1']} / {row['sentence2']}"
-    return row["question"].strip()
 
 
 def show_items(models: list[str], per_task: int = 4) -> pd.DataFrame:

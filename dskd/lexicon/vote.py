@@ -7,20 +7,6 @@ from typing import NamedTuple
 from dskd.errors import UserError
 from dskd.lexicon.relations import ANTONYM, KINDS, SYNONYM, Pair
 
-# Log-odds of being right on one half of AntSynNET's training pairs (`log_odds` and `halves` of `dskd.lexicon.gold`):
-# WordNet on all of them, the others on those that WordNet says nothing of, since the list was made from WordNet too.
-# Of Wiktionary there was a sample of twelve entries, too few to measure: it has the least weight of all.
-# All others are right in 98.7 of 100 or more there: the weights differ little, and on the other half in another order.
-WEIGHTS = {
-    "wordnet": 6.7,
-    "wordnet_indirect": 5.9,
-    "mythes": 5.6,
-    "attract_repel": 5.1,
-    "ppdb": 4.2,
-    "roget": 4.2,
-    "wiktionary": 4.2,
-}
-
 
 class Conflict(NamedTuple):
     word1: str

@@ -171,7 +171,7 @@ def _layer_masks(model: PreTrainedModel, mask: Tensor, positions: Tensor, keys: 
     return form(local) if kinds is None else {"full_attention": form(mask), "sliding_attention": form(local)}
 
 
-class Packed(NamedTuple):
+class PackedItem(NamedTuple):
     ids: list[int]  # context, then each continuation without its last token, which nothing follows
     positions: list[int]
     branch: list[int]  # 0 for the context, then 1, 2, … for the continuations
@@ -179,9 +179,9 @@ class Packed(NamedTuple):
     labels: list[int]
 
 
-def _pack(item: Choices) -> Packed:
+def _pack(item: Choices) -> PackedItem:
     start = len(item.context)
-    packed = Packed(list(item.context), list(range(start)), [0] * start, [], [])
+    packed = PackedItem(list(item.context), list(range(start)), [0] * start, [], [])
     for number, continuation in enumerate(item.continuations, start=1):
         first = len(packed.ids)
         packed.sources.extend([start - 1, *range(first, first + len(continuation) - 1)])
@@ -192,7 +192,7 @@ def _pack(item: Choices) -> Packed:
     return packed
 
 
-def row_mask(row: Packed, length: int) -> Tensor:
+def row_mask(row: PackedItem, length: int) -> Tensor:
     """(length, length): what each place of a packed item sees; padding sees itself, so that no row is empty."""
     branch = torch.tensor(row.branch)
     sees = (branch[None] == 0) | (branch[None] == branch[:, None])

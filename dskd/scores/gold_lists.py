@@ -15,7 +15,6 @@ import pandas as pd
 from scipy.stats import binomtest
 
 from dskd.errors import UserError
-from dskd.infra.randomness import hash_integers, text_key
 from dskd.lexicon.relations import ANTONYM, KINDS, SYNONYM, Pair, normalised
 
 RELATIONS = {name: relation for relation, name in KINDS.items()}
@@ -43,15 +42,6 @@ def gold_list(name: str, source: str, rows: Iterable[tuple]) -> Gold:
 def antsynnet(name: str, rows: Iterable[dict]) -> Gold:
     """The gold list of AntSynNET's rows (`benchmarks.gather`); its source is "antsynnet", whatever the split."""
     return gold_list(name, "antsynnet", ((row["word1"], row["word2"], RELATIONS[row["relation"]]) for row in rows))
-
-
-def halves(gold: Gold) -> tuple[Gold, Gold]:
-    """Two halves of a gold list by a hash of the pair: one to choose by, one to report."""
-    keep: tuple[dict, dict] = ({}, {})
-    for pair, relation in gold.pairs.items():
-        # Mixed, since the last bit of `text_key` alone is no more than the parity of the bytes' last bits.
-        keep[int(hash_integers(text_key("\t".join(pair)))) % 2][pair] = relation
-    return tuple(Gold(f"{gold.name} {number}", gold.source, half) for number, half in enumerate(keep, 1))
 
 
 def beyond(gold: Gold, pairs: Iterable[Pair], what: str) -> Gold:
@@ -121,23 +111,6 @@ def by_source(pairs: Iterable[Pair]) -> dict[str, list[Pair]]:
     for pair in pairs:
         found.setdefault(pair.source, []).append(pair)
     return dict(sorted(found.items()))
-
-
-def log_odds(pairs: Iterable[Pair], gold: Gold) -> dict[str, float]:
-    """Source -> log((right + 1) / (wrong + 1)) of its statements on a gold list, at least 0; sources by alphabet.
-
-    These are the weights with which a vote of sources that err independently is best (Nitzan and Paroush 1982). The
-    lexicon that they settle must be measured on another gold list, or another half of this (`halves`).
-
-    Raises:
-        UserError: the gold list is among the sources (`check_outside`).
-    """
-    weights = {}
-    for source, own in by_source(pairs).items():
-        both = quality(own, gold)[-1]
-        right = round(both["precision"] * both["statements"]) if both["statements"] else 0
-        weights[source] = max(0.0, math.log((right + 1) / (both["statements"] - right + 1)))
-    return weights
 
 
 # A pair of words, in alphabetical order -> what is said of it, each as (relation, source).

@@ -15,7 +15,7 @@ from dskd.infra.randomness import uniform
 from dskd.params import TargetsParams
 from dskd.senses.store import SenseDictionary, compose_span
 from dskd.states.store import States, take_positions
-from dskd.targets.controls import Lexicon, Spans, controlled
+from dskd.targets.controls import SenseLexicon, Spans, controlled
 from dskd.targets.store import SenseTargets
 
 
@@ -25,10 +25,10 @@ class Candidates(NamedTuple):
     antonyms: Tensor
 
 
-def trimmed_lexicon(senses: SenseDictionary, synonyms: Spans, antonyms: Spans, settings: TargetsParams) -> Lexicon:
+def trimmed_lexicon(senses: SenseDictionary, synonyms: Spans, antonyms: Spans, settings: TargetsParams) -> SenseLexicon:
     """The best supported related words of each token, as many as the settings allow."""
     most = (synonyms, settings.max_synonyms), (antonyms, settings.max_antonyms)
-    return Lexicon(senses, *({token: spans[:n] for token, spans in table.items()} for table, n in most))
+    return SenseLexicon(senses, *({token: spans[:n] for token, spans in table.items()} for table, n in most))
 
 
 def span_table(senses: SenseDictionary, *relations: Spans) -> tuple[Tensor, dict[tuple[int, ...], range]]:
@@ -45,7 +45,7 @@ def span_table(senses: SenseDictionary, *relations: Spans) -> tuple[Tensor, dict
     return torch.cat(pieces), rows
 
 
-def candidates(lexicon: Lexicon) -> tuple[Tensor, dict[int, Candidates]]:
+def candidates(lexicon: SenseLexicon) -> tuple[Tensor, dict[int, Candidates]]:
     """The vectors, and for each token of the dictionary the rows that may pull (own and synonyms) or push.
 
     Where `own_push` does not say so, a sense of the token itself never pushes, also where the lexicon makes a
@@ -61,7 +61,10 @@ def candidates(lexicon: Lexicon) -> tuple[Tensor, dict[int, Candidates]]:
     for token in senses.tokens.tolist():
         own = torch.tensor(senses.rows(token), dtype=torch.int64)
         pushing = gather(antonyms.get(token, []))
-        pushing = torch.cat([pushing, own]).unique() if own_push else pushing[~torch.isin(pushing, own)]
+        if own_push and len(pushing):
+            pushing = torch.cat([pushing, own]).unique()
+        elif not own_push:
+            pushing = pushing[~torch.isin(pushing, own)]
         found[token] = Candidates(own, gather(synonyms.get(token, [])), pushing)
     return vectors, found
 

@@ -16,14 +16,16 @@ Spans = Mapping[int, list[tuple[int, ...]]]
 _LIKE = 10  # heads of the most like degree that exchange their relations
 
 
-class Lexicon(NamedTuple):
+class SenseLexicon(NamedTuple):
+    """What can pull and push: senses, and which tokens are related to which spans."""
+
     senses: SenseDictionary
     synonyms: Spans
     antonyms: Spans
     own_push: bool = False  # whether a token's own senses stand among its antonyms'
 
 
-def controlled(variant: str, lexicon: Lexicon, seed: int) -> Lexicon:
+def controlled(variant: str, lexicon: SenseLexicon, seed: int) -> SenseLexicon:
     """The lexicon as the targets `variant` uses it.
 
     lexicon      as it is

@@ -8,6 +8,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from tiny.wordnet import write_wordnet
+from tools.lexicon_weights import halves, log_odds
 
 from dskd.benchmarks.catalogue import BENCHMARKS
 from dskd.benchmarks.gather import canonical_rows
@@ -24,8 +25,6 @@ from dskd.scores.gold_lists import (
     by_source,
     check_outside,
     gold_list,
-    halves,
-    log_odds,
     quality,
     quality_table,
 )

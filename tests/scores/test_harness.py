@@ -13,7 +13,7 @@ from tokenizers.processors import TemplateProcessing
 
 from dskd.benchmarks.catalogue import BENCHMARKS, CHAT, CLOZE
 from dskd.benchmarks.chat_prompts import chat_rows
-from dskd.benchmarks.harness.metrics import letter_results, squad_results
+from dskd.benchmarks.harness.answers import letter_results, squad_results
 from dskd.benchmarks.squad import answer_text
 from dskd.infra.artifacts import write_jsonl
 from dskd.model.cut import student_top, teacher_top, trunk

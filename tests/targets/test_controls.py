@@ -4,7 +4,7 @@ from tiny.models import random_states
 
 from dskd.params import SensesParams
 from dskd.senses.cluster import build_senses
-from dskd.targets.controls import Lexicon, collapsed, controlled, noise, shuffled
+from dskd.targets.controls import SenseLexicon, collapsed, controlled, noise, shuffled
 
 
 @pytest.fixture(scope="module")
@@ -57,4 +57,4 @@ def test_a_collapsed_dictionary_has_one_meaning_for_all_words(senses):
 
 def test_an_unknown_control_is_an_error(senses):
     with pytest.raises(ValueError, match="others"):
-        controlled("others", Lexicon(senses, {}, {}), seed=0)
+        controlled("others", SenseLexicon(senses, {}, {}), seed=0)

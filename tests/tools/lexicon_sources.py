@@ -12,8 +12,9 @@ import pandas as pd
 
 from dskd.infra import artifacts
 from dskd.infra.output import output
-from dskd.lexicon.build import collector_off, read_statements, settle_pairs
+from dskd.lexicon.build import Files, collector_off, read_statements, settle_pairs
 from dskd.lexicon.relations import merge
+from dskd.params import Params
 from dskd.pipeline import stages
 from dskd.pipeline.inputs import lexicon_files
 from dskd.scores.gold_lists import beyond, by_source, quality_table
@@ -29,14 +30,19 @@ LISTS = {
 }
 
 
-def main() -> None:
-    params = stages.begin()
-    settings = params.lexicon.model_copy(update={"heldout_share": 0.0, "indirect_antonyms": True})
-    files = lexicon_files(params)._replace(
+def all_files(params: Params) -> Files:
+    """The run's sources of the lexicon, and those of the mirror."""
+    return lexicon_files(params)._replace(
         mythes=MIRROR / "thesaurus" / "th_en_US_v2.dat.gz",
         wiktionary=MIRROR / "wiktionary_sample" / "en-en-extract.jsonl",
         lists=LISTS,
     )
+
+
+def main() -> None:
+    params = stages.begin()
+    settings = params.lexicon.model_copy(update={"heldout_share": 0.0, "indirect_antonyms": True})
+    files = all_files(params)
     benchmarks = Path(artifacts.BENCHMARKS)
     golds = gold_lists(benchmarks, artifacts.read_json(benchmarks / "summary.json"))
     with collector_off():

@@ -57,15 +57,6 @@ def read_derivations(path: str | Path) -> Derivations:
     return derivations
 
 
-def join(*resources: Derivations) -> Derivations:
-    """What any of several resources says of a word; the first one's derivations come first."""
-    joined: Derivations = {}
-    for resource in resources:
-        for word, found in resource.items():
-            joined[word] = list(dict.fromkeys([*joined.get(word, ()), *found]))
-    return joined
-
-
 def _morphynet(path: Path) -> Iterator[tuple[str, Derivation]]:
     for number, line in _lines(path):
         fields = line.split("\t")

@@ -7,7 +7,7 @@ import pytest
 
 from dskd.errors import UserError
 from dskd.lexicon.readers import morphology
-from dskd.lexicon.readers.morphology import Derivation, join, read_derivations
+from dskd.lexicon.readers.morphology import Derivation, read_derivations
 
 ROWS = [
     ("happy", "unhappy", "J", "J", "un", "prefix"),
@@ -69,13 +69,6 @@ def test_morpholex_gives_the_outermost_steps_that_the_spelling_shows(tmp_path):
         "unhappiness": [Derivation("happiness", "un-", "", "N"), Derivation("unhappi", "-ness", "", "N")],
         "boxer": [Derivation("box", "-er", "", "")],
     }
-
-
-def test_joined_resources_keep_what_each_says_once():
-    other = {"unhappy": DERIVATIONS["unhappy"] + [Derivation("happ", "-y")], "new": [Derivation("ne", "-w")]}
-    joined = join(DERIVATIONS, other)
-    assert joined == DERIVATIONS | other
-    assert DERIVATIONS["unhappy"] == [Derivation("happy", "un-", "J", "J")]  # nothing is changed in place
 
 
 @pytest.mark.parametrize(
