@@ -85,7 +85,8 @@ def parted_items(runs: dict[str, list[str]], items: int, beside: Sequence[str] =
         {name: sum(scores.loc[model, column] for model in models) / len(models) for name, models in runs.items()}
         for column in ("acc", "probability")
     )
-    first, second = runs
+    names = list(runs)
+    first, second = names[0], names[-1]  # where both are one, nothing parts them
     distance = (probability[second] - probability[first])[right[second] != right[first]]
     parted = distance.abs().sort_values(ascending=False, kind="stable").index[:items]
 

@@ -12,14 +12,7 @@ from dskd.errors import UserError, one_line
 from dskd.infra import artifacts
 from dskd.params import Params
 from dskd.report import figures
-
-_MEASURES = {
-    "KL to teacher": "heldout.kl",
-    "CE": "heldout.ce",
-    "synonym": "lexical.synonym",
-    "antonym": "lexical.antonym",
-    "benchmarks, cloze": "cloze.all",
-}
+from dskd.report.tables import MAIN_MEASURES, measure_name
 
 
 def runs() -> pd.DataFrame:
@@ -40,7 +33,9 @@ def runs() -> pd.DataFrame:
     for run in found:
         models = [key.split(".")[1] for key in run if key.endswith(".heldout.kl.mean") and key.startswith("models.")]
         for model in [name for name in models if run[f"models.{name}.heldout.kl.mean"] is not None]:
-            values = {title: run.get(f"models.{model}.{key}.mean") for title, key in _MEASURES.items()}
+            values = {
+                measure_name(table, key): run.get(f"models.{model}.{table}.{key}.mean") for table, key in MAIN_MEASURES
+            }
             name = {"run": run.get("Experiment") or run["rev"], "created": run.get("Created") or "", "model": model}
             table.append({**name, **values, **{key: run.get(key) for key in differing}})
     if not table:

@@ -3,6 +3,7 @@
 What is left out: times, ids, progress bars, stderr, absolute paths, memory addresses, widgets.
 """
 
+import posixpath
 import re
 import sys
 from pathlib import Path
@@ -17,6 +18,7 @@ _METADATA = {
 _BINARY = {"image/png", "image/jpeg", "image/gif", "application/pdf"}
 _ADDRESS = re.compile(r"(?<=\bat )0x[0-9a-fA-F]+|\b0x(?:7f|5[56])[0-9a-f]{10}\b")
 _CELL_FILE = re.compile(r"/\S*/ipykernel_\d+/\d+\.py")
+_RELATIVE = re.compile(r"(?<=\]\()(?![a-z]+:|[#/])[^)#\s]+")  # target of a Markdown link
 _REWRITTEN = re.compile(r"[^\n]*\r(?!\n)")  # what a terminal shows of "a\rb" is b
 
 
@@ -36,6 +38,15 @@ def normalise(notebook: NotebookNode, root: Path) -> NotebookNode:
             new.outputs = _outputs(cell.outputs, new.execution_count, kept.get("alt") or heading, root)
         cells.append(nbformat.from_dict(new))
     return nbformat.from_dict({"nbformat": 4, "nbformat_minor": 5, "metadata": _METADATA, "cells": cells})
+
+
+def relinked(notebook: NotebookNode, folder: str) -> NotebookNode:
+    """A copy whose relative links lead from another place to where they led from `folder`, as that place sees it."""
+    copy = nbformat.from_dict(notebook)
+    for cell in copy.cells:
+        if cell.cell_type == "markdown":
+            cell.source = _RELATIVE.sub(lambda link: posixpath.normpath(f"{folder}/{link[0]}"), cell.source)
+    return copy
 
 
 def notebook_text(notebook: NotebookNode) -> str:

@@ -24,7 +24,7 @@ from papermill.exceptions import PapermillExecutionError
 
 import dskd
 from dskd.errors import UserError
-from dskd.infra.normalise import check_source_notebooks, normalise, notebook_text
+from dskd.infra.normalise import check_source_notebooks, normalise, notebook_text, relinked
 from dskd.infra.output import output, writing
 from dskd.infra.page import to_html
 from dskd.infra.provenance import record
@@ -73,7 +73,8 @@ def run_notebook(stage: str, parameters: dict[str, str | int], root: Path) -> No
     is_page = stage == "report"
     path = root / "reports" / "index.html" if is_page else folder / f"{name}.ipynb"
     with output(path) as partial:
-        partial.write_text(to_html(notebook, name) if is_page else notebook_text(notebook), encoding="utf-8")
+        text = to_html(notebook, name) if is_page else notebook_text(relinked(notebook, "../../notebooks"))
+        partial.write_text(text, encoding="utf-8")
     failed.unlink(missing_ok=True)
     record(root, name, seconds, round(peak / (2**20 if sys.platform == "darwin" else 2**10)))
 

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from dskd.infra import artifacts
 from dskd.params import Params
-from dskd.report.tables import CHANCE, measure_name, shown_differences
+from dskd.report.tables import CHANCE, MAIN_MEASURES, measure_name, shown_differences
 from dskd.senses.store import SenseDictionary
 
 # Okabe and Ito's colours: people with colour-blindness can tell them apart. Markers differ as well.
@@ -32,8 +32,6 @@ STYLE = {
     "legend.frameon": False,
 }
 PHONE = 3.15  # inches at 110 dots an inch: what fits, with a margin, on a page that is 400 pixels wide
-_WORDS = (("lexical", "synonym"), ("lexical", "antonym"), ("lexical", "definition"))
-_SHOWN = (("heldout", "ce"), ("heldout", "kl"), *_WORDS, ("cloze", "all"))
 _UNITS = {
     "ce": "CE (nats/token)",
     "kl": "KL at temperature T (nats/token)",
@@ -96,7 +94,7 @@ def _panel(draw: Callable[[Axes], object], height: float = 2.4) -> Figure:
     return figure
 
 
-def intervals(metrics: dict, measures: Sequence[tuple[str, str]] = _SHOWN) -> list[Figure]:
+def intervals(metrics: dict, measures: Sequence[tuple[str, str]] = MAIN_MEASURES) -> list[Figure]:
     """Means with 95 % intervals: one panel per measure (table, key) that was taken, one line per model.
 
     A dotted line marks chance.
@@ -121,7 +119,7 @@ def intervals(metrics: dict, measures: Sequence[tuple[str, str]] = _SHOWN) -> li
     return figures
 
 
-def differences(metrics: dict, measures: Sequence[tuple[str, str]] = _SHOWN) -> list[Figure]:
+def differences(metrics: dict, measures: Sequence[tuple[str, str]] = MAIN_MEASURES) -> list[Figure]:
     """Differences between objectives with 95 % intervals: one panel per measure that all pairs have, one line per pair.
 
     A mark is filled where p < .05 after Holm's correction. A grey band covers differences that are too small for the

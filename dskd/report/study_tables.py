@@ -8,6 +8,7 @@ import pandas as pd
 from dskd.report.metrics import SENSES
 from dskd.report.statistics import holm
 from dskd.report.tables import (
+    MAIN_MEASURES,
     TITLES,
     difference_cell,
     differences_table,
@@ -72,7 +73,7 @@ def claim_block(metrics: dict) -> str:
     return markdown(models_table(metrics, "heldout"), _selected_differences(metrics))
 
 
-_HALF = {  # measures of docs/trials/study.csv that are shown
+TRIAL_MEASURES = {  # of the tables in docs/trials, those that are shown, with their titles
     "kl": TITLES["kl"],
     "ce": TITLES["ce"],
     "synonym p": "synonym, p(answer)",
@@ -96,7 +97,7 @@ _HEADLINE = {  # (objective, compared with): both in plain words
 def headline_block(found: pd.DataFrame) -> str:
     """What senses buy, in a few rows, from `docs/trials/study.csv`: some of the differences of `half_block`."""
     table = _sense_differences(found).set_index("difference")
-    measured = [title for title in (_HALF["kl"], _HALF["synonym p"]) if title in table]
+    measured = [title for title in (TRIAL_MEASURES["kl"], TRIAL_MEASURES["synonym p"]) if title in table]
     rows = []
     for (objective, against), (name, other) in _HEADLINE.items():
         if (difference := f"{objective} - {against}") in table.index:
@@ -108,14 +109,14 @@ def headline_block(found: pd.DataFrame) -> str:
 def half_block(found: pd.DataFrame) -> str:
     """What the study says on the half of text and words that guided no choice, from `docs/trials/study.csv`: means,
     and the differences of the sense losses."""
-    found = found[found["measure"].isin(_HALF)]
+    found = found[found["measure"].isin(TRIAL_MEASURES)]
     means = found.drop_duplicates(["measure", "objective"])
     return markdown(_wide(means, "objective", means["mean"].map(number)), _sense_differences(found))
 
 
 def _sense_differences(found: pd.DataFrame) -> pd.DataFrame:
     """One row per pair with a sense loss, one column per measure; Holm's correction is over all cells."""
-    pairs = found[found["measure"].isin(_HALF) & found["objective"].isin(SENSES) & found["against"].notna()]
+    pairs = found[found["measure"].isin(TRIAL_MEASURES) & found["objective"].isin(SENSES) & found["against"].notna()]
     pairs = pairs.assign(
         mean=pairs["difference"],
         p_holm=holm(pairs["p"].to_numpy()),
@@ -127,20 +128,11 @@ def _sense_differences(found: pd.DataFrame) -> pd.DataFrame:
 def _wide(rows: pd.DataFrame, index: str, cells: Sequence[str]) -> pd.DataFrame:
     """One column per measure and one row per value of `index`, in the order of `rows`."""
     table = rows.assign(cell=cells).pivot(index=index, columns="measure", values="cell").loc[rows[index].unique()]
-    shown = {key: title for key, title in _HALF.items() if key in table}
+    shown = {key: title for key, title in TRIAL_MEASURES.items() if key in table}
     return table[list(shown)].rename(columns=shown).reset_index()
 
 
-_SELECTED = (  # the measures whose differences are shown, where a run has them
-    ("heldout", "kl"),
-    ("heldout", "ce"),
-    ("lexical", "synonym"),
-    ("lexical", "antonym"),
-    ("lexical", "definition"),
-    ("lexical", "antonym_probe"),
-    ("cloze", "all"),
-    ("cloze_probability", "all"),
-)
+_SELECTED = (*MAIN_MEASURES, ("cloze_probability", "all"))  # whose differences are shown, where a run has them
 
 
 def _selected_differences(metrics: dict) -> pd.DataFrame:

@@ -37,6 +37,15 @@ CHANCE = {  # accuracy of a blind guess
     **dict.fromkeys(("wic_states", "antonym_cosine", "antonym_probe", "piqa", "wic"), 1 / 2),
 }
 LESS_IS_BETTER = ("ce", "bits_per_byte", "kl")
+MAIN_MEASURES = (  # table and measure: what is shown where not all fit
+    ("heldout", "kl"),
+    ("heldout", "ce"),
+    ("lexical", "synonym"),
+    ("lexical", "antonym"),
+    ("lexical", "definition"),
+    ("lexical", "antonym_probe"),
+    ("cloze", "all"),
+)
 _SPACE = "\u00a0"  # no line breaks at this space
 BY_STATES = ("wic", "simlex", "antsynnet")  # benchmarks that are scored from hidden states
 TABLES = {

@@ -15,7 +15,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 
 from dskd.errors import UserError
 from dskd.infra import notebook
-from dskd.infra.normalise import check_source_notebooks, normalise, notebook_text
+from dskd.infra.normalise import check_source_notebooks, normalise, notebook_text, relinked
 from dskd.infra.notebook import NotebookError, run_notebook
 from dskd.infra.page import to_html
 
@@ -124,7 +124,7 @@ def test_two_machines_write_the_same_bytes(tmp_path):
     assert stream.text.startswith("bar 2\nroot data/x.txt ~/y <object object at 0x0>\n")
     assert "('UTC', 'UTC')" in stream.text and "3 kd" in stream.text
     assert result.data["text/plain"] == "<object at 0x0>"
-    assert code[4].outputs[0].metadata["image/png"]["alt"] == "Figure: The report"
+    assert code[4].outputs[0].metadata["image/png"]["alt"] == "Figure: The states"
 
     markup = found[0]["index.html"].decode()
     assert "<title>The report</title>" in markup and "&lt;script&gt;alert(1)&lt;/script&gt;" in markup
@@ -233,6 +233,17 @@ def test_normalise_keeps_base64_and_drops_widgets(tmp_path, monkeypatch):
     assert stream.text == "a\r\n" and not result.cells[0].metadata and "papermill" not in result.metadata
     assert notebook_text(normalise(result, tmp_path)) == notebook_text(result)
     assert "ab/root/cd" in to_html(result, "x<y") and "<title>x&lt;y</title>" in to_html(result, "x<y")
+
+
+def test_an_executed_copy_leads_where_its_source_does():
+    text = "[a](../docs/a.md#x) [b](02_lexicon.ipynb), [c](https://x.org/y) [d](#here) ![e](../reports/e.png)"
+    book = new_notebook(cells=[new_markdown_cell(text), new_code_cell("f(x)[0](../y)")])
+    moved = relinked(book, "../../notebooks")
+    assert moved.cells[0].source == (
+        "[a](../../docs/a.md#x) [b](../../notebooks/02_lexicon.ipynb), [c](https://x.org/y) [d](#here) "
+        "![e](../../reports/e.png)"
+    )
+    assert moved.cells[1].source == "f(x)[0](../y)" and book.cells[0].source == text
 
 
 def test_source_notebooks_hold_no_outputs(tmp_path):

@@ -43,7 +43,7 @@ def test_the_same_bytes_are_verified(committed, found):
     ("stage", "kind", "key", "named"),
     [
         ("senses", "params", "params.yaml", "params.yaml.senses.k"),
-        ("senses", "deps", "dskd/senses/cluster.py", "dskd/senses/cluster.py"),
+        ("senses", "deps", "dskd/senses", "dskd/senses"),
         ("harvest", "deps", "notebooks/05_harvest.ipynb", "notebooks/05_harvest.ipynb"),
     ],
 )

@@ -367,11 +367,12 @@ def test_a_panel_of_choices_shows_chance_and_one_that_was_not_scored_is_left_out
 def test_differences_have_a_panel_a_measure_and_a_line_mark_and_band_a_pair(metrics):
     panels = drawn(figures.differences(metrics))
     assert [panel.get_xlabel() for panel in panels] == [
-        "CE (nats/token)",
         "KL to teacher (nats/token)",
+        "CE (nats/token)",
         "synonym (accuracy)",
         "antonym (accuracy)",
         "definition (accuracy)",
+        "antonym or synonym, probe (accuracy)",
         "cloze: all items (accuracy)",
     ]
     for panel in panels:

@@ -16,6 +16,7 @@ import argparse
 import json
 import sys
 from pathlib import Path
+from textwrap import fill
 from typing import NamedTuple
 
 import matplotlib.pyplot as plt
@@ -40,6 +41,7 @@ from dskd.pipeline import stages
 from dskd.pipeline.inputs import cached_states, cached_text, kept_dtype, labels, load_teacher, wordnet_reader
 from dskd.report.figures import COLOURS, STYLE
 from dskd.report.statistics import compare
+from dskd.report.study_tables import TRIAL_MEASURES
 from dskd.scores.heldout import heldout_scores
 from dskd.scores.lexical_choice import build_items, read_vocabulary
 from dskd.scores.measure import lexical_rows, pair_rows
@@ -50,14 +52,6 @@ from dskd.students.train import Recipe, train
 from dskd.targets.store import SenseTargets
 
 FOLDER = Path("build/trials")
-SHOWN = {  # measure -> title of its panel
-    "kl": "KL (nats/token)",
-    "ce": "CE (nats/token)",
-    "synonym p": "synonym, p(answer)",
-    "antonym p": "antonym, p(answer)",
-    "definition p": "definition, p(answer)",
-    "antonym_probe": "antonym probe, acc.",
-}
 ITEMS = 1000  # of each lexical task
 RUN = 8  # held-out blocks that go to one half together, since neighbours share a document
 
@@ -211,11 +205,10 @@ def differences(rows: pd.DataFrame, pairs: list, seeds: list[int], params: Param
 def draw(table: pd.DataFrame, names: list[str], path: Path) -> None:
     """Differences from the first objective with their intervals, a panel a measure."""
     with plt.rc_context({**STYLE, "svg.hashsalt": "dskd"}):
-        height = 0.8 + 0.24 * len(names)
-        figure, axes = plt.subplots(
-            1, len(SHOWN), figsize=(2.1 * len(SHOWN), height), sharey=True, layout="constrained"
-        )
-        for axis, (measure, title) in zip(axes, SHOWN.items()):
+        shown = {measure: title for measure, title in TRIAL_MEASURES.items() if measure in set(table["measure"])}
+        size = 2.1 * len(shown), 0.9 + 0.24 * len(names)
+        figure, axes = plt.subplots(1, len(shown), figsize=size, sharey=True, layout="constrained")
+        for axis, (measure, title) in zip(axes, shown.items()):
             rows = table[(table["measure"] == measure) & (table["against"] == names[0])].set_index("objective")
             for y, name in enumerate(names[1:]):
                 mean, low, high = rows.loc[name, ["difference", "low", "high"]]
@@ -224,7 +217,7 @@ def draw(table: pd.DataFrame, names: list[str], path: Path) -> None:
                 axis.plot([mean], [y], marker="o" if low <= 0 <= high else "D", color=colour, markersize=4)
             axis.axvline(0, color="black", linewidth=0.8)
             axis.xaxis.set_major_locator(MaxNLocator(3))
-            axis.set_title(title, fontsize=9)
+            axis.set_title(fill(title, 18), fontsize=9)
             axis.tick_params(labelsize=8)
         axes[0].set_yticks(range(len(names) - 1), names[1:])
         axes[0].invert_yaxis()
