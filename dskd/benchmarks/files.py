@@ -1,37 +1,44 @@
 """Benchmark files fetched from the network: quickly, or not at all.
 
-A source is one of `hf:OWNER/NAME@REVISION!PATH` (a data set on the Hugging Face hub), `zip:URL!PATH`
-(a file in an archive), `url:URL` (a file) and `pypi:NAME==VERSION!PATH` (see `sources.fetch`).
+They are written as sources are (dskd/sources/grammar.py), and fetched with the same parts. What differs: a host that
+gives no answer is not asked twice, a data set of the hub is fetched without the hub's client, which tries for half a
+minute, and what is pinned is not these files but the rows that are made of them.
 """
 
-import os
-import shutil
-import zipfile
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
-from dskd.errors import UserError
+from dskd.errors import UserError, without_passwords
 from dskd.infra.output import output
 from dskd.params import Source
 from dskd.sources import fetch as fetch_module
-from dskd.sources.archives import unpacking
-from dskd.sources.download import TIMEOUT, DownloadError, download
+from dskd.sources.archives import extract, unpacking
+from dskd.sources.download import DownloadError, download
+from dskd.sources.grammar import Place, parse
 
 _LARGEST_FILE = 1 << 28  # bytes
-# SimLex-999 in gensim, the one file that comes from PyPI.
-_PYPI_SHA256 = {"gensim==4.4.0": "d5e0501971478a511430ee880bd0121e94ac701ba86d90544d83e6d2ba3db05d"}
+# SimLex-999 in gensim, the one file that comes from PyPI: of the file, and of the wheel.
+_PYPI_SHA256 = {
+    "gensim==4.4.0": (
+        "d5e0501971478a511430ee880bd0121e94ac701ba86d90544d83e6d2ba3db05d",
+        "91a7fa5e814e7b1bad4b2dffa8d62c1e55410d5cbdf930714c1997ffb4404db8",
+    )
+}
 
 
 class Unavailable(Exception):
-    """What cannot be had, and why, in one line; a run goes on without it."""
+    """What cannot be had, and why, in one line without passwords; a run goes on without it."""
+
+    def __init__(self, why: str):
+        super().__init__(without_passwords(why))
 
 
 def origin(source: str) -> str:
     """Where a source comes from, in words for messages."""
-    form, _, rest = source.partition(":")
-    name = rest.partition("!")[0]
-    names = {"hf": f"the hub ({name})", "pypi": f"PyPI ({name})", "url": name.rpartition("/")[0]}
-    return names.get(form, name)
+    place = parse(source)
+    if place.form == "https":
+        return place.name if place.path else place.name.rpartition("/")[0]
+    return f"{'the hub' if place.form == 'hf' else 'PyPI'} ({place.name.removeprefix('datasets/')})"
 
 
 def fetch(source: str, folder: Path, unreachable: set[str]) -> Path:
@@ -42,48 +49,48 @@ def fetch(source: str, folder: Path, unreachable: set[str]) -> Path:
     Raises:
         Unavailable: no network, or the file is missing or gated there.
     """
-    form, _, rest = source.partition(":")
-    name, _, path = rest.partition("!")
-    target = folder / name / path
+    place = parse(source)
+    target = folder / place.name.removeprefix("datasets/") / (place.path or "")
     target.parent.mkdir(parents=True, exist_ok=True)
-    if form == "pypi":
-        # One quick try, unless the user's own settings say otherwise: this benchmark can be done without.
-        os.environ.setdefault("PIP_RETRIES", "1")
-        os.environ.setdefault("PIP_DEFAULT_TIMEOUT", str(TIMEOUT))
-        try:
-            fetch_module.fetch(Source(source=source, sha256=_PYPI_SHA256[name], licence="see the benchmark"), target)
-        except UserError as error:
-            raise Unavailable(str(error)) from None
-    elif form == "zip":
-        archive = folder / "archives" / urlsplit(name).path.replace("/", "_")
-        if not archive.exists():
-            with output(archive) as partial:
-                _download(name, partial, unreachable)
-        with (
-            unpacking(f"{name} does not hold {path}", Unavailable),
-            zipfile.ZipFile(archive) as zipped,
-            zipped.open(path) as member,
-            open(target, "wb") as file,
-        ):
-            if zipped.getinfo(path).file_size > _LARGEST_FILE:
-                raise ValueError("too large")
-            shutil.copyfileobj(member, file, 1 << 20)
-    elif form == "url":
-        _download(name, target, unreachable)
-    else:
-        repository, _, revision = name.partition("@")
-        from huggingface_hub import constants
-
-        url = f"{constants.ENDPOINT}/datasets/{repository}/resolve/{revision}/{path}"
-        _download(url, target, unreachable)
+    try:
+        if place.form == "pypi":
+            sha256, archive_sha256 = _PYPI_SHA256[place.name]
+            pinned = Source(source=source, sha256=sha256, archive_sha256=archive_sha256, licence="see the benchmark")
+            fetch_module.fetch(pinned, target, quick=True)
+        elif place.form == "hf":
+            _download(_hub_address(place), target, unreachable)
+        elif place.path:
+            _extract(place, folder, target, unreachable)
+        else:
+            _download(place.name, target, unreachable)
+    except UserError as error:
+        if str(error).startswith("disk full"):  # what the network gave is not to blame
+            raise
+        raise Unavailable(str(error)) from None
     return target
 
 
-def _download(url: str, target: Path, unreachable: set[str]) -> None:
-    # Not by the hub's client: where there is no network it tries again for half a minute, for each file anew.
+def _hub_address(place: Place) -> str:
     from huggingface_hub import constants
 
-    host = urlsplit(url).netloc
+    repository, _, revision = place.name.rpartition("@")
+    return f"{constants.ENDPOINT}/{repository}/resolve/{quote(revision, safe='')}/{quote(place.path)}"
+
+
+def _extract(place: Place, folder: Path, target: Path, unreachable: set[str]) -> None:
+    """One file of an archive, which is fetched once for all of them."""
+    archive = folder / "archives" / urlsplit(place.name).path.replace("/", "_")
+    if not archive.exists():
+        with output(archive) as partial:
+            _download(place.name, partial, unreachable)
+    with unpacking(f"{place.name} does not hold {place.path}", Unavailable):
+        extract(archive, place.path, target, place.text, largest=_LARGEST_FILE)
+
+
+def _download(url: str, target: Path, unreachable: set[str]) -> None:
+    from huggingface_hub import constants
+
+    host = urlsplit(url).netloc.rpartition("@")[2]
     if constants.HF_HUB_OFFLINE:
         raise Unavailable("HF_HUB_OFFLINE or TRANSFORMERS_OFFLINE is set")
     if host in unreachable:

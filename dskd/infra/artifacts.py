@@ -10,12 +10,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
 from safetensors import SafetensorError, safe_open
 
 if TYPE_CHECKING:  # torch takes seconds to import, which what only reads parameters does not need
     from torch import Tensor
 from dskd.errors import UserError, one_line
-from dskd.infra.hashes import SUMS, sha256_file
+from dskd.infra.hashes import SUMS, read_checksums, sha256_file
 from dskd.infra.output import output
 
 # What damaged bytes lead to in a reader; RecursionError (deep nesting) is a RuntimeError.
@@ -52,6 +54,7 @@ HALF = "docs/trials/study.csv"
 CURVES = "reports/curves"
 PROVENANCE = "reports/provenance.json"
 
+LOCK = "dvc.lock"
 SPEEDS = "tests/speed/results.csv"  # of `make bench`
 
 
@@ -67,30 +70,55 @@ def project_root(start: Path | None = None) -> Path:
 def require(path: str | Path, stage: str) -> Path:
     """`path`, if it is there and as it was written; else an error that names the stage that makes it.
 
-    A file is compared with the `SHA256SUMS` of the nearest folder that has one, a folder file by file.
+    A file is compared with the `SHA256SUMS` of the artifact that it is in, a folder file by file: none may be missing,
+    changed or added.
     """
     path = Path(path)
     if not path.exists():
         raise UserError(f"{path} is missing: make it with `dvc repro {stage}` or `python -m dskd {stage}`")
-    folder = next((place for place in (path, *path.parents) if (place / SUMS).is_file()), None)
+    folder = _artifact(path)
     if folder is not None:
         with reading(folder / SUMS, stage):
-            lines = (folder / SUMS).read_text(encoding="utf-8").splitlines()
-            sums = {folder / name: digest for digest, name in (line.split("  ", 1) for line in lines)}
+            sums = {folder / name: digest for name, digest in read_checksums(folder).items()}
         for file, digest in sums.items():
             if file.is_relative_to(path) and not (file.is_file() and sha256_file(file) == digest):
-                raise UserError(f"{file} {_mend(file, folder, stage)}")
+                raise UserError(f"{file} {_fault(file)}{_mend(file, folder, stage)}")
+        for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
+            hidden = any(part.startswith(".") for part in file.relative_to(folder).parts)  # as Jupyter's
+            if file not in sums and not hidden and not file.is_dir() and file != folder / SUMS:
+                raise UserError(f"{file} is no file that the stage wrote: {_mend(file, folder, stage)}")
     return path
 
 
+def _artifact(path: Path) -> Path | None:
+    """The folder with a `SHA256SUMS` that `path` is or lies in; None where there is none."""
+    found = None
+    for place in (path, *path.parents):
+        if (place / "dvc.yaml").exists():
+            break
+        if (place / SUMS).is_file() and (found is None or _lists(place, found / SUMS)):
+            found = place
+    return found
+
+
+def _lists(folder: Path, file: Path) -> bool:
+    """Whether a folder's checksums know this file, which is then a part of what was brought here, whatever it says."""
+    try:
+        return file.relative_to(folder).as_posix() in read_checksums(folder)
+    except (ValueError, AttributeError):
+        return False
+
+
+def _fault(file: Path) -> str:
+    return "has changed since it was written: " if file.is_file() else "is missing: "
+
+
 def _mend(file: Path, folder: Path, stage: str) -> str:
-    """What is wrong with a file that is not as its folder's checksums say, and the way out."""
-    what, first = "is missing", ""
-    if file.is_file():
-        what = "has changed since it was written"
-        if file.stat().st_nlink > 1:  # DVC would take the same bytes from its cache again
-            first = f"run `find $(dvc cache dir) -samefile {file} -delete`, since DVC's cache shares its bytes, then "
-    return f"{what}: {first}delete {folder} and run `dvc repro {stage}`; if the change is meant, delete {folder / SUMS}"
+    """The way out where a file is not as its folder's checksums say."""
+    first = ""
+    if file.is_file() and file.stat().st_nlink > 1:  # DVC would take the same bytes from its cache again
+        first = f"run `find $(dvc cache dir) -samefile {file} -delete`, since DVC's cache shares its bytes, then "
+    return f"{first}delete {folder} and run `dvc repro {stage}`; if the change is meant, delete {folder / SUMS}"
 
 
 @contextmanager
@@ -101,6 +129,27 @@ def reading(path: str | Path, stage: str = "") -> Iterator[None]:
     except _DAMAGE as error:
         again = f"dvc repro {stage}".strip()
         raise UserError(f"{path} is damaged ({one_line(error)[:300]}): delete it and run `{again}`") from None
+
+
+def read_lock(path: Path) -> dict:
+    """The stages of a run with their hashes; UserError where the file is damaged."""
+    with reading(path):
+        text = path.read_text(encoding="utf-8")
+    if any(line.startswith("<<<<<<< ") for line in text.splitlines()):
+        raise UserError(
+            f"{path} holds a merge conflict: take one side (`git checkout --ours {path.name}`, or --theirs), then run "
+            "`dvc repro`"
+        )
+    try:
+        lock = YAML(typ="safe", pure=True).load(text)
+        for stage in lock["stages"].values():
+            if not all(isinstance(entry["path"], str) for kind in ("deps", "outs") for entry in stage.get(kind, ())):
+                raise TypeError("a path is no text")
+    except (YAMLError, *_DAMAGE) as error:
+        raise UserError(
+            f"{path} is damaged ({one_line(error)[:300]}): run `git checkout {path.name}`, then `dvc repro`"
+        ) from None
+    return lock
 
 
 def load_tensors(path: str | Path, stage: str, names: Iterable[str] = ()) -> "dict[str, Tensor]":

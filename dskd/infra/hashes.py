@@ -1,10 +1,13 @@
 """Hashes and sizes of files and folders."""
 
 import hashlib
+import os
+import re
 import shutil
 from pathlib import Path
 
 import dskd
+from dskd.errors import UserError
 
 SUMS = "SHA256SUMS"  # in a folder of artifacts; `sha256sum --check SHA256SUMS` understands it too
 
@@ -25,15 +28,59 @@ def sha256_file(path: str | Path) -> str:
 
 
 def sha256_tree(path: str | Path) -> str:
-    """Hex SHA-256 of a file, or of what `SHA256SUMS` says or would say of a folder's files."""
+    """Hex SHA-256 of a file, or of the `checksum_lines` of a folder."""
     path = Path(path)
-    return sha256_file(path) if path.is_file() else hashlib.sha256(_sums(path).encode()).hexdigest()
+    return sha256_file(path) if path.is_file() else hashlib.sha256(os.fsencode(checksum_lines(path))).hexdigest()
 
 
-def _sums(folder: Path) -> str:
-    """`<SHA-256>  <relative path>`, a line for each file below `folder`, in path order."""
-    names = (p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file() and p != folder / SUMS)
-    return "".join(f"{sha256_file(folder / name)}  {name}\n" for name in sorted(names))
+def checksum_lines(folder: Path) -> str:
+    """`<SHA-256>  <relative path>`, a line for each file below `folder`, in path order, as `sha256sum` writes it.
+
+    The folder's own `SHA256SUMS` is no file of it where it says just this. Any other file of this name is one.
+
+    Raises:
+        UserError: something there is neither a file nor a folder: a pipe, or a link to a folder or to nothing.
+    """
+    names = sorted(path.relative_to(folder).as_posix() for path in files_below(folder))
+    lines = {name: _line(sha256_file(folder / name), name) for name in names}
+    text = "".join(line for name, line in lines.items() if name != SUMS)
+    if SUMS in lines and (folder / SUMS).read_bytes() != os.fsencode(text):
+        return "".join(lines.values())
+    return text
+
+
+def read_checksums(folder: Path) -> dict[str, str]:
+    """Relative path -> SHA-256, as the folder's file `SHA256SUMS` says; ValueError where it is no such file."""
+    found = {}
+    *lines, end = os.fsdecode((folder / SUMS).read_bytes()).split("\n")
+    if end:
+        raise ValueError("it has no end")
+    for line in lines:
+        escaped, digest, name = re.fullmatch(r"(\\?)([0-9a-f]{64})  (.+)", line).groups()
+        found[re.sub(r"\\([nr\\])", lambda m: _UNESCAPED[m[1]], name) if escaped else name] = digest
+    return found
+
+
+# As `sha256sum` does it, so that no name can look like another line.
+_ESCAPED = {"\\": "\\\\", "\n": "\\n", "\r": "\\r"}
+_UNESCAPED = {escaped[1]: character for character, escaped in _ESCAPED.items()}
+
+
+def _line(digest: str, name: str) -> str:
+    escaped = "".join(_ESCAPED.get(character, character) for character in name)
+    return f"{digest}  {name}\n" if escaped == name else f"\\{digest}  {escaped}\n"
+
+
+def files_below(folder: Path) -> list[Path]:
+    """Every file below a folder; UserError where there is something that is neither a file nor a folder."""
+    found = []
+    for path in folder.rglob("*"):
+        if path.is_file():
+            found.append(path)
+        elif path.is_symlink() or not path.is_dir():
+            what = "a link to a folder" if path.is_dir() else "a link to nothing" if path.is_symlink() else "no file"
+            raise UserError(f"{ascii(str(path))[1:-1]} is {what}: put a file or a folder in its place")
+    return found
 
 
 def size_mb(path: str | Path) -> float:

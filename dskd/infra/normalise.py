@@ -1,6 +1,6 @@
 """Executed notebooks that are equal, byte for byte, from run to run and from machine to machine.
 
-What is left out: times, ids, progress bars, stderr, absolute paths, memory addresses, widgets.
+What is left out: times, ids, progress bars, stderr, absolute paths, memory addresses, widgets, passwords in addresses.
 """
 
 import posixpath
@@ -10,6 +10,8 @@ from pathlib import Path
 
 import nbformat
 from nbformat import NotebookNode
+
+from dskd.errors import without_passwords
 
 _METADATA = {
     "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
@@ -108,4 +110,4 @@ def _clean(value, root: Path):
         if name == ".":
             value = re.sub(rf"{start}/(?=[\w.])", "", value)
         value = re.sub(rf"{start}(?![\w.-])", name, value)
-    return _ADDRESS.sub("0x0", _CELL_FILE.sub("cell", value))
+    return without_passwords(_ADDRESS.sub("0x0", _CELL_FILE.sub("cell", value)))

@@ -33,6 +33,7 @@ __all__ = ["NotebookError", "check_source_notebooks", "run_notebook"]
 
 # The greatest resident size of the kernel or of one of its children; Linux counts in KiB, macOS in bytes.
 _PEAK = "max(__import__('resource').getrusage(w).ru_maxrss for w in (__import__('resource').RUSAGE_SELF, -1))"
+_SOCKET = 100  # bytes in the path of a Unix socket: Linux takes 107, macOS 103
 
 
 class NotebookError(RuntimeError):
@@ -92,7 +93,7 @@ def _execute(source: Path, record_path: Path, parameters: dict, root: Path) -> n
     # papermill fills {} in paths
     paths = [str(path).replace("{", "{{").replace("}", "}}") for path in (source, record_path)]
     # For the kernel's sockets and key, and for what IPython writes to its home.
-    with tempfile.TemporaryDirectory(prefix="dskd-") as scratch, writing(record_path):
+    with tempfile.TemporaryDirectory(prefix="dskd-", dir=_scratch_place()) as scratch, writing(record_path):
         try:
             return papermill.execute_notebook(
                 *paths, parameters, engine_name="dskd", kernel_name="python3", language="python", progress_bar=False,
@@ -109,6 +110,18 @@ def _execute(source: Path, record_path: Path, parameters: dict, root: Path) -> n
             raise UserError(f"{where}: its kernel was killed, most often for want of memory: free some") from None
         except KeyboardInterrupt:
             raise UserError(f"{where} was interrupted: earlier outputs are untouched; run again to go on") from None
+
+
+def _scratch_place() -> str:
+    """The folder for temporary files, or another where its path is too long for the sockets in it."""
+    try:
+        chosen = tempfile.gettempdir()
+    except OSError as error:
+        raise UserError(f"no folder for temporary files can be written ({error}): set TMPDIR to one of yours") from None
+    for place in (chosen, "/tmp", "/var/tmp"):
+        if len(os.fsencode(place)) + len("/dskd-01234567/s-99") <= _SOCKET and os.access(place, os.W_OK | os.X_OK):
+            return place
+    raise UserError(f"the path of {chosen} is too long for the sockets of a notebook's kernel: set TMPDIR to a shorter")
 
 
 class _Kernel(AsyncKernelManager):

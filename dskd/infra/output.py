@@ -11,7 +11,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from dskd.errors import UserError, is_disk_full
-from dskd.infra.hashes import SUMS, _sums, remove, sha256_tree
+from dskd.infra.hashes import SUMS, checksum_lines, remove, sha256_tree
 
 _PATIENCE = 5  # seconds to wait for another writer, which may be about to end
 
@@ -41,7 +41,7 @@ def output(path: str | Path, fingerprint: str | None = None, checksums: bool = F
             yield partial
             if checksums:
                 remove(partial / SUMS)  # of a finished folder: it may share its bytes with DVC's cache
-                (partial / SUMS).write_text(_sums(partial), encoding="utf-8")
+                (partial / SUMS).write_bytes(os.fsencode(checksum_lines(partial)))
         except BaseException:
             if fingerprint is None:
                 remove(partial)

@@ -40,11 +40,11 @@ def load_profile(name: str, root: str | Path = ".") -> Params:
 
 
 def _profile(name: str, root: str | Path) -> Path:
-    profile = Path(root) / "profiles" / f"{name}.yaml"
-    known = sorted(path.stem for path in profile.parent.glob("*.yaml"))
-    if name not in known:
+    folder = Path(root) / "profiles"
+    known = sorted(path.stem for path in folder.glob("*.yaml"))
+    if name not in known:  # nor any other path
         raise UserError(f"no profile {name!r}; there are: {', '.join(known)}")
-    return profile
+    return folder / f"{name}.yaml"
 
 
 def _changed(yaml: YAML, target: Path, profile: Path) -> dict:

@@ -83,10 +83,12 @@ def versions() -> dict[str, str]:
 
 
 def commit(root: Path) -> str | None:
-    """The Git commit, with `-dirty` if the tree has changes; None where there is no Git repository."""
-    command = ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    """The Git commit, with `-dirty` if the tree has changes; None where no Git repository has this project."""
+    git = ["git", "-C", str(root)]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        # A tarball may lie in a folder of another repository.
+        subprocess.run([*git, "ls-files", "--error-unmatch", "dvc.yaml"], capture_output=True, check=True)
+        command = [*git, "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
     except (OSError, subprocess.CalledProcessError):
         return None
-    return done.stdout.strip()

@@ -1,18 +1,23 @@
-"""Whether a run is the committed one: the same bytes on its platform, within a tolerance on another."""
+"""Whether a run is the committed one: the same bytes on its platform, within a tolerance on another.
 
+First what lies in the folder is hashed and compared with its dvc.lock, then this with the committed one. What hangs on
+benchmarks that one of the two runs could not get is not compared.
+"""
+
+import os
 import subprocess
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
 import pandas as pd
-from ruamel.yaml import YAML
 
 from dskd.errors import UserError, one_line
 from dskd.infra import artifacts
-from dskd.infra.artifacts import reading, require
+from dskd.infra.artifacts import LOCK, read_lock, reading, require
 
-LOCK = "dvc.lock"
 # What two kinds of processor may differ by (docs/REPRODUCING.md has what was measured). A benchmark of a hundred items
 # or less is not here: it has to lie in the interval of the committed figure.
 TOLERANCES = {
@@ -26,7 +31,8 @@ TOLERANCES = {
     **{(table, "all"): 0.02 for table in ("cloze", "cloze_norm", "cloze_probability")},
 }
 
-_JSON = (artifacts.METRICS, artifacts.PROVENANCE)
+_JSON = (artifacts.METRICS, artifacts.PROVENANCE, artifacts.QUALITY)
+_NOT_PUSHED = "not here, and not pushed"
 
 
 class Run(NamedTuple):
@@ -35,14 +41,13 @@ class Run(NamedTuple):
     lock: dict  # dvc.lock: the hash of every parameter, dependency and output
     metrics: dict
     provenance: dict
+    quality: dict  # of the lexicon
 
 
 def read_run(root: Path) -> Run:
     """The run whose files are below `root`; UserError where there is none."""
-    lock = YAML(typ="safe")
-    with reading(root / LOCK):
-        stages = lock.load(require(root / LOCK, ""))
-    return Run(stages, *(artifacts.read_json(require(root / name, "report")) for name in _JSON))
+    lock = read_lock(require(root / LOCK, ""))
+    return Run(lock, *(artifacts.read_json(require(root / name, "report")) for name in _JSON))
 
 
 def committed_run(root: Path, revision: str, destination: Path) -> Run:
@@ -51,16 +56,85 @@ def committed_run(root: Path, revision: str, destination: Path) -> Run:
     Raises:
         UserError: there is no such revision, or no run in it.
     """
-    for name in (LOCK, *_JSON):
-        command = ["git", "-C", str(root), "show", f"{revision}:{name}"]
-        try:
-            done = subprocess.run(command, capture_output=True, check=True)
-        except (OSError, subprocess.CalledProcessError) as error:
-            why = getattr(error, "stderr", None) or one_line(error).encode()
-            raise UserError(f"no committed run at {revision!r}: {why.decode(errors='replace').strip()}") from None
+    try:
+        commit = _git(root, "rev-parse", "--verify", "--end-of-options", f"{revision}^{{commit}}").decode().strip()
+        files = {name: _git(root, "show", f"{commit}:./{name}") for name in (LOCK, *_JSON)}
+    except (OSError, ValueError, subprocess.CalledProcessError) as error:
+        said = (getattr(error, "stderr", None) or one_line(error).encode()).decode(errors="replace")
+        raise UserError(
+            f"no committed run at {revision!r} ({said.splitlines()[0]}): name a commit of this clone"
+        ) from None
+    for name, content in files.items():
         (destination / name).parent.mkdir(parents=True, exist_ok=True)
-        (destination / name).write_bytes(done.stdout)
+        (destination / name).write_bytes(content)
     return read_run(destination)
+
+
+def _git(root: Path, *arguments: str) -> bytes:
+    return subprocess.run(["git", "-C", str(root), *arguments], capture_output=True, check=True).stdout
+
+
+def changed_on_disk(root: Path) -> pd.DataFrame:
+    """What lies below `root` otherwise than its dvc.lock says; columns stage, kind (cmd, params, deps, outs), what, how
+    ("changed", "missing", …).
+
+    Every file is hashed, by DVC.
+
+    Raises:
+        UserError: DVC cannot read the project.
+    """
+    from dvc.exceptions import DvcException  # a second
+    from dvc.repo import Repo
+    from dvc.scm import SCMError
+
+    found = []
+    try:
+        with (
+            tempfile.TemporaryDirectory() as state,
+            Repo(str(root), config={"core": {"site_cache_dir": state}}) as repo,
+        ):
+            stages = [stage for stage in repo.index.stages if stage.path_in_repo == "dvc.yaml"]
+            made = {out.def_path for stage in stages for out in stage.outs}
+            for stage in stages:
+                if stage.changed_stage():
+                    found.append((stage.addressing, "cmd", stage.cmd, "changed"))
+                for entry in stage.outs:
+                    found += [(stage.addressing, *row) for row in _changes("outs", entry)]
+                for entry in stage.deps:
+                    if entry.def_path not in made:
+                        found += [(stage.addressing, *row) for row in _changes("deps", entry)]
+    except (DvcException, SCMError) as error:
+        raise UserError(f"DVC cannot read {root}: {one_line(error)[:300]}") from None
+    return pd.DataFrame(found, columns=["stage", "kind", "what", "how"])
+
+
+@contextmanager
+def _no_memory() -> Iterator[None]:
+    """Let DVC hash every file anew: by what it remembers, a file with its old size and time would be the old one."""
+    name = "DVC_SITE_CACHE_DIR"
+    before = os.environ.get(name)
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ[name] = folder
+        try:
+            yield
+        finally:
+            del os.environ[name]
+            if before is not None:
+                os.environ[name] = before
+
+
+def _changes(kind: str, entry) -> list[tuple[str, str, str]]:
+    """(kind, what, how) of a dependency, parameter or output of DVC's."""
+    words = {"deleted": "missing", "modified": "changed", "new": "not in dvc.lock"}
+    rows = []
+    for how in entry.workspace_status().values():
+        if isinstance(how, dict):  # of params.yaml
+            rows += [("params", key, words.get(value, value)) for key, value in how.items()]
+        elif kind == "outs" and how == "deleted" and not entry.can_push:
+            rows.append((kind, entry.def_path, _NOT_PUSHED))
+        else:
+            rows.append((kind, entry.def_path, words.get(how, how)))
+    return rows
 
 
 def platform(run: Run) -> dict[str, str]:
@@ -101,14 +175,17 @@ def differences(one: dict, other: dict) -> pd.DataFrame:
 def compare_figures(reference: dict, found: dict) -> pd.DataFrame:
     """Every figure of every model that both metrics have, and whether it is near enough.
 
+    A mean over all benchmarks is left out where the two are not of the same ones.
+
     Columns: model, table, figure, committed, here, difference, allowed (NaN: the interval decides), within.
     """
     rows = []
     for model, tables in reference["models"].items():
         for table, figures in tables.items():
+            others = found["models"].get(model, {}).get(table, {})
             for name, figure in figures.items() if isinstance(figures, dict) else ():
-                other = found["models"].get(model, {}).get(table, {}).get(name)
-                if other is not None:
+                other = others.get(name)
+                if other is not None and (name != "all" or figures.keys() == others.keys()):
                     difference, allowed = other["mean"] - figure["mean"], TOLERANCES.get((table, name))
                     inside = figure["low"] <= other["mean"] <= figure["high"]
                     within = inside if allowed is None else abs(difference) <= allowed
@@ -117,41 +194,106 @@ def compare_figures(reference: dict, found: dict) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=columns).astype({"allowed": float})
 
 
+def made_from(lock: dict, stage: str) -> set[str]:
+    """The outputs of a stage, and of every stage that reads one of these."""
+    found = {entry["path"] for entry in lock["stages"].get(stage, {}).get("outs", ())}
+    while True:
+        more = set(found)
+        for other in lock["stages"].values():
+            deps = [entry["path"] for entry in other.get("deps", ())]
+            if any(out == dep or out.startswith(f"{dep}/") for dep in deps for out in found):
+                more |= {entry["path"] for entry in other.get("outs", ())}
+        if more == found:
+            return found
+        found = more
+
+
+def unlike_benchmarks(reference: Run, found: Run) -> dict[str, str]:
+    """What one of two runs could measure on and the other could not, each with the reason."""
+    unlike = {}
+    for name in reference.metrics["benchmarks"].keys() | found.metrics["benchmarks"].keys():
+        there, here = (run.metrics["benchmarks"].get(name, {}) for run in (reference, found))
+        if bool(there.get("available")) != bool(here.get("available")):
+            unlike[name] = "the committed run lacks it" if here.get("available") else here.get("how", "not here")
+    there, here = ({row["gold"] for row in run.quality.get("gold", ())} for run in (reference, found))
+    unlike |= dict.fromkeys(there - here, "not here") | dict.fromkeys(here - there, "the committed run lacks it")
+    return dict(sorted(unlike.items()))
+
+
 def verify(root: Path, revision: str) -> int:
     """Compare the run in `root` with the one committed at `revision` and print the result; 0 if it repeats it."""
     with tempfile.TemporaryDirectory() as folder:
         reference = committed_run(root, revision, Path(folder))
-    repeated, text = verdict(reference, read_run(root))
+    found, changed = read_run(root), changed_on_disk(root)
+    absent = changed["how"] == _NOT_PUSHED  # as after `dvc pull`
+    if not absent.all():
+        print(
+            "not verified: this folder does not hold the run that its dvc.lock tells of. Run `dvc repro`, or take back "
+            f"what was changed, and verify again. What differs:\n{_table(changed[~absent])}"
+        )
+        return 1
+    with reading(" or ".join(_JSON), "report"):
+        repeated, text = verdict(reference, found, changed["what"].tolist())
     print(text)
     return int(not repeated)
 
 
-def verdict(reference: Run, found: Run) -> tuple[bool, str]:
-    """Whether the run `found` repeats `reference`, and the text that says so or why not."""
-    changed = differences(reference.lock, found.lock)
-    made = changed["what"].str.match("artifacts|reports")
+def verdict(reference: Run, found: Run, absent: list[str] | None = None) -> tuple[bool, str]:
+    """Whether the run `found` repeats `reference`, and the text that says so or why not.
+
+    Args:
+        absent: outputs that are not here, so that nothing can be said of them.
+    """
+    changed, made = differences(reference.lock, found.lock), _outputs(reference.lock)
     threads = changed["what"].str.endswith("runtime.threads")  # part of the platform
-    inputs = changed[(changed["kind"].isin(["cmd", "params"]) | (changed["kind"] == "deps") & ~made) & ~threads]
+    of_run = (changed["kind"] == "deps") & changed["what"].map(lambda path: any(_within(path, out) for out in made))
+    inputs = changed[(changed["kind"].isin(["cmd", "params"]) | (changed["kind"] == "deps") & ~of_run) & ~threads]
     if len(inputs):
-        return False, f"another run than the committed one; what differs:\n{_table(inputs)}"
-    outputs = changed[changed["kind"] == "outs"]
-    total = sum(len(stage.get("outs", ())) for stage in reference.lock["stages"].values())
-    if not len(outputs):
+        return False, f"not verified: another run than the committed one; what differs:\n{_table(inputs)}"
+
+    # Outputs: the same bytes, others, and those that cannot be compared.
+    outputs, absent, total = changed[changed["kind"] == "outs"], absent or [], len(made)
+    unlike = unlike_benchmarks(reference, found)
+    hanging = outputs["what"].isin(made_from(reference.lock, "benchmarks") if unlike else [])
+    missing = outputs["what"].isin(absent)
+    open_, other = outputs[hanging & ~missing], outputs[~hanging & ~missing]
+    same = total - len(outputs) - len(set(absent) - set(outputs["what"]))
+    if same == total:
         return True, f"verified: all {total} outputs are the same bytes as the committed ones"
+    lines = [f"{same} of {total} outputs are the same bytes"]
+    if absent:
+        lines.append(f"not compared, since not here and not pushed: {', '.join(absent)}")
+    if len(open_):
+        lines += [f"not compared, since they hold benchmarks that one run lacks:\n{_table(open_)}", "these are:"]
+        lines += [f"  {name}: {why}" for name, why in unlike.items()]
+    if len(other):
+        lines.append(f"these are not the same bytes:\n{_table(other)}")
+
+    # Figures: equal on an equal platform, else within the tolerance.
     here, there = platform(found), platform(reference)
     parted = [
         f"{key} {here.get(key)} (committed: {there.get(key)})" for key in there if here.get(key) != there.get(key)
     ]
-    lines = [f"{total - len(outputs)} of {total} outputs are the same bytes; these are not:", _table(outputs)]
-    if not parted:
+    if len(other) and not parted:
         return False, "\n".join([*lines, "not verified: on an equal platform every output should be the same bytes"])
     figures = compare_figures(reference.metrics, found.metrics)
-    outside = figures[~figures["within"]]
-    lines += [f"another platform: {'; '.join(parted)}", f"largest differences:\n{_table(_largest(figures))}"]
+    outside = figures[~figures["within"] if parted else figures["difference"] != 0]
+    if parted:
+        lines += [f"another platform: {'; '.join(parted)}", f"largest differences:\n{_table(_largest(figures))}"]
     if len(outside) or not len(figures):
         lines.append(f"not verified: {len(outside)} of {len(figures)} figures are further off than allowed:")
         return False, "\n".join([*lines, _table(outside)])
-    return True, "\n".join([*lines, f"verified: all {len(figures)} figures are within the tolerance"])
+    how = "are within the tolerance" if parted else "that both runs have are equal"
+    return True, "\n".join([*lines, f"verified: all {len(figures)} figures {how}"])
+
+
+def _outputs(lock: dict) -> set[str]:
+    return {entry["path"] for stage in lock["stages"].values() for entry in stage.get("outs", ())}
+
+
+def _within(path: str, output: str) -> bool:
+    """Whether a dependency is an output, a part of one, or a folder of such."""
+    return path == output or path.startswith(f"{output}/") or output.startswith(f"{path}/")
 
 
 def _largest(figures: pd.DataFrame) -> pd.DataFrame:

@@ -27,6 +27,7 @@ _DAMAGED_ARCHIVE = (
     struct.error,
 )
 _LARGEST_RATIO = 200  # bytes out for a byte of an archive: text gives 10, a bomb 1000 and more
+_LARGEST = 1 << 40  # bytes
 
 
 @contextmanager
@@ -40,17 +41,19 @@ def unpacking(message: str, kind: type[Exception] = UserError) -> Iterator[None]
         raise kind(f"{message} ({one_line(error)})") from None
 
 
-def extract(archive: Path, path: str, target: Path, source: str, unwrap: bool = False) -> None:
+def extract(archive: Path, path: str, target: Path, source: str, unwrap: bool = False, largest: int = _LARGEST) -> None:
     """Write one file of an archive (`path`), or a folder of it (`path/`), to `target`.
 
     Args:
         source: what errors call it.
         unwrap: whether `path` may leave out the one folder that holds all else, as in a source archive.
+        largest: bytes that may come out of it.
 
     Raises:
-        UserError: no such file; a link or a name that leads out; more than 200 times the archive's size.
+        UserError: no such file; a link or a name that leads out; more than 200 times the archive's size, or than
+            `largest`.
     """
-    found, names, left = False, [], _LARGEST_RATIO * archive.stat().st_size
+    found, names, left = False, [], min(_LARGEST_RATIO * archive.stat().st_size, largest)
     for name, is_link, stream in _members(archive):
         names.append(name)
         bare = name.partition("/")[2] if unwrap else name
@@ -65,9 +68,8 @@ def extract(archive: Path, path: str, target: Path, source: str, unwrap: bool = 
             while piece := content.read(1 << 20):
                 left -= file.write(piece)
                 if left < 0:
-                    raise UserError(
-                        f"{source}: refused, since {archive.name} unpacks to over {_LARGEST_RATIO} times its size"
-                    )
+                    bound = f"{_LARGEST_RATIO} times its size or {largest >> 20} MiB"
+                    raise UserError(f"{source}: refused, since {archive.name} unpacks to over {bound}")
         found = True
     if not found:
         folder = any(_below(n, path + "/") or f"/{path}/" in n for n in names)

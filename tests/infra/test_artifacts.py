@@ -9,11 +9,12 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import save_file
 
+import dskd
 from dskd.errors import UserError
 from dskd.infra import artifacts
 from dskd.infra import output as output_module
 from dskd.infra.artifacts import load_tensors, project_root, require
-from dskd.infra.hashes import SUMS, fingerprint, remove, sha256_file, sha256_tree
+from dskd.infra.hashes import SUMS, fingerprint, read_checksums, remove, sha256_file, sha256_tree, size_mb
 from dskd.infra.output import output
 
 
@@ -39,11 +40,12 @@ KINDS = pytest.mark.parametrize("name", ["result.txt", "folder"])
 
 @KINDS
 def test_an_output_appears_under_its_name_when_it_is_whole(tmp_path, name):
-    with output(tmp_path / "below" / name) as partial:
+    folder = tmp_path / "far" / "below"
+    with output(folder / name) as partial:
         write(name, partial, "new")
-        assert not (tmp_path / "below" / name).exists()
-    assert read(tmp_path / "below" / name) == "new"
-    assert names(tmp_path / "below") == [name]
+        assert not (folder / name).exists()
+    assert read(folder / name) == "new"
+    assert names(folder) == [name]
 
 
 @KINDS
@@ -225,6 +227,64 @@ def test_a_tree_s_hash_changes_with_names_and_bytes_and_not_with_order(tmp_path)
     assert len({first, *others}) == 4
 
 
+def make(folder, files):
+    for path, text in files.items():
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_text(text)
+    return folder
+
+
+def test_no_two_folders_have_one_hash(tmp_path):
+    """A name with a line break could stand for two files, and a file of checksums for nothing."""
+    a, b = (sha256_file(make(tmp_path / "f", {name: name}) / name) for name in "ab")
+    folders = [
+        {"a": "a", "b": "b"},
+        {f"a\n{b}  b": "a"},
+        {"a": "a", "b": "b", SUMS: "anything"},
+        {"a": "a", "b": "b", SUMS: ""},
+        {"a": "a", "b": "b", f"sub/{SUMS}": ""},
+        {r"a\nb": "a"},
+        {"a\nb": "a"},
+        {"a\rb": "a"},
+        {"a\\": "a"},
+    ]
+    found = {sha256_tree(make(tmp_path / f"{i}", files)) for i, files in enumerate(folders)}
+    assert len(found) == len(folders)
+    # Its own checksums are no file of a folder: with them it is the same one.
+    text = f"{a}  a\n{b}  b\n"
+    assert sha256_tree(make(tmp_path / "own", {"a": "a", "b": "b", SUMS: text})) == sha256_tree(tmp_path / "0")
+
+
+STRANGE = ["a\nb", "back\\slash", "r\r", "\u2028 \x85", " two  ", "-x", os.fsdecode(b"latin-\xe9"), "\\n"]
+
+
+def test_checksums_of_strange_names_are_read_back_and_are_sha256sum_s(tmp_path):
+    with output(tmp_path / "made", checksums=True) as partial:
+        make(partial, dict.fromkeys(STRANGE, "text"))
+    assert set(read_checksums(tmp_path / "made")) == set(STRANGE)
+    assert artifacts.require(tmp_path / "made", "senses") == tmp_path / "made"
+    subprocess.run(["sha256sum", "--check", "--strict", "--quiet", SUMS], cwd=tmp_path / "made", check=True)
+    (tmp_path / "made" / STRANGE[0]).write_text("other")
+    with pytest.raises(UserError, match="has changed"):
+        artifacts.require(tmp_path / "made", "senses")
+
+
+def test_what_is_neither_file_nor_folder_is_named(tmp_path):
+    for name, made in {
+        "pipe": os.mkfifo,
+        "lost": lambda p: p.symlink_to("no"),
+        "up": lambda p: p.symlink_to(".."),
+    }.items():
+        (tmp_path / name).mkdir()
+        made(tmp_path / name / "x")
+        with pytest.raises(UserError, match=f"{name}/x is "):
+            sha256_tree(tmp_path / name)
+    (tmp_path / "file").write_text("a")
+    (tmp_path / "linked").mkdir()
+    (tmp_path / "linked/x").symlink_to(tmp_path / "file")  # as DVC's cache may link files
+    assert sha256_tree(tmp_path / "linked") == sha256_tree(make(tmp_path / "plain", {"x": "a"}))
+
+
 def test_json_has_equal_bytes_for_equal_values(tmp_path):
     artifacts.write_json(tmp_path / "1.json", {"b": [0.1, 1e-300], "a": {"ü": None, "c": 1}})
     artifacts.write_json(tmp_path / "2.json", {"b": [0.1, 1e-300], "a": {"ü": None, "c": 1}})
@@ -326,7 +386,121 @@ def test_a_file_that_is_gone_is_named(summed):
         artifacts.require(summed, "senses")
 
 
-def test_damaged_checksums_are_no_crash(summed):
-    (summed / SUMS).write_bytes(b"\xff no sums\n")
+@pytest.mark.parametrize(
+    "damage", [lambda b: b"\xff no sums\n", lambda b: b[:-1], lambda b: b"\n" + b, lambda b: b[1:]]
+)
+def test_damaged_checksums_are_no_crash(summed, damage):
+    (summed / SUMS).write_bytes(damage((summed / SUMS).read_bytes()))
     with pytest.raises(UserError, match="SHA256SUMS is damaged"):
         artifacts.require(summed, "senses")
+
+
+def test_a_file_that_no_stage_wrote_is_named(summed):
+    """A remote may give more than was pushed, and some readers take all that lies in a folder."""
+    (summed / ".ipynb_checkpoints").mkdir()
+    (summed / ".ipynb_checkpoints/a.bin").write_text("Jupyter's")
+    assert artifacts.require(summed, "senses") == summed
+    (summed / "sub/more.bin").write_text("more")
+    for asked in (summed, summed / "sub", summed / "sub/more.bin"):
+        with pytest.raises(UserError, match=r"more\.bin is no file that the stage wrote: delete .* `dvc repro senses`"):
+            artifacts.require(asked, "senses")
+    assert artifacts.require(summed / "a.bin", "senses") == summed / "a.bin"
+    (summed / SUMS).write_text("")
+    with pytest.raises(UserError, match="is no file that the stage wrote"):
+        artifacts.require(summed / "a.bin", "senses")
+
+
+def test_checksums_that_were_brought_along_are_a_file_like_any_other(tmp_path):
+    """Somebody's text or model may have a SHA256SUMS of its own, and the project may lie beside one."""
+    (tmp_path / SUMS).write_text(f"{'0' * 64}  other\n")
+    (tmp_path / "dvc.yaml").write_text("")
+    with output(tmp_path / "artifacts/sources", checksums=True) as partial:
+        make(partial, {f"text/{SUMS}": "theirs, in a form of their own\n", "text/a.txt": "a"})
+    text = tmp_path / "artifacts/sources/text"
+    assert artifacts.require(text, "sources") == text
+    (text / "a.txt").write_text("b")
+    with pytest.raises(UserError, match=r"a\.txt has changed"):
+        artifacts.require(text, "sources")
+    (tmp_path / "lexicon.parquet").write_text("")
+    assert artifacts.require(tmp_path / "lexicon.parquet", "lexicon")
+
+
+def test_a_fingerprint_changes_with_the_code_of_the_package(tmp_path, monkeypatch):
+    """Else a stopped run would go on with what other code made."""
+    (tmp_path / "room").mkdir()
+    for name in ("__init__.py", "room/first.py"):
+        (tmp_path / name).write_text("")
+    monkeypatch.setattr(dskd, "__file__", str(tmp_path / "__init__.py"))
+    found = [fingerprint("a")]
+    for name, text in (("room/first.py", "x = 1"), ("room/second.py", ""), ("__init__.py", "y = 2"), ("note.txt", "z")):
+        (tmp_path / name).write_text(text)
+        found.append(fingerprint("a"))
+    assert len(set(found)) == 4 and found[-1] == found[-2]  # what is no code is none of it
+
+
+@pytest.mark.parametrize("kept", [["a"], ["a", "b", "c"], ["a", "c"]])
+def test_tensors_must_be_all_that_are_asked_for_and_no_others(tmp_path, kept):
+    save_file({name: torch.ones(1) for name in kept}, tmp_path / "x.safetensors")
+    with pytest.raises(UserError, match=rf"it holds {', '.join(kept)}, not a, b\).*dvc repro harvest"):
+        load_tensors(tmp_path / "x.safetensors", "harvest", ["a", "b"])
+    assert load_tensors(tmp_path / "x.safetensors", "harvest", kept).keys() == set(kept)
+
+
+def test_new_checksums_leave_those_alone_that_share_their_bytes(tmp_path):
+    """DVC's cache may be hard links: what is written through one would damage the cache."""
+    folder = tmp_path / "made"
+    with output(folder, "one", checksums=True) as partial:
+        (partial / "a").write_text("a")
+    before = (folder / SUMS).read_bytes()
+    os.link(folder / SUMS, tmp_path / "in_the_cache")
+    with output(folder, "one", checksums=True) as partial:
+        (partial / "b").write_text("b")
+    assert (tmp_path / "in_the_cache").read_bytes() == before != (folder / SUMS).read_bytes()
+    assert artifacts.require(folder, "senses") == folder
+
+
+def test_sizes_are_in_millions_of_bytes(tmp_path):
+    (tmp_path / "folder/below").mkdir(parents=True)
+    (tmp_path / "folder/a").write_bytes(bytes(3000))
+    (tmp_path / "folder/below/b").write_bytes(bytes(500))
+    assert size_mb(tmp_path / "folder/a") == 0.003 and size_mb(tmp_path / "folder") == 0.0035
+
+
+def test_an_output_ends_well_where_its_mark_of_a_writer_was_cleared_away(tmp_path):
+    with output(tmp_path / "result.txt") as partial:
+        partial.write_text("new")
+        (tmp_path / ".result.txt.writer").unlink()
+    assert names(tmp_path) == ["result.txt"]
+
+
+def test_parts_of_an_output_lie_in_folders_that_are_made_as_they_are_needed(tmp_path):
+    with output(tmp_path / "whole") as whole:
+        for name in ("one", "two"):
+            with output(whole / "far" / "below" / f"{name}.txt") as partial:
+                partial.write_text(name)
+    assert names(tmp_path) == ["whole"] and names(tmp_path / "whole/far/below") == ["one.txt", "two.txt"]
+
+
+@pytest.mark.parametrize("code", [errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO])
+def test_a_place_where_nothing_may_be_written_is_named_and_another_fault_is_none_of_that(tmp_path, monkeypatch, code):
+    def acquire(lock, timeout):
+        raise OSError(code, "so it is")
+
+    monkeypatch.setattr(output_module.FileLock, "acquire", acquire)
+    expected = (
+        (OSError, "so it is") if code == errno.EIO else (UserError, r"cannot write .*x \(so it is\): allow writing")
+    )
+    with pytest.raises(expected[0], match=expected[1]), output(tmp_path / "x"):
+        pytest.fail("written")
+
+
+@pytest.mark.parametrize("what", ["a link to nothing", "a link to a folder", "no file"])
+def test_what_is_neither_a_file_nor_a_folder_has_no_hash_and_is_named(tmp_path, what):
+    (tmp_path / "tree").mkdir()
+    (tmp_path / "other").mkdir()
+    if what == "no file":
+        os.mkfifo(tmp_path / "tree/odd")
+    else:
+        (tmp_path / "tree/odd").symlink_to(tmp_path / ("other" if "folder" in what else "absent"))
+    with pytest.raises(UserError, match=f"tree/odd is {what}: put a file or a folder in its place"):
+        sha256_tree(tmp_path / "tree")

@@ -135,6 +135,33 @@ def test_two_machines_write_the_same_bytes(tmp_path):
     assert len(markup) < 60_000
 
 
+@pytest.mark.parametrize("length", [60, 100, 180])
+def test_a_folder_for_temporary_files_may_have_a_path_of_any_length(tmp_path, length):
+    place = tmp_path / "t"
+    while len(str(place)) < length:
+        place /= "x" * min(20, length - len(str(place)))
+    place.mkdir(parents=True)
+    root = tree(tmp_path / "project", states=["print(1)"])
+    env = environment(TMPDIR=str(place))
+    done = subprocess.run(command(root, "states"), env=env, capture_output=True, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr.decode()
+    assert not list(place.iterdir())
+
+
+def test_where_there_is_no_room_for_a_socket_it_is_one_line(tmp_path, monkeypatch):
+    monkeypatch.setattr(notebook.tempfile, "gettempdir", lambda: "/tmp/" + "x" * 100)
+    monkeypatch.setattr(notebook.os, "access", lambda *_: False)
+    with pytest.raises(UserError, match=r"is too long for the sockets of a notebook's kernel: set TMPDIR to a shorter"):
+        run_notebook("states", {}, tree(tmp_path, states=[]))
+
+    def none():
+        raise FileNotFoundError(2, "No usable temporary directory found")
+
+    monkeypatch.setattr(notebook.tempfile, "gettempdir", none)
+    with pytest.raises(UserError, match=r"no folder for temporary files can be written .*: set TMPDIR"):
+        run_notebook("states", {}, tree(tmp_path, states=[]))
+
+
 def start(root):
     """Start a stage that waits, and return when what it and its child process write has come through, once."""
     process = subprocess.Popen(
@@ -233,6 +260,19 @@ def test_normalise_keeps_base64_and_drops_widgets(tmp_path, monkeypatch):
     assert stream.text == "a\r\n" and not result.cells[0].metadata and "papermill" not in result.metadata
     assert notebook_text(normalise(result, tmp_path)) == notebook_text(result)
     assert "ab/root/cd" in to_html(result, "x<y") and "<title>x&lt;y</title>" in to_html(result, "x<y")
+
+
+def test_normalise_leaves_out_passwords_in_addresses(tmp_path):
+    """Git keeps notebooks, and an error of another library may name the address that it was given."""
+    said = "https://me:s3cret@hub.example/x failed; see https://a.b/@c and me@mail.example"
+    outputs = [new_output("display_data", data={"text/plain": said, "text/html": f"<b>{said}</b>"})]
+    outputs += [
+        new_output("stream", name="stdout", text=said),
+        new_output("error", ename="E", evalue=said, traceback=[said]),
+    ]
+    text = notebook_text(normalise(new_notebook(cells=[new_code_cell("1", outputs=outputs)]), tmp_path))
+    assert "s3cret" not in text and text.count("https://hub.example/x") == 5
+    assert text.count("https://a.b/@c and me@mail.example") == 5
 
 
 def test_an_executed_copy_leads_where_its_source_does():

@@ -47,6 +47,41 @@ def test_a_wide_table_scrolls_and_keeps_what_heads_its_rows(opened, tmp_path):
     assert 0 <= opened.value(left) < 40
 
 
+def shown(markup: str, mime: str = "text/html") -> str:
+    """What the page has of an output of this markup."""
+    cell = new_code_cell(outputs=[new_output("display_data", {mime: markup})])
+    page = to_html(new_notebook(cells=[cell]), "page")
+    return page.partition('<div class="output_html rendered_html output_subarea">')[2].partition("</div>")[0].strip()
+
+
+ADDRESSES = ["javascript:f()", "JavaScript:f()", "java\nscript:f()", "vbscript:f()", "data:text/html,x"]
+ADDRESSES += ["DATA:text/html,x", " data:text/html,x", "\tdata:text/html,x", "da\tta:text/html,x"]
+ADDRESSES += ["&#100;ata:text/html,x", "data&colon;text/html,x"]
+
+
+@pytest.mark.parametrize("tag", ["<a href='{}'>x</a>", "<svg><a href='{}'>x</a></svg>", "<img src='{}' alt='x'>"])
+def test_no_address_in_a_page_runs_anything(tag):
+    for address in ADDRESSES:
+        html = shown(tag.format(address))
+        assert "x" in html and not re.search(r"<[^>]*(script|html)", html), address
+
+
+def test_a_page_keeps_what_is_harmless_and_shows_the_rest_as_text():
+    table = '<table class="t"><tbody><tr><td colspan="2">1 &lt; 2</td></tr></tbody></table>'
+    assert shown(table) == table
+    assert shown('<a href="../docs/a.md#b">l</a>') == '<a href="../docs/a.md#b">l</a>'
+    assert 'src="data:image/png;base64,AA=="' in shown('<img src="data:image/png;base64,AA==" alt="a">')
+    assert not re.search("src|onerror", shown('<img src="https://host/x.png" alt="a" onerror="f()">'))
+    assert shown("<p onclick='f()' style='top:0'>a <eos> b</p>") == "<p>a &lt;eos&gt; b</p>"
+    assert (
+        shown("a <|im_end|> < b <script>f()</script>") == "a &lt;|im_end|&gt; &lt; b &lt;script&gt;f()&lt;/script&gt;"
+    )
+    assert shown("<style>p {}</style><!-- c --><b>x</b>") == "<b>x</b>"
+    assert "&lt;s&gt;" not in shown("`<eos>` and **x**", "text/markdown") and "<strong>" in shown(
+        "**x**", "text/markdown"
+    )
+
+
 def test_links_of_the_report_lead_somewhere():
     links = re.findall(r'href="([^"#:]+)(?:#[^"]*)?"', PAGE.read_text(encoding="utf-8"))
     assert [link for link in links if not (PAGE.parent / link).exists()] == []

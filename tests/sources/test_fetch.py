@@ -1,18 +1,19 @@
-"""Files and archives of package indexes, as sources: small ones of the real forms, and no network."""
+"""Files as sources, the cache, and archives: small ones of the real forms, and no network."""
 
 import errno
 import hashlib
-import io
 import os
+import signal
+import subprocess
+import sys
 import tarfile
 import zipfile
 
 import pytest
 
 from dskd.errors import UserError
-from dskd.infra.hashes import sha256_tree
 from dskd.params import Source
-from dskd.sources import archives
+from dskd.sources import archives, readers
 from dskd.sources import fetch as fetch_module
 from dskd.sources.fetch import fetch
 
@@ -27,8 +28,11 @@ def cache(tmp_path, monkeypatch):
     return tmp_path / "cache"
 
 
-def spec(source, sha256=SHA, archive="wheel"):
-    return Source(source=source, archive=archive, sha256=sha256, licence="none")
+def spec(source, sha256=SHA, archive="wheel", archive_sha256=None):
+    """A source; of an archive of an index whatever hash it has, unless one is given."""
+    if "pypi:" in source and archive_sha256 is None:
+        archive_sha256 = WRONG
+    return Source(source=source, archive=archive, archive_sha256=archive_sha256, sha256=sha256, licence="none")
 
 
 def fails(source, destination, **options):
@@ -93,6 +97,8 @@ def test_wrong_hash_leaves_the_earlier_file(tmp_path):
 
 MALFORMED = ["", "file:", "ftp:x", "hf:a/b", "hf:b@r", "hf:a/b@r!/etc/passwd", "nltk:", "nltk:../x"]
 MALFORMED += ["pypi:tiny!a", "pypi:tiny==1!", "pypi:tiny==1!../a", "pypi:--x y==1!a", "pypi:tiny>=1!a"]
+# What could be an option of a program, or lead out of a folder or an address.
+MALFORMED += ["pypi:-r==1!a", "pypi:tiny==-1!a", "pypi:..==1!a", "hf:../..@r", "hf:a/b@../../r", "hf:a/-b@r!x"]
 
 
 @pytest.mark.parametrize("source", MALFORMED)
@@ -101,100 +107,15 @@ def test_malformed(tmp_path, source):
     assert "malformed" in message and "pypi:NAME==VERSION!PATH" in message
 
 
-# ---- pypi
+def test_a_folder_with_a_pipe_or_a_link_to_nowhere_is_one_line(tmp_path):
+    for name, make in {"pipe": os.mkfifo, "link": lambda path: os.symlink("nowhere", path)}.items():
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "a").write_bytes(DATA)
+        make(tmp_path / name / "b")
+        assert f"{name}/b is " in fails(f"file:{tmp_path}/{name}", tmp_path / "out/x")
 
 
-META = "Metadata-Version: 2.1\nName: tiny\nVersion: {}\n"
-SETUP = "from setuptools import setup\nsetup(name='tiny', version='1.0', packages=[])\n"
-
-
-def make_wheel(folder, version, files, links=()):
-    info = f"tiny-{version}.dist-info"
-    members = {f"{info}/METADATA": META.format(version).encode(), **files}
-    members[f"{info}/WHEEL"] = b"Wheel-Version: 1.0\nGenerator: hand\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
-    members[f"{info}/RECORD"] = b""
-    with zipfile.ZipFile(folder / f"tiny-{version}-py3-none-any.whl", "w") as archive:
-        for name, content in members.items():
-            item = zipfile.ZipInfo(name)
-            item.external_attr = (0o120777 if name in links else 0o100644) << 16
-            archive.writestr(item, content)
-
-
-@pytest.fixture
-def index(tmp_path, monkeypatch):
-    """A folder that pip takes for its index, with a wheel and a source archive; there is no network."""
-    folder = tmp_path / "index"
-    folder.mkdir()
-    make_wheel(folder, "1.0", {"tiny/a.bin": DATA, "tiny/d/x": b"x", "tiny/d/e/y": b"y"})
-    with tarfile.open(folder / "tiny-1.0.tar.gz", "w:gz") as archive:
-        for name, content in {
-            "PKG-INFO": META.format("1.0").encode(),
-            "setup.py": SETUP.encode(),
-            "tiny/d/x": b"x",
-            "tiny/d/e/y": b"y",
-        }.items():
-            item = tarfile.TarInfo(f"tiny-1.0/{name}")
-            item.size = len(content)
-            archive.addfile(item, io.BytesIO(content))
-    for name, value in {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(folder), "PIP_CONFIG_FILE": os.devnull}.items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.delenv("PIP_CONSTRAINT", raising=False)
-    return folder
-
-
-FOLDER = tree_hash({"x": b"x", "e/y": b"y"})
-
-
-def test_wheel_file_and_cache(tmp_path, index, cache):
-    source = spec("pypi:tiny==1.0!tiny/a.bin")
-    fetch(source, tmp_path / "out/a")
-    assert (tmp_path / "out/a").read_bytes() == DATA
-    assert sorted(p.name for p in cache.iterdir() if not p.name.endswith(".lock")) == [SHA]
-    wheel = index / "tiny-1.0-py3-none-any.whl"
-    wheel.rename(tmp_path / "away")
-    fetch(source, tmp_path / "out/b")  # from the cache
-    assert (tmp_path / "out/b").read_bytes() == DATA
-    (cache / SHA).write_bytes(b"damaged")
-    with pytest.raises(UserError):  # never the damaged copy
-        fetch(source, tmp_path / "out/c")
-    (tmp_path / "away").rename(wheel)
-    fetch(source, tmp_path / "out/c")
-    assert (tmp_path / "out/c").read_bytes() == (cache / SHA).read_bytes() == DATA
-
-
-def test_wheel_folder(tmp_path, index):
-    fetch(spec("pypi:tiny==1.0!tiny/d/", FOLDER), tmp_path / "out/d")
-    assert sha256_tree(tmp_path / "out/d") == FOLDER
-
-
-@pytest.mark.parametrize("path", ["tiny/d/", "tiny-1.0/tiny/d/"])
-def test_sdist_folder_with_and_without_top(tmp_path, index, path):
-    fetch(spec(f"pypi:tiny==1.0!{path}", FOLDER, "sdist"), tmp_path / "out/d")
-    assert (tmp_path / "out/d/e/y").read_bytes() == b"y"
-
-
-def test_pypi_errors(tmp_path, index, cache):
-    out = tmp_path / "out/x"
-    assert "tiny/none is not in tiny-1.0" in fails("pypi:tiny==1.0!tiny/none", out)
-    assert "end PATH with /" in fails("pypi:tiny==1.0!tiny/d", out)
-    assert SHA in fails("pypi:tiny==1.0!tiny/a.bin", out, sha256=WRONG)
-    message = fails("pypi:tiny==9.0!tiny/a.bin", out)
-    assert "pypi:tiny==9.0" in message and "no such wheel" in message and "No matching distribution" in message
-    assert not [p for p in cache.iterdir() if not p.name.endswith(".lock")]
-
-
-@pytest.mark.parametrize("name, links", [("tiny/d/../../../evil", ()), ("tiny/d/link", ("tiny/d/link",))])
-def test_members_that_lead_out_are_refused(tmp_path, index, name, links):
-    make_wheel(index, "2.0", {"tiny/d/x": b"x", name: b"/etc/passwd"}, links)
-    assert "leads out of its folder" in fails("pypi:tiny==2.0!tiny/d/", tmp_path / "out/d")
-    assert not list(tmp_path.rglob("evil"))
-
-
-def test_an_archive_of_another_hash_is_not_opened(tmp_path, index, monkeypatch):
-    known = spec("pypi:tiny==1.0!tiny/a.bin").model_copy(update={"archive_sha256": WRONG})
-    monkeypatch.setattr(fetch_module, "extract", lambda *_, **__: pytest.fail("it was opened"))
-    with pytest.raises(UserError, match=f"tiny-1.0.*whl has SHA-256 .*, expected {WRONG}"):
-        fetch(known, tmp_path / "out/a")
+# ---- archives
 
 
 def test_a_compressed_bomb_is_refused_before_it_fills_the_disk(tmp_path):
@@ -212,19 +133,45 @@ def test_damaged_archive(tmp_path):
         list(archives._members(tmp_path / "tiny.tar.gz"))
 
 
-def test_index_out_of_reach(tmp_path, monkeypatch):
-    for name, value in {"PIP_INDEX_URL": "http://127.0.0.1:9/simple", "PIP_RETRIES": "1", "PIP_TIMEOUT": "2"}.items():
-        monkeypatch.setenv(name, value)
-    for name in ["PIP_NO_INDEX", "PIP_FIND_LINKS", "PIP_EXTRA_INDEX_URL"]:
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
-    assert "could not be reached" in fails("pypi:tiny==1.0!tiny/a.bin", tmp_path / "out/a")
-
-
 def test_cache_that_cannot_be_written(tmp_path, monkeypatch):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("DSKD_CACHE", str(tmp_path / "file"))
     assert "set DSKD_CACHE" in fails("pypi:tiny==1.0!tiny/a.bin", tmp_path / "out/a")
+
+
+HOLDER = """
+import os, signal, sys
+from dskd.params import Source
+from dskd.sources import fetch as fetch_module
+def read(*_):
+    print("fetching", flush=True)
+    sys.stdin.readline()
+    os._exit(1)
+fetch_module.read_https = read
+fetch_module.fetch(Source(source="https://h/a", sha256="0" * 64, licence="none"), sys.argv[1])
+"""
+
+
+def test_who_waits_for_another_run_s_fetch_says_for_which(tmp_path, monkeypatch, capsys):
+    """The other one may be stopped, as by Ctrl-Z, and then never ends."""
+    monkeypatch.setattr(fetch_module, "_PATIENCE", 0.05)
+    command = [sys.executable, "-c", HOLDER, str(tmp_path / "other")]
+    with subprocess.Popen(command, stdin=-1, stdout=-1, text=True) as other:
+        assert other.stdout.readline() == "fetching\n"
+        other.send_signal(signal.SIGSTOP)
+        real = fetch_module.FileLock.acquire
+
+        def acquire(lock, timeout=None):
+            if timeout is None:  # waiting for ever, from here on
+                other.kill()
+            return real(lock, timeout=timeout)
+
+        monkeypatch.setattr(fetch_module.FileLock, "acquire", acquire)
+        monkeypatch.setattr(fetch_module, "read_https", lambda place, sums, target: target.write_bytes(DATA))
+        with pytest.raises(UserError, match="SHA-256 is"):
+            fetch(spec("https://h/a", WRONG), tmp_path / "x")
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1 and f"waiting for process {other.pid}, which is fetching https://h/a" in said
 
 
 def test_disk_full_names_the_file(tmp_path, monkeypatch):
@@ -233,5 +180,5 @@ def test_disk_full_names_the_file(tmp_path, monkeypatch):
     def full(*_):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(fetch_module, "_copy", full)
+    monkeypatch.setattr(readers, "copy", full)
     assert "disk full while writing" in fails(f"file:{tmp_path}/a", tmp_path / "out/b")

@@ -1,14 +1,17 @@
 """A file from a web server, as a source: servers on this machine."""
 
+import io
+import zipfile
 from pathlib import Path
 
 import pytest
 from sources.test_fetch import DATA, SHA, WRONG, cache, fails, spec  # noqa: F401 (a fixture for all)
 from sources.test_fetch_hub import server
 
-from dskd.sources import download
-from dskd.sources import fetch as fetch_module
+from dskd.errors import UserError
+from dskd.sources import download, readers
 from dskd.sources.fetch import fetch
+from dskd.sources.grammar import parse
 
 WAY_OUT = "write file:PATH as the source in params.yaml, with the same sha256"
 
@@ -48,13 +51,49 @@ def test_plain_http_is_refused_unless_it_stays_on_this_machine(tmp_path, source)
 
 
 MALFORMED = ["https:", "https://h", "https://h/", "https:///a", "https://h/a?b", "https://h/a#b", "https:h/a"]
-MALFORMED += ["https://me@h/a", "https://me:word@h/a", "https://h:x/a", "https://h/a b", "https://h/é", "http://"]
+MALFORMED += ["https://h:x/a", "https://h/a b", "https://h/é", "http://", "https://h/a.zip!../b", "https://h/a.zip!"]
 
 
 @pytest.mark.parametrize("source", MALFORMED)
 def test_malformed(tmp_path, source):
     message = fails(source, tmp_path / "out/x")
     assert "malformed" in message and "https://HOST/PATH" in message
+
+
+@pytest.mark.parametrize("address", ["https://me@h/a", "https://me:s3cret@h/a", "https://me:s3/cret@h/a"])
+def test_an_address_with_a_password_is_refused_without_telling_it(address):
+    """params.yaml, reports and students' cards would tell it."""
+    with pytest.raises(UserError, match="malformed") as caught:
+        parse(address)
+    assert "s3" not in str(caught.value) and "me" not in str(caught.value).split(" is malformed")[0]
+
+
+def test_one_file_of_an_archive(tmp_path):
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        archive.writestr("d/b.bin", DATA)
+    with server({"/a.zip": (200, {}, packed.getvalue()), "/b.zip": (200, {}, b"no archive")}) as (address, _):
+        fetch(spec(f"{address}/a.zip!d/b.bin"), tmp_path / "b")
+        assert "d/c is not in a.zip" in fails(f"{address}/a.zip!d/c", tmp_path / "out/x", sha256=WRONG)
+        assert "b.zip is damaged" in fails(f"{address}/b.zip!d/b.bin", tmp_path / "out/x", sha256=WRONG)
+        assert "a.zip has SHA-256" in fails(
+            f"{address}/a.zip!d/b.bin", tmp_path / "out/x", sha256=WRONG, archive_sha256=WRONG
+        )
+    assert (tmp_path / "b").read_bytes() == DATA
+
+
+def test_a_password_goes_to_its_own_host_alone_and_into_no_message(tmp_path):
+    """That of HF_ENDPOINT: an address in params.yaml holds none."""
+    with server({"/x": (200, {}, DATA)}, password="me:word") as (other, _):
+        answers = {"/a": (200, {}, DATA), "/away": (302, {"Location": f"{other}/x"}, b"")}
+        with server(answers, password="me:s3cret") as (address, _):
+            private = address.replace("//", "//me:s3cret@")
+            download.download(f"{private}/a", tmp_path / "x", 1 << 20)
+            assert (tmp_path / "x").read_bytes() == DATA
+            for path, says in {"/away": "answered 401", "/none": "answered 404"}.items():
+                with pytest.raises(download.DownloadError, match=says) as caught:
+                    download.download(f"{private}{path}", tmp_path / "y", 1 << 20)
+                assert "s3cret" not in str(caught.value)
 
 
 def test_what_fails_is_one_line_that_names_the_source_and_the_way_out(tmp_path, monkeypatch):
@@ -71,7 +110,7 @@ def test_what_fails_is_one_line_that_names_the_source_and_the_way_out(tmp_path, 
             message = fails(f"{address}{path}", out)
             assert message.startswith(f"{address}{path} {says}; ") and message.endswith(WAY_OUT)
         assert f"{address}/a: SHA-256 is {SHA}" in fails(f"{address}/a", out, sha256=WRONG)
-        monkeypatch.setattr(fetch_module, "_LARGEST_DOWNLOAD", 999)
+        monkeypatch.setattr(readers, "_LARGEST_DOWNLOAD", 999)
         assert "/a is larger than 0 MiB; " in fails(f"{address}/a", out)
     assert "could not be reached (URLError: " in fails(f"{address}/a", out)
     assert "could not be reached (" in fails("http://localhost:99999/a", out)

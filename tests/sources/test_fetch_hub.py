@@ -1,5 +1,6 @@
 """The hub and NLTK as sources: local servers answer as the real ones do."""
 
+import base64
 import hashlib
 import io
 import json
@@ -23,10 +24,11 @@ COMMIT = "c" * 40
 
 
 @contextmanager
-def server(answers):
+def server(answers, password=None):
     """Serve {path: (status, headers, body)}; yields its address and the list of paths asked for.
 
-    For a status of "silent" there is no answer, for "cut" it ends in the middle, for "slow" it waits there.
+    For a status of "silent" there is no answer, for "cut" it ends in the middle, for "slow" it waits there. With a
+    password, "user:password", others are turned away.
     """
     asked, ended = [], threading.Event()
 
@@ -35,6 +37,8 @@ def server(answers):
             path = self.path.partition("?")[0]
             asked.append(path)
             status, headers, body = answers.get(path, (404, {}, b"not here"))
+            if password and self.headers["Authorization"] != f"Basic {base64.b64encode(password.encode()).decode()}":
+                status, headers, body = 401, {"WWW-Authenticate": 'Basic realm="x"'}, b"who are you?"
             if status == "silent":
                 ended.wait(20)
                 return
