@@ -7,15 +7,19 @@ are drawn by hashes of (seed, item, example): each is fixed whatever else is ask
 
 import string
 import sys
+from collections.abc import Collection
+from datetime import datetime
 from functools import cache
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
 from transformers import PreTrainedTokenizerBase
+from transformers.utils import chat_template_utils
 
 from dskd.benchmarks.catalogue import CHAT, read_benchmark
 from dskd.benchmarks.squad import NO_ANSWER
-from dskd.errors import UserError
+from dskd.errors import UserError, one_line
 from dskd.infra.artifacts import write_jsonl
 from dskd.infra.randomness import hash_integers, text_key
 from dskd.params import BenchmarksParams
@@ -24,6 +28,11 @@ LETTERS = string.ascii_uppercase
 LABELS = {"piqa": "01"}  # all others have letters
 NO_TEMPLATE = "the teacher's tokenizer has no chat template: take a model tuned for chat (sources.teacher)"
 
+# Where a model is to think first, its first token is no letter. A template that knows neither name passes over it.
+_ASKED = {"enable_thinking": False, "thinking": False}
+_OPEN = "<think>"
+_WAY_OUT = "mend it (chat_template in the model's folder) or take another teacher (sources.teacher)"
+
 _CHOOSE = "Answer each question with the {} of the right choice, and nothing else."
 _EXTRACT = (
     "Answer each question in as few words as possible, copied from the passage. "
@@ -31,6 +40,14 @@ _EXTRACT = (
 )
 _SEED = text_key("tasks.chat")
 _key = cache(text_key)  # a pool's ids are asked for again with every item
+
+
+class _OneDay(datetime):
+    """The day that templates take for today: with the real one the prompts would have other bytes every day."""
+
+    @classmethod
+    def now(cls, tz=None) -> datetime:
+        return cls(2024, 7, 26, tzinfo=tz)
 
 
 def shots(row: dict, pool: list[dict], number: int, seed: int) -> list[dict]:
@@ -84,12 +101,42 @@ def squad_messages(row: dict, example: dict | None) -> list[dict]:
 def render(messages: list[dict], tokenizer) -> str:
     """The chat as the tokenizer's template writes it, up to where the assistant speaks. It has its special tokens.
 
+    The same chat gives the same text on every day; a model that can answer without thinking first is asked to.
+
     Raises:
-        UserError: the tokenizer has no chat template.
+        UserError: the tokenizer has no chat template, or one that fails, leaves a turn out or makes the model think.
     """
     if not tokenizer.chat_template:
         raise UserError(NO_TEMPLATE)
-    return tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+    prompt = _written(messages, tokenizer, add_generation_prompt=True)
+    if lost := [message["role"] for message in messages if message["content"].strip() not in prompt]:
+        raise UserError(f"the teacher's chat template leaves out what the {lost[0]} says: {_WAY_OUT}")
+    if prompt.rstrip().endswith(_OPEN):
+        raise UserError(f"the teacher's chat template makes the model think before each answer ({_OPEN}): {_WAY_OUT}")
+    return prompt
+
+
+def end_of_turn(tokenizer, stops: Collection[int]) -> int:
+    """That of `stops` which the chat template writes after an answer; else the tokenizer's eos token, or the first.
+
+    Raises:
+        UserError: as `render`.
+    """
+    said = "the answer"
+    chat = [{"role": "user", "content": "the question"}, {"role": "assistant", "content": said}]
+    after = _written(chat, tokenizer, add_generation_prompt=False).rpartition(said)[2]
+    found = [token for token in tokenizer(after, add_special_tokens=False)["input_ids"] if token in stops]
+    return next(iter([*found, *{tokenizer.eos_token_id} & set(stops), *sorted(stops)]))
+
+
+def _written(messages: list[dict], tokenizer, *, add_generation_prompt: bool) -> str:
+    try:
+        with patch.object(chat_template_utils, "datetime", _OneDay):
+            return tokenizer.apply_chat_template(
+                messages, tokenize=False, add_generation_prompt=add_generation_prompt, **_ASKED
+            )
+    except Exception as error:  # whatever a template raises; it is a program of the model's
+        raise UserError(f"the teacher's chat template fails ({one_line(error)[:300]}): {_WAY_OUT}") from None
 
 
 def write_chat_prompts(

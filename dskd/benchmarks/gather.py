@@ -35,6 +35,7 @@ from dskd.infra.randomness import hash_integers, text_key
 FAULTS = ("label_outside", "empty_choice")  # why a row is left out
 
 MIRROR = "DSKD_MIRROR"
+THE_MIRROR = f"the mirror ({MIRROR})"  # its path is nobody's business: summaries and reports are kept in Git
 
 
 def mirror_folder() -> Path | None:
@@ -68,7 +69,7 @@ def gather(destination: Path, mirror: Path | None) -> dict:
             try:
                 place, files = _files(benchmark, mirror, Path(work), unreachable)
                 faults = Counter(dict.fromkeys(FAULTS, 0))
-                with _readable(place, work):
+                with _readable(place, mirror if place == THE_MIRROR else work):
                     canonical = {split: canonical_rows(benchmark, paths, faults) for split, paths in files.items()}
             except Unavailable as error:
                 summary[name] = {"available": False, "how": f"{error}; {_way(benchmark)}"}
@@ -85,7 +86,7 @@ def gather(destination: Path, mirror: Path | None) -> dict:
         if wrong := _wrong(benchmark, {split: written[split] for split in canonical}, place):
             for path in written.values():
                 remove(path)
-            if place.startswith("the mirror"):
+            if place == THE_MIRROR:
                 raise UserError(wrong)
             summary[name] = {"available": False, "how": wrong}
             print(f"{name}: not available; {wrong}", file=sys.stderr)
@@ -95,15 +96,16 @@ def gather(destination: Path, mirror: Path | None) -> dict:
 
 
 @contextmanager
-def _readable(place: str, work: str) -> Iterator[None]:
-    """What the network gave and cannot be read (an error page, half a file) is as good as nothing."""
+def _readable(place: str, folder: str | Path) -> Iterator[None]:
+    """What the network gave and cannot be read (an error page, half a file) is as good as nothing. Messages call files
+    by their names in their `folder`, since where that lies must not show in what is kept."""
     try:
         yield
     except UserError as error:
-        if place.startswith("the mirror"):
-            raise
-        what = str(error).replace(f"{work}/", "").partition(": delete it")[0]
-        raise Unavailable(f"{place} gave something else: {what}") from None
+        what = str(error).replace(f"{folder}/", "")
+        if place == THE_MIRROR:
+            raise UserError(f"{place}: {what}") from None
+        raise Unavailable(f"{place} gave something else: {what.partition(': delete it')[0]}") from None
 
 
 def canonical_rows(benchmark: Benchmark, files: list[Path], faults: Counter) -> list[dict]:
@@ -154,8 +156,8 @@ def _files(
             files[split] = [path for paths in found.values() for path in paths]
             missing += [pattern for pattern in patterns if not found[pattern]]
         if not missing:
-            return f"the mirror {mirror}", files
-        why = f"the mirror {mirror} lacks {', '.join(missing)}"
+            return THE_MIRROR, files
+        why = f"{THE_MIRROR} lacks {', '.join(missing)}"
         if any(files.values()):  # half a copy is a mistake, which the hub would hide
             raise Unavailable(f"{why}, but holds the rest (the hub is asked where it holds nothing)")
     try:

@@ -4,7 +4,8 @@ layers below stand apart, with a trunk of theirs.
 """
 
 import copy
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from itertools import takewhile
 from typing import NamedTuple
 
 import torch
@@ -28,6 +29,7 @@ class Models(NamedTuple):
     tokenizer: PreTrainedTokenizerBase
     context: int  # tokens that the models can read
     apart: "Models | None" = None  # more models, with a trunk and a head that they share among themselves
+    stops: Collection[int] = ()  # the tokens that end an answer (`tokenizer.stop_tokens`)
 
     @property
     def names(self) -> list[str]:
@@ -97,12 +99,15 @@ def states_at(models: Models, sequences: Sequence[Sequence[int]], positions: Seq
 
 
 @torch.inference_mode()
-def greedy(models: Models, prompts: Sequence[Sequence[int]], tokens: int, stop: int) -> dict[str, list[list[int]]]:
-    """The `tokens` most probable tokens after each prompt, one after the other, up to (without) the token `stop`.
+def greedy(
+    models: Models, prompts: Sequence[Sequence[int]], tokens: int, stops: Collection[int]
+) -> dict[str, list[list[int]]]:
+    """The `tokens` most probable tokens after each prompt, one after the other, up to (without) the first of `stops`.
 
     The prompt's shared layers run once; from the first new token on each model goes its own way.
     """
     lower, tops, head = models.lower, models.tops, widened(models.head)
+    ends = torch.tensor(sorted(stops), dtype=torch.int64)
     found: dict[str, list] = {name: [None] * len(prompts) for name in tops}
     for batch in _batches([len(prompt) for prompt in prompts], "answers"):
         sizes = torch.tensor([len(prompts[i]) for i in batch])
@@ -118,15 +123,15 @@ def greedy(models: Models, prompts: Sequence[Sequence[int]], tokens: int, stop: 
             cache = copy.deepcopy(prompt_cache)
             states = run(top, mask, positions, cache, inputs_embeds=shared)
             new = [_most_probable(states[:, -1], head)]
-            while len(new) < tokens and not all((torch.stack(new) == stop).any(dim=0)):
+            while len(new) < tokens and not all(torch.isin(torch.stack(new), ends).any(dim=0)):
                 seen = (torch.arange(length + len(new)) >= empty)[:, None, None]
                 at = (sizes + len(new) - 1)[:, None]
                 keys = (torch.arange(length + len(new)) - empty).clamp_min(0)
                 below = run(lower, seen, at, cache, keys, input_ids=new[-1][:, None])
                 new.append(_most_probable(run(top, seen, at, cache, keys, inputs_embeds=below)[:, -1], head))
             for i, written in zip(batch, torch.stack(new, dim=1).tolist()):
-                found[name][i] = written[: written.index(stop)] if stop in written else written
-    return found | (greedy(models.apart, prompts, tokens, stop) if models.apart else {})
+                found[name][i] = list(takewhile(lambda token: token not in stops, written))
+    return found | (greedy(models.apart, prompts, tokens, stops) if models.apart else {})
 
 
 def run(

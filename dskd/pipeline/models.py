@@ -8,6 +8,7 @@ from dskd.model.cut import student_top, teacher_top, trunk
 from dskd.model.inference import Models
 from dskd.model.logits import head_of
 from dskd.model.origin import load_origin, teacher_split
+from dskd.model.tokenizer import stop_tokens
 from dskd.params import Params
 from dskd.pipeline.inputs import load_teacher
 from dskd.students.store import load_student_top
@@ -18,6 +19,7 @@ def load_models(params: Params, students: list[str]) -> Models:
     teacher, tokenizer = load_teacher(params)
     origin = load_origin(params, teacher, tokenizer)
     context = min(model.config.max_position_embeddings for model in (teacher, origin))
+    stops = sorted({token for model in (teacher, origin) for token in stop_tokens(model, tokenizer)})
 
     # What stands above the split: the teacher's own layers, the cut's and the students'.
     split = teacher_split(params.student, teacher.config.num_hidden_layers)
@@ -30,6 +32,6 @@ def load_models(params: Params, students: list[str]) -> Models:
 
     # What stands below: one trunk for all, or one for the teacher and one for the students.
     if origin is teacher:
-        return Models(trunk(teacher, split), of_teacher | tops, head_of(teacher), tokenizer, context)
+        return Models(trunk(teacher, split), of_teacher | tops, head_of(teacher), tokenizer, context, stops=stops)
     apart = Models(trunk(origin, params.student), tops, head_of(origin), tokenizer, context)
-    return Models(trunk(teacher, split), of_teacher, head_of(teacher), tokenizer, context, apart)
+    return Models(trunk(teacher, split), of_teacher, head_of(teacher), tokenizer, context, apart, stops)

@@ -15,7 +15,7 @@ from torch import Tensor
 from dskd.benchmarks.chat_prompts import write_chat_prompts
 from dskd.benchmarks.gather import gather, mirror_folder
 from dskd.corpus.build import build_corpus
-from dskd.corpus.documents import kept_name, kept_text
+from dskd.corpus.documents import check_text, kept_name, kept_text
 from dskd.corpus.prompts import load_prompts
 from dskd.corpus.store import load_corpus, save_corpus
 from dskd.corpus.teacher_answers import answer_sets
@@ -28,9 +28,10 @@ from dskd.infra.processes import check_launch
 from dskd.lexicon.build import collector_off, read_statements, settle_pairs
 from dskd.lexicon.readers import wordnet
 from dskd.lexicon.store import antonyms, load_lexicon, save_lexicon, synonyms
-from dskd.lexicon.table import build_table, conflicts_table, negations_table
+from dskd.lexicon.table import build_table, check_sources, conflicts_table, negations_table
 from dskd.lexicon.tokens import inflected_forms
 from dskd.model.cut import split_depth
+from dskd.model.folder import check_context
 from dskd.model.load import import_model
 from dskd.model.origin import load_origin, teacher_split
 from dskd.params import Objective, Params, chosen_objective, load_params, student_names
@@ -85,13 +86,14 @@ def sources(params: Params) -> pd.DataFrame:
         fetched, rows = fetch_all(every, partial / ".fetched")
 
         # Models become Hugging Face folders, WordNet a folder that NLTK reads.
-        import_model(fetched["teacher"], Path(artifacts.TEACHER), params.runtime.dtype)
+        import_model(fetched["teacher"], Path(artifacts.TEACHER), params.runtime.dtype, "sources.teacher")
         if params.student.source:
-            import_model(fetched["student"], partial / "student", params.runtime.dtype)
+            import_model(fetched["student"], partial / "student", params.runtime.dtype, "student.source")
             load_origin(params, *load_teacher(params), partial / "student")  # whether the two go together
         wordnet.prepare(fetched["wordnet"], partial / "nltk_data")
 
         # Text and the rest of the lexicon's sources are kept as they are.
+        check_text(every["wikipedia"].source, fetched["wikipedia"])
         shutil.move(fetched["wikipedia"], partial / kept_name(every["wikipedia"].source, fetched["wikipedia"]))
         for name in every.keys() - NOT_OF_THE_LEXICON:
             place = partial / lexicon_file(every[name], name)
@@ -105,10 +107,12 @@ def lexicon(params: Params) -> tuple[pd.DataFrame, dict]:
     """The table of related words and its counts; every negation and every conflict as tables in `reports/lexicon`."""
     files, tokenizer, inflections = lexicon_files(params), teacher_tokenizer(), {}
     with collector_off():
-        settled = settle_pairs(read_statements(files, params.lexicon), params.lexicon)
+        statements = read_statements(files, params.lexicon)
+        settled = settle_pairs(statements, params.lexicon)
         if params.lexicon.inflections:
             inflections = inflected_forms(tokenizer, files.wordnet, {pair.head for pair in settled.pairs})
         table, summary = build_table(params.lexicon, settled, tokenizer, inflections)
+        check_sources(statements, settled, table)
     save_lexicon(Path(artifacts.LEXICON), table)
     with output(Path(artifacts.LEXICON_REPORT)) as partial:
         partial.mkdir()
@@ -133,6 +137,10 @@ def prompts(params: Params) -> dict[str, dict]:
 
 def corpus(params: Params) -> tuple[dict[str, Tensor], dict]:
     """Blocks of token ids, split by document, and what they are made of."""
+    models = {"sources.teacher": artifacts.TEACHER, "student.source": f"{artifacts.SOURCES}/student"}
+    check_context(
+        params.corpus.block_length, {name: Path(path) for name, path in models.items() if Path(path).exists()}
+    )
     tensors, summary = build_corpus(
         params.corpus,
         params.lexicon,

@@ -20,6 +20,7 @@ from lm_eval.tasks import TaskManager
 
 from dskd.benchmarks import harness
 from dskd.model.inference import Choices, Models, greedy, log_likelihoods
+from dskd.model.tokenizer import before_text
 
 TASKS = Path(harness.__file__).parent
 
@@ -42,7 +43,9 @@ class SharedTrunk(TemplateLM):
         return self.tokenizer.eos_token_id
 
     def tok_encode(self, string: str, add_special_tokens: bool | None = None, **kwargs) -> list[int]:
-        return self.tokenizer.encode(string, add_special_tokens=add_special_tokens is not False)
+        # Without what the tokenizer puts after a text: a continuation follows.
+        added = before_text(self.tokenizer) if add_special_tokens is not False else []
+        return [*added, *self.tokenizer.encode(string, add_special_tokens=False)]
 
     def _loglikelihood_tokens(self, requests, **kwargs) -> list[tuple[float, bool]]:
         key = tuple(text for text, _, _ in requests)
@@ -66,7 +69,7 @@ class SharedTrunk(TemplateLM):
                 prompts = [self.tok_encode(key[i][0], add_special_tokens=False) for i in which]  # they bring theirs
                 self.lengths |= {key[i][0]: len(prompt) + tokens for i, prompt in zip(which, prompts)}
                 prompts = [prompt[max(0, len(prompt) + tokens - self.models.context) :] for prompt in prompts]
-                found = greedy(self.models, prompts, tokens, self.eot_token_id)
+                found = greedy(self.models, prompts, tokens, self.models.stops)
                 for name, answers in found.items():
                     for i, ids in zip(which, answers):
                         self._answers[key][name][i] = self.tokenizer.decode(ids, skip_special_tokens=True)

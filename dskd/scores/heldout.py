@@ -9,7 +9,7 @@ from dskd.model import SCORE_CHUNK
 from dskd.model.logits import Head, LogitMap, float_logits, mapped, widened
 from dskd.model.parts import run_part
 from dskd.states.store import Text, take_blocks
-from dskd.students.losses import Heads
+from dskd.students.output_loss import Heads
 from dskd.students.store import Student
 
 

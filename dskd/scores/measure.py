@@ -5,10 +5,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from nltk.corpus.reader.wordnet import WordNetCorpusReader
+from transformers import PreTrainedTokenizerBase
 
 from dskd.benchmarks.catalogue import CHAT, CLOZE, read_benchmark
+from dskd.errors import UserError
 from dskd.infra.artifacts import read_json, write_json, write_jsonl
 from dskd.model.inference import Choices, Models, log_likelihoods, states_at
+from dskd.model.tokenizer import begun
 from dskd.params import EvaluateParams, Params
 from dskd.scores.harness import run_tasks
 from dskd.scores.lexical_choice import Item, build_items, read_vocabulary
@@ -58,12 +61,18 @@ def measure(models: Models, reader: WordNetCorpusReader, benchmarks: Path, param
 def lexical_rows(models: Models, items: Sequence[Item]) -> list[dict]:
     """The choice tasks on held-out words."""
     tokenizer = models.tokenizer
-    asked = [
-        Choices(tokenizer(item.context).input_ids, tokenizer(list(item.choices), add_special_tokens=False).input_ids)
-        for item in items
-    ]
+    asked = [_tokenised(item, tokenizer) for item in items]
     found = log_likelihoods(models, asked)
     return choice_rows({name: [[value for value, _ in item] for item in rows] for name, rows in found.items()}, items)
+
+
+def _tokenised(item: Item, tokenizer: PreTrainedTokenizerBase) -> Choices:
+    """The item's choices as what follows its context: alone, SentencePiece would put a space of its own before each."""
+    context = begun(tokenizer, item.context)
+    whole = [begun(tokenizer, item.context + choice) for choice in item.choices]
+    if any(ids[: len(context)] != context for ids in whole):
+        raise UserError(f"{item.id}: this tokenizer joins the context with what follows: use another teacher")
+    return Choices(context, [ids[len(context) :] for ids in whole])
 
 
 def pair_rows(

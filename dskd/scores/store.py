@@ -62,9 +62,10 @@ def read_items() -> tuple[list[Item], dict[str, int]]:
 
 @reading(artifacts.SCORES, "evaluate")
 def baselines() -> dict[str, dict[str, float]]:
-    """Task -> rule -> accuracy of guessing by frequency or length alone."""
+    """Task -> rule -> accuracy of guessing by frequency or length alone; of the tasks that have items."""
     items, frequency = read_items()
-    return {task: baseline_accuracy([i for i in items if i.task == task], frequency) for task in TASKS}
+    of_tasks = {task: [item for item in items if item.task == task] for task in TASKS}
+    return {task: baseline_accuracy(found, frequency) for task, found in of_tasks.items() if found}
 
 
 def read_rows(name: str) -> list[dict]:

@@ -9,6 +9,7 @@ from dskd.benchmarks.chat_prompts import (
     LETTERS,
     chat_rows,
     choice_messages,
+    end_of_turn,
     letter,
     paragraphs,
     render,
@@ -175,6 +176,54 @@ def test_rendered_prompt_ends_where_the_answer_begins(chat):
 def test_rendering_needs_a_chat_template():
     with pytest.raises(UserError, match="no chat template"):
         render(choice_messages(TEST[0], [], LETTERS), make_tokenizer())
+
+
+CHAT_OF_TWO = [{"role": "user", "content": "Hello"}, {"role": "assistant", "content": "Good day"}]
+
+
+def with_template(template: str):
+    tokenizer = byte_tokenizer()
+    tokenizer.chat_template = template
+    return tokenizer
+
+
+def test_a_template_with_a_date_gives_the_same_prompt_every_day():
+    chat = with_template("{{ strftime_now('%d %b %Y') }}: " + TEMPLATE)
+    assert render(CHAT_OF_TWO[:1], chat).startswith("26 Jul 2024: ")
+
+
+def test_a_template_that_can_be_told_not_to_think_is_told():
+    for name in ("enable_thinking", "thinking"):
+        chat = with_template(TEMPLATE + "{% if " + name + " is defined and " + name + " is false %}now{% endif %}")
+        assert render(CHAT_OF_TWO[:1], chat).endswith("assistant\nnow")
+        chat = with_template(TEMPLATE + "{% if " + name + " is not defined or " + name + " %}<think>{% endif %}")
+        assert render(CHAT_OF_TWO[:1], chat).endswith("assistant\n")
+
+
+@pytest.mark.parametrize(
+    "template, says",
+    [
+        (TEMPLATE + "<think>\n", "makes the model think before each answer"),
+        ("{{ raise_exception('no turns of users here') }}", "fails .*no turns of users here"),
+        ("{{ nothing.of.this }}", "fails .*UndefinedError"),
+        ("{% for m in messages %}{% for part in m.content %}{{ part['text'] }}{% endfor %}{% endfor %}", "leaves out"),
+        ("{{ messages[0].content }}", "leaves out what the assistant says"),
+        ("{% if %}", "fails .*TemplateSyntaxError"),
+    ],
+)
+def test_a_template_that_does_not_write_the_chat_is_an_error_of_one_line(template, says):
+    with pytest.raises(UserError, match=f"the teacher's chat template {says}") as error:
+        render(CHAT_OF_TWO, with_template(template))
+    assert len(str(error.value).splitlines()) == 1 and "chat_template" in str(error.value)
+
+
+def test_the_end_of_a_turn_is_what_the_template_writes_there(chat):
+    start, end = chat.convert_tokens_to_ids(["<|im_start|>", "<|im_end|>"])
+    assert end_of_turn(chat, [start, end]) == end_of_turn(chat, [end]) == end
+    bare = with_template("{% for m in messages %}{{ m.content }}{% endfor %}")
+    bare.eos_token = "<|im_end|>"
+    assert end_of_turn(bare, [0, 1]) == bare.eos_token_id == 1  # the template writes none of them
+    assert end_of_turn(bare, [7]) == 7
 
 
 @pytest.mark.parametrize("label", "ABCDEFGHIJ01")

@@ -43,7 +43,7 @@ def mirror(tmp_path, monkeypatch):
 def network(monkeypatch):
     """A function that sends all requests to an address; nothing else can be reached."""
 
-    def fetch(spec, target):  # SimLex-999 as gensim has it; pip is tested in test_sources.py
+    def fetch(spec, target, quick):  # SimLex-999 as gensim has it; pip is tested in test_sources.py
         Path(target).write_text("# The data\n# Word 1\tWord 2\tHuman (mean)\n" + lines("\t".join(r) for r in SIMLEX))
 
     def point(address, simlex=fetch):
@@ -65,7 +65,7 @@ def gather_one(name, destination, mirror, monkeypatch):
 
 def test_both_places_give_the_same_bytes(tmp_path, mirror, network, capsys):
     from_mirror = gather(tmp_path / "a", mirror)
-    assert capsys.readouterr().err.count(f"from the mirror {mirror}") == len(BENCHMARKS)
+    assert capsys.readouterr().err.count("from the mirror (DSKD_MIRROR)") == len(BENCHMARKS)
     with server(hub_answers()) as (address, asked):
         network(address)
         from_hub = gather(tmp_path / "b", None)
@@ -124,7 +124,11 @@ def test_another_hash_is_an_error(tmp_path, mirror, network, monkeypatch):
     benchmark = BENCHMARKS["arc_easy"]
     monkeypatch.setitem(BENCHMARKS, "arc_easy", benchmark._replace(sha256={"test": "0" * 64, "train": ""}))
     message = fails(mirror)
-    assert f"arc_easy (test) from the mirror {mirror}" in message and "0" * 64 in message
+    assert (
+        "arc_easy (test) from the mirror (DSKD_MIRROR)" in message
+        and str(mirror) not in message
+        and "0" * 64 in message
+    )
     assert benchmark.sha256["test"] in message and "\n" not in message
     with server(hub_answers()) as (address, _):  # what the hub has is not the user's to mend: the run goes on
         network(address)
@@ -135,7 +139,7 @@ def test_another_hash_is_an_error(tmp_path, mirror, network, monkeypatch):
 
 
 def test_neither_place(tmp_path, mirror, network, monkeypatch):
-    def no_pip(spec, target):
+    def no_pip(spec, target, quick):
         raise UserError(f"{spec.source}: the package index could not be reached")
 
     (tmp_path / "out").mkdir()
@@ -176,6 +180,28 @@ def test_offline_missing_and_gated(tmp_path, mirror, network, monkeypatch):
         monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
         assert "HF_HUB_OFFLINE" in gather(tmp_path / "out", None)["arc_easy"]["how"]
         assert asked == []
+
+
+def test_neither_a_password_nor_the_mirror_s_path_is_told(tmp_path, mirror, network, monkeypatch, capsys):
+    """The summary goes into a notebook and a report that Git keeps."""
+    (mirror / "arc/ARC-Easy-Train.jsonl").unlink()  # a half
+    for path in (mirror / "openbookqa").iterdir():  # a whole one
+        path.unlink()
+    answers = {**hub_answers(), **dict.fromkeys([p for p in hub_answers() if "obqa" in p or "openbookqa" in p])}
+    answers = {path: answer or (404, {}, b"") for path, answer in answers.items()}
+    with server(answers, password="me:s3cret") as (address, _):
+        network(address)
+        monkeypatch.setattr(constants, "ENDPOINT", address.replace("//", "//me:s3cret@"))
+        summary = gather(tmp_path / "out", mirror)
+        monkeypatch.setattr(constants, "ENDPOINT", "http://me:s3cret@127.0.0.1:9")
+        refused = gather(tmp_path / "out", None)
+    assert "answered 404" in summary["openbookqa"]["how"] and "could not be reached" in refused["piqa"]["how"]
+    assert "the mirror (DSKD_MIRROR) lacks arc/ARC-Easy-Train.jsonl" in summary["arc_easy"]["how"]
+    (mirror / "piqa/valid.jsonl").write_text("[1")
+    with pytest.raises(UserError, match=r"^the mirror \(DSKD_MIRROR\): piqa/valid.jsonl") as caught:
+        gather_one("piqa", tmp_path / "out", mirror, monkeypatch)
+    said = str(caught.value) + "".join(capsys.readouterr()) + repr((summary, refused))
+    assert "s3cret" not in said and str(tmp_path) not in said
 
 
 def test_half_a_mirror(tmp_path, mirror, network):
@@ -224,7 +250,7 @@ def test_real_mirror(tmp_path):
             )
 
 
-@pytest.mark.parametrize("template", [None, "{{ messages[-1].content }}"])
+@pytest.mark.parametrize("template", [None, "{% for message in messages %}{{ message.content }}{% endfor %}"])
 def test_a_teacher_without_a_chat_template_leaves_out_the_chat_prompts_alone(
     template, tokenizer, mirror, tmp_path, monkeypatch, capsys
 ):

@@ -51,7 +51,7 @@ def naive(model, context, continuation):
 def assert_scored_as_alone(models, whole, asked):
     """Every model of `models` gives the likelihoods, answers and states that the model of its name in `whole` gives."""
     prompts, places = [row[: 7 + i * 3] for i, row in enumerate(make_ids(3, 20, seed=1).tolist())], [6, 9, 12]
-    found, written = log_likelihoods(models, asked), greedy(models, prompts, 4, -1)
+    found, written = log_likelihoods(models, asked), greedy(models, prompts, 4, [])
     states = states_at(models, prompts, places)
     assert list(found) == list(written) == list(states) == list(whole)
     for name, model in whole.items():
@@ -83,7 +83,7 @@ def test_packed_choices_score_as_each_choice_alone(made, batches):
 def test_the_most_probable_continuation_is_called_greedy(made):
     models, _ = made
     context = make_ids(1, 6, seed=2)[0].tolist()
-    best = greedy(models, [context], 3, -1)
+    best = greedy(models, [context], 3, [])
     for name in models.tops:
         scores = log_likelihoods(models, [Choices(context, [best[name][0], [1, 2, 3]])])[name][0]
         assert [is_greedy for _, is_greedy in scores] == [True, False]
@@ -103,7 +103,7 @@ def test_greedy_answers_are_those_of_generate(made, batches):
     prompts = [row[: 3 + i * 2] for i, row in enumerate(make_ids(6, 20, seed=1).tolist())]
     stop = 0
     for tokens in (1, 5):
-        found = greedy(models, prompts, tokens, stop)
+        found = greedy(models, prompts, tokens, [stop])
         for name, model in whole.items():
             for prompt, written in zip(prompts, found[name]):
                 ids = torch.tensor([prompt])
@@ -117,10 +117,11 @@ def test_greedy_answers_are_those_of_generate(made, batches):
 def test_an_answer_ends_before_the_stop_token(made):
     models, _ = made
     prompts = [row[:5] for row in make_ids(4, 20, seed=3).tolist()]
-    free = greedy(models, prompts, 6, -1)["teacher"]
-    stop = free[0][2]
-    for whole, cut in zip(free, greedy(models, prompts, 6, stop)["teacher"]):
-        assert cut == (whole[: whole.index(stop)] if stop in whole else whole)
+    free = greedy(models, prompts, 6, [])["teacher"]
+    for stops in ([free[0][2]], {free[0][4], free[1][1], free[0][2]}):
+        ends = [min((i for i, token in enumerate(whole) if token in stops), default=6) for whole in free]
+        assert min(ends) < 6
+        assert greedy(models, prompts, 6, stops)["teacher"] == [whole[:end] for whole, end in zip(free, ends)]
 
 
 def test_states_are_those_of_the_whole_model_at_their_place(made, batches):
@@ -139,5 +140,5 @@ def test_states_are_those_of_the_whole_model_at_their_place(made, batches):
 def test_no_items_give_no_scores(made):
     models, _ = made
     assert log_likelihoods(models, []) == {"teacher": [], "cut": []}
-    assert greedy(models, [], 3, 0) == {"teacher": [], "cut": []}
+    assert greedy(models, [], 3, [0]) == {"teacher": [], "cut": []}
     assert states_at(models, [], [])["cut"].shape == (0, models.lower.config.hidden_size)

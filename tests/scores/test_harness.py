@@ -20,7 +20,7 @@ from dskd.model.cut import student_top, teacher_top, trunk
 from dskd.model.inference import Choices, Models, greedy, log_likelihoods
 from dskd.model.logits import head_of
 from dskd.scores import harness
-from dskd.scores.harness import TASKS, load_tasks, run_tasks
+from dskd.scores.harness import TASKS, SharedTrunk, load_tasks, run_tasks
 from dskd.students.store import assemble_student
 
 WORDS = sorted(set(" ".join(TEXT).replace(",", "").split()))
@@ -67,7 +67,8 @@ def make_models(teacher, first_mark: bool = False) -> tuple[Models, dict]:
     tops = {"teacher": teacher_top(teacher, LOWER_LAST), "cut": cut}
     tokenizer = make_chat_tokenizer(first_mark)
     whole = {"teacher": teacher, "cut": assemble_student(teacher, whole_cut, LOWER_LAST)}
-    return Models(trunk(teacher, LOWER_LAST), tops, head_of(teacher), tokenizer, CONTEXT), whole
+    stops = [tokenizer.eos_token_id]
+    return Models(trunk(teacher, LOWER_LAST), tops, head_of(teacher), tokenizer, CONTEXT, stops=stops), whole
 
 
 def phrase(draw: random.Random, words: int) -> str:
@@ -281,6 +282,29 @@ def test_a_long_question_loses_its_beginning_and_is_counted(models, monkeypatch)
     assert asked == [Choices(cut, continuations) for cut in (ids[0][-len(ids[1]) :], ids[1], ids[2])]
 
 
+def test_a_tokenizer_that_ends_each_text_puts_nothing_between_prompt_and_choice(models, monkeypatch):
+    tokenizer = make_chat_tokenizer(first_mark=False)
+    tokenizer.backend_tokenizer.post_processor = TemplateProcessing(single=f"$A {MARK}", special_tokens=[(MARK, 0)])
+    plain, choices = models.tokenizer, ["a box", "jumps", "five dozen"]
+    write("arc_easy", "test", [{"id": "0", "question": "the quick", "choices": choices, "answer": 0}])
+    asked: list[Choices] = []
+    monkeypatch.setattr(harness, "log_likelihoods", lambda m, items: asked.extend(items) or log_likelihoods(m, items))
+    run_tasks(models._replace(tokenizer=tokenizer), "cloze", ["arc_easy"], 1)
+    context = plain.encode("Question: the quick\nAnswer:")
+    assert asked == [Choices(context, [plain.encode(f" {choice}") for choice in choices])]
+
+
+def test_each_token_that_ends_an_answer_ends_it(models):
+    prompts = ["the quick brown fox", "pack my box"]
+    requests = [SimpleNamespace(args=(prompt, {"max_gen_toks": 6})) for prompt in prompts]
+    ids = [models.tokenizer.encode(prompt) for prompt in prompts]
+    free = greedy(models, ids, 6, [])["teacher"]
+    stops = [free[0][3], free[1][2]]
+    written = [row[: min(i for i, token in enumerate(row) if token in stops)] for row in free]
+    found = SharedTrunk(models._replace(stops=stops)).generate_until(requests)
+    assert found == [models.tokenizer.decode(row, skip_special_tokens=True) for row in written]
+
+
 def test_a_long_chat_loses_its_beginning_and_is_counted(models, monkeypatch):
     texts = [" ".join(["pack my box"] * n) for n in (2, 3, 5)]
     write("squad_v2", "chat", [{"id": str(i), "prompt": t, "answers": ["box"]} for i, t in enumerate(texts)])
@@ -288,7 +312,7 @@ def test_a_long_chat_loses_its_beginning_and_is_counted(models, monkeypatch):
     ids = [models.tokenizer.encode(text) for text in texts]
     asked = {}
     monkeypatch.setattr(
-        harness, "greedy", lambda m, p, tokens, stop: asked.update({tokens: p}) or greedy(m, p, tokens, stop)
+        harness, "greedy", lambda m, p, tokens, stops: asked.update({tokens: p}) or greedy(m, p, tokens, stops)
     )
     models = models._replace(context=len(ids[1]) + 10)  # just enough for the second, and for all of one token
     _, counts = run_tasks(models, "chat", ["squad_v2", "piqa"], 3)

@@ -5,14 +5,17 @@ import numpy as np
 import pytest
 import torch
 from tiny.models import LOWER_LAST, TEXT, make_tokenizer
+from tiny.run import run_params
+from tiny.wordnet import train_metaspace_tokenizer
+from tokenizers.processors import TemplateProcessing
 
-from dskd.infra.artifacts import write_jsonl
+from dskd.infra.artifacts import write_json, write_jsonl
 from dskd.model.cut import student_top, teacher_top, trunk
-from dskd.model.inference import Models
+from dskd.model.inference import Choices, Models
 from dskd.model.logits import head_of
 from dskd.params import EvaluateParams
 from dskd.scores import measure
-from dskd.scores.lexical_choice import Item
+from dskd.scores.lexical_choice import Item, Vocabulary
 from dskd.scores.measure import benchmark_rows, lexical_rows, pair_rows
 from dskd.scores.word_states import (
     Queries,
@@ -127,6 +130,36 @@ def test_lexical_choices_are_those_of_a_plain_loop(made):
     assert set(correct) == {0, 1}
 
 
+@pytest.mark.parametrize("form", ["$A X", "X $A", "X $A X"])
+def test_nothing_stands_between_a_context_and_its_choices(made, form):
+    """A tokenizer that ends each text by a mark of its own must not put it before the choice."""
+    models, tokenizer = made[0], make_tokenizer()
+    mark = tokenizer.eos_token
+    tokenizer.backend_tokenizer.post_processor = TemplateProcessing(
+        single=form.replace("X", mark), special_tokens=[(mark, tokenizer.eos_token_id)]
+    )
+    before = [tokenizer.eos_token_id] if form.startswith("X") else []
+    asked = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(measure, "log_likelihoods", lambda models, items: asked.extend(items) or {})
+        lexical_rows(models._replace(tokenizer=tokenizer), ITEMS)
+    plain = make_tokenizer()
+    assert asked == [
+        Choices([*before, *plain.encode(item.context)], [plain.encode(choice) for choice in item.choices])
+        for item in ITEMS
+    ]
+
+
+def test_a_choice_of_a_sentencepiece_tokenizer_has_one_space_before_it(made):
+    item = ITEMS[3]
+    tokenizer, asked = train_metaspace_tokenizer([item.context, *item.choices]), []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(measure, "log_likelihoods", lambda models, items: asked.extend(items) or {})
+        lexical_rows(made[0]._replace(tokenizer=tokenizer), [item])
+    for choice, ids in zip(item.choices, asked[0].continuations, strict=True):
+        assert tokenizer.decode([*asked[0].context, *ids]) == item.context + choice
+
+
 def test_there_is_one_row_for_each_model_measure_and_pair(made, folder):
     rows, _ = pair_rows(made[0], folder, ["wic", "simlex", "antsynnet"], SETTINGS)
     ids = {letter: [f"{letter}{i}" for i in TEST] for letter in "wsa"}
@@ -222,3 +255,14 @@ def test_a_protocol_runs_its_own_benchmarks_of_those_available(made, monkeypatch
     available = ["wic", "squad_v2", "piqa", "simlex", "arc_easy"]
     assert benchmark_rows(made[0], "cloze", available, 3) == (made[0], "cloze", ["arc_easy", "piqa", "wic"], 3)
     assert benchmark_rows(made[0], "chat", available, 4) == (made[0], "chat", ["piqa", "squad_v2"], 4)
+
+
+def test_the_lexical_items_are_drawn_by_the_seed_of_the_evaluation(made, tmp_path, monkeypatch):
+    params, asked = run_params(), []
+    assert params.evaluate.seed not in (params.lexicon.seed, params.corpus.seed)
+    monkeypatch.setattr(measure, "read_vocabulary", lambda reader: Vocabulary({}, {}, {}, {}, {}))
+    monkeypatch.setattr(measure, "build_items", lambda *given: asked.append(given[:3]) or [])
+    monkeypatch.setattr(measure, "lexical_rows", lambda models, items: [])
+    write_json(tmp_path / "benchmarks/summary.json", {})
+    measure.measure(made[0], None, tmp_path / "benchmarks", params, tmp_path / "scores")
+    assert asked == [(params.lexicon, params.evaluate.seed, params.evaluate.items)]

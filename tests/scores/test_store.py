@@ -7,7 +7,17 @@ from dskd.errors import UserError
 from dskd.infra import artifacts
 from dskd.infra.hashes import remove
 from dskd.scores.lexical_choice import Item
-from dskd.scores.store import baselines, choice_rows, heldout_rows, item_rows, read_columns, read_items, read_rows
+from dskd.scores.store import (
+    baseline_table,
+    baselines,
+    choice_rows,
+    heldout_rows,
+    item_rows,
+    mean_scores,
+    read_columns,
+    read_items,
+    read_rows,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -137,3 +147,20 @@ def test_missing_scores_are_an_error_that_names_the_command_that_makes_them(name
         read_columns()
     with pytest.raises(UserError, match="`dvc repro evaluate`"):
         read_rows(name)
+
+
+def test_means_are_those_of_models_measure_by_measure_and_not_of_people():
+    write(
+        heldout=[heldout("one", 0, 1.0), heldout("one", 1, 4.0), heldout("two", 0, 3.0)],
+        pairs=[{"model": model, "task": "simlex", "id": "x", "value": 0.5} for model in ("human", "one", "two")],
+    )
+    table = mean_scores(read_columns())
+    assert list(table.columns) == ["one", "two"]
+    assert table.loc[("heldout", "ce")].tolist() == [2.5, 3.0]
+    assert table.loc[("similarity", "simlex")].tolist() == [0.5, 0.5]
+
+
+def test_the_table_of_baselines_has_a_row_a_task_and_a_column_a_rule():
+    artifacts.write_jsonl(f"{artifacts.SCORES}/items.jsonl", item_rows(make_items(), {"one": 9, "two": 7}))
+    table = baseline_table()
+    assert table.to_dict(orient="index") == baselines()

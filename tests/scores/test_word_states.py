@@ -302,3 +302,17 @@ def test_overlap_counts_words_and_pairs_in_either_order():
     found = overlap(rows(("a", "b"), ("c", "d")), rows(("b", "a"), ("a", "c"), ("e", "d")))
     assert (found["words"], found["words_seen"]) == (5, 4)
     assert found["pairs_seen"].tolist() == [True, False, False]
+
+
+def test_a_state_that_is_the_mean_is_like_no_other():
+    states = torch.tensor([[-1.0, 2.0], [0.0, 0.0], [1.0, -2.0]])
+    found = simlex_similarity(states, np.array([[0, 1], [0, 2], [1, 1]]))
+    np.testing.assert_allclose(found, [0, -1, 0], atol=1e-12)
+
+
+def test_antonyms_may_be_told_by_0_and_1():
+    states, pairs = noise(pairs=200, width=20)
+    antonyms = np.random.default_rng(1).random(200) < 0.5
+    plain = antonym_scores(shifted(states), pairs[:120], antonyms[:120], pairs[120:], antonyms[120:])
+    numbers = antonyms.astype(int).tolist()
+    assert same_bytes(antonym_scores(shifted(states), pairs[:120], numbers[:120], pairs[120:], numbers[120:]), plain)
