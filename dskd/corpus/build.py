@@ -2,11 +2,12 @@
 
 Documents are split, ordered and packed source by source, so that the share of glosses is exact; block b of
 a source covers tokens b·L to b·L+L of its stream, so that each token but the first is predicted once. Where the
-tokenizer begins every text with a token of its own, so does every block, in the place of its first token.
+tokenizer begins every text with tokens of its own, so does every block, in the place of its first tokens.
 """
 
 import hashlib
 import json
+import re
 from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
@@ -24,10 +25,12 @@ from dskd.errors import UserError
 from dskd.infra.randomness import hash_integers, text_key, uniform
 from dskd.lexicon.readers.wordnet import Gloss, glosses
 from dskd.lexicon.relations import heldout_words
+from dskd.model.tokenizer import before_text, special_ids
 
 _BATCH_CHARACTERS = 50_000  # rendered and tokenised at a time: little is done in vain for a small corpus
 # Texts that close a document in pre-training. A chat model's eos token is the end of a turn instead
-# (SmolLM2-Instruct: eos is <|im_end|>, while documents end with <|endoftext|>), so these come first.
+# (SmolLM2-Instruct: eos is <|im_end|>, while documents end with <|endoftext|>), so these come first. Only a special
+# token counts: in Gemma's vocabulary </s> is a piece of HTML.
 _DOCUMENT_ENDS = ("<|endoftext|>", "<|end_of_text|>", "</s>")
 _SPLIT, _ORDER, _MIX = (text_key(f"corpus.{use}") for use in ("split", "order", "mix"))
 
@@ -56,10 +59,11 @@ def build_corpus(
         tensors: `train` (n, L+1) and `heldout` (m, L+1) int32; `train_source` (n,) and `heldout_source` (m,)
             int8, 0 for Wikipedia, 1 for a gloss and 2 for prompts. Blocks of one source keep the order of its stream.
         summary: what corpus.json holds; `heldout_bytes` are the UTF-8 bytes of the `heldout_byte_tokens`
-            target tokens that are not separators.
+            target tokens that are text.
 
     Raises:
-        UserError: a split has no block; the dump is broken; the tokenizer has no token to close a document.
+        UserError: a split has no block, or none of a source that it was to have; the dump is broken; the tokenizer has
+            no token to close a document.
     """
     separator = separator_token(tokenizer)
     documents = {"wiki": text_documents(text)}
@@ -102,6 +106,9 @@ def build_corpus(
                 f"the {split} corpus is empty: it was to have {blocks} blocks of {corpus.block_length} tokens; raise "
                 f"corpus.{split}_tokens, or corpus.heldout_share, or lower corpus.block_length, or give more text"
             )
+        for source, stream in packed.items():
+            if wanted[source] and not len(stream.blocks):
+                raise _lacks(split, source, rows[f"{split}.{source}"], corpus)
     bytes_, byte_tokens = _target_bytes(tensors["heldout"], tokenizer, separator)
     summary = {
         "block_length": corpus.block_length,
@@ -122,15 +129,25 @@ def build_corpus(
     return tensors, summary
 
 
+def _lacks(split: str, source: str, row: dict, corpus: params.CorpusParams) -> UserError:
+    """The error of a split that has no block of a source from which some were to come."""
+    name, without = {"wiki": ("sources.wikipedia", "1.0"), "gloss": ("WordNet's glosses", "0.0")}[source]
+    return UserError(
+        f"the {split} corpus has nothing of {name}: the {row['documents_available']} documents of it in this split do "
+        f"not fill a block of {corpus.block_length} tokens; give more text, or change corpus.heldout_share, "
+        f"corpus.block_length or lexicon.heldout_share, or leave {name} out with corpus.gloss_share: {without}"
+    )
+
+
 def separator_token(tokenizer) -> int:
     """The token that closes a document: the one of pre-training where it is known, else eos.
 
     Raises:
         UserError: the tokenizer has neither.
     """
-    vocabulary = tokenizer.get_vocab()
+    vocabulary, special = tokenizer.get_vocab(), special_ids(tokenizer)
     for token in (*_DOCUMENT_ENDS, tokenizer.eos_token):
-        if token in vocabulary:
+        if vocabulary.get(token) in special:
             return vocabulary[token]
     raise UserError(f"the tokenizer has no eos token nor any of {', '.join(_DOCUMENT_ENDS)}: set its eos_token")
 
@@ -183,8 +200,8 @@ def _pack(documents: list[Document], wanted: int, length: int, tokenizer, separa
     stream = np.array(tokens, dtype=np.int32)
     place = np.arange(blocks)[:, None] * length + np.arange(length + 1)[None, :]  # (blocks, L+1)
     packed = stream[place] if blocks else np.empty((0, length + 1), np.int32)
-    if beginning := tokenizer("").input_ids[:1]:  # Gemma and others read no text well that begins without it
-        packed[:, 0] = beginning
+    if beginning := before_text(tokenizer):  # Gemma and others read no text well that begins without it
+        packed[:, : len(beginning)] = beginning
     return PackedText(packed, ids if blocks else [], characters)
 
 
@@ -214,20 +231,21 @@ def _interleave(split: str, streams: list[np.ndarray], seed: int) -> dict[str, t
 
 
 def _target_bytes(blocks: torch.Tensor, tokenizer, separator: int) -> tuple[int, int]:
-    """(UTF-8 bytes, number) of the target tokens of (m, L+1) blocks that are not separators."""
+    """(UTF-8 bytes, number) of the target tokens of (m, L+1) blocks, but for separators and a text's first tokens."""
     ids, counts = np.unique(blocks[:, 1:].numpy(), return_counts=True)
-    keep = ids != separator
+    keep = ~np.isin(ids, [separator, *before_text(tokenizer)])
     lengths = token_bytes(tokenizer, ids[keep].tolist())
     return sum(n * int(count) for n, count in zip(lengths, counts[keep])), int(counts[keep].sum())
 
 
 def token_bytes(tokenizer, ids: list[int]) -> list[int]:
     """How many UTF-8 bytes of text each token stands for, whole characters or not."""
-    tokens = tokenizer.convert_ids_to_tokens(ids)
+    tokens, added = tokenizer.convert_ids_to_tokens(ids), tokenizer.added_tokens_decoder
     if '"ByteLevel"' in json.dumps(json.loads(tokenizer.backend_tokenizer.to_str())["decoder"]):
-        return [len(token) for token in tokens]  # one letter of the vocabulary's alphabet a byte
+        # One letter of the vocabulary's alphabet a byte; a token that was added is written as it is.
+        return [len(token.encode() if number in added else token) for number, token in zip(ids, tokens)]
     # SentencePiece: "▁" is a space, "<0xE2>" one byte.
-    return [1 if token[:3] == "<0x" else len(token.replace("▁", " ").encode()) for token in tokens]
+    return [1 if re.fullmatch("<0x[0-9A-F]{2}>", t) else len(t.replace("▁", " ").encode()) for t in tokens]
 
 
 def _sha256(data: bytes) -> str:

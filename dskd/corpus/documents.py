@@ -1,6 +1,11 @@
 """The documents of a text: a MediaWiki dump, a folder of plain text, or JSON lines."""
 
+import bz2
+import gzip
 import json
+import sys
+import zlib
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -11,6 +16,11 @@ from dskd.infra.lines import numbered_lines
 
 _LONGEST = 1 << 24  # bytes of a line, as of an article of a dump
 _ROWS = (".jsonl", ".jsonl.gz")
+_MARK = "\ufeff"  # of the order of bytes, which some programs write before a text
+_TAKEN = (
+    "sources.wikipedia takes a folder of *.txt files, JSON lines with a string `text` in each row (plain or gzip), or "
+    "a MediaWiki dump (XML in bzip2)"
+)
 
 
 class Document(NamedTuple):
@@ -20,8 +30,12 @@ class Document(NamedTuple):
 
 def kept_name(source: str, fetched: Path) -> str:
     """Under which name a text that was fetched from `source` is kept, which tells its form."""
+    if fetched.is_dir():
+        return "text"
     ending = next((ending for ending in _ROWS if source.endswith(ending)), "")
-    return "text" + ending if ending or fetched.is_dir() else "wikipedia.xml.bz2"
+    if not ending and _form(fetched) == "rows":
+        ending = ".jsonl"
+    return "text" + ending if ending else "wikipedia.xml.bz2"
 
 
 def kept_text(folder: str | Path) -> Path:
@@ -30,48 +44,123 @@ def kept_text(folder: str | Path) -> Path:
     return next((path for path in (Path(folder) / f"text{ending}" for ending in ("", *_ROWS)) if path.exists()), dump)
 
 
+def check_text(source: str, fetched: Path) -> None:
+    """See that a text has one of the three forms: read all rows or files of it, or the first article of a dump.
+
+    Raises:
+        UserError: it has not; the message says what is taken.
+    """
+    try:
+        for document in _read(fetched):
+            if document.id.startswith("wiki:"):
+                break  # the rest may take hours
+            document.text()
+    except UserError as error:
+        raise UserError(f"{source}: {str(error).removesuffix(f'; {_TAKEN}')}; {_TAKEN}") from None
+
+
 def text_documents(path: Path) -> list[Document]:
     """The documents of a folder's files `*.txt`, of rows with a string `text` (and `title`, or they are numbered), or
     of a dump's articles.
 
-    Texts of rows and the mark-up of articles are held in memory.
+    Texts of rows and the mark-up of articles are held in memory. Hidden files and folders are not read; a line on
+    stderr says which others are left out.
 
     Raises:
-        UserError: no such file, or one that is not UTF-8; a row of another form; a damaged dump.
+        UserError: no such file, or one that is not UTF-8; a row of another form; a damaged dump; no document with text.
     """
-    if path.is_dir():
-        return _files(path)
-    if path.name.endswith(_ROWS):
-        return list(_rows(path))
-    # The mark-up is bound at once, and taken off when the document is drawn (50 ms an article).
-    return [
-        Document(f"wiki:{title}", lambda markup=markup: wikitext.strip_markup(markup))
-        for title, markup in wikitext.articles(path)
-    ]
+    return list(_read(path))
 
 
-def _files(folder: Path) -> list[Document]:
-    paths = sorted(path for path in folder.rglob("*.txt") if path.is_file())
-    if not paths:
-        raise UserError(f"{folder} has no text: sources.wikipedia takes a folder of *.txt files")
-    names = [path.relative_to(folder).with_suffix("").as_posix() for path in paths]
-    return [Document(f"text:{name}", lambda path=path: _read(path)) for name, path in zip(names, paths)]
+def _read(path: Path) -> Iterator[Document]:
+    form = "files" if path.is_dir() else "rows" if path.name.endswith(_ROWS) else _form(path)
+    if form == "files":
+        yield from _files(path)
+    elif form == "rows":
+        yield from _rows(path)
+    else:
+        # The mark-up is bound at once, and taken off when the document is drawn (50 ms an article).
+        for title, markup in wikitext.articles(path):
+            yield Document(f"wiki:{title}", lambda markup=markup: wikitext.strip_markup(markup))
 
 
-def _read(path: Path) -> str:
+def _form(path: Path) -> str:
+    """Whether a file holds "rows" or a "dump", told by how it begins; what is missing or damaged counts as a dump.
+
+    Raises:
+        UserError: it is neither.
+    """
     try:
-        return path.read_text(encoding="utf-8")
-    except (UnicodeDecodeError, OSError) as error:
+        with open(path, "rb") as file:
+            magic = file.read(3)
+        packed = bz2.open if magic == b"BZh" else gzip.open if magic[:2] == b"\x1f\x8b" else open
+        with packed(path, "rb") as file:
+            beginning = file.read(1 << 12).removeprefix(_MARK.encode()).lstrip()
+    except (OSError, EOFError, zlib.error):
+        return "dump"
+    if beginning.startswith(b"{") and packed is not bz2.open:
+        return "rows"
+    if not beginning or (beginning.startswith(b"<") and packed is bz2.open):
+        return "dump"
+    how = {bz2.open: " in bzip2", gzip.open: " in gzip"}.get(packed, "")
+    raise UserError(f"{path} is another file{how}, which begins with {str(beginning[:30])[1:]}; {_TAKEN}")
+
+
+def _files(folder: Path) -> Iterator[Document]:
+    found = [path.relative_to(folder) for path in folder.rglob("*") if path.is_file()]
+    # Copies that editors keep lie in hidden folders: Jupyter's .ipynb_checkpoints, and __MACOSX in a Mac's archives.
+    paths = sorted(path for path in found if not any(part.startswith((".", "__MACOSX")) for part in path.parts))
+    texts = [path for path in paths if path.suffix.lower() == ".txt"]
+    others = Counter(path.suffix or path.name for path in paths if path.suffix.lower() != ".txt")
+    counts = ", ".join(f"{count} {ending!a}" for ending, count in others.most_common(5))
+    if not texts:
+        raise UserError(
+            f"{folder} has no text, but {counts or 'nothing'}: sources.wikipedia takes a folder of *.txt files"
+        )
+    if others:
+        print(f"{folder}: files that are no *.txt are left out ({counts})", file=sys.stderr)
+    for path in texts:
+        name = path.with_suffix("").as_posix()
+        try:
+            name.encode()
+        except UnicodeEncodeError:
+            raise UserError(f"{folder} has a file whose name is not UTF-8: rename {str(path)!a}") from None
+        yield Document(f"text:{name}", lambda path=folder / path: _text(path))
+
+
+def _text(path: Path) -> str:
+    try:
+        text = path.read_text(encoding="utf-8").removeprefix(_MARK)
+        if "\0" in text:
+            raise ValueError("it has NUL bytes, as UTF-16 has")
+    except (ValueError, OSError) as error:
         raise UserError(f"{path} cannot be read as UTF-8 text ({error}): save it as UTF-8") from None
+    return text
 
 
 def _rows(path: Path) -> Iterator[Document]:
+    count, empty = 0, True
     for number, line in numbered_lines(path, _LONGEST):
         try:
-            row = json.loads(line)
-            text, title = row["text"], row.get("title", number)
-            text.encode()  # JSON can name half a surrogate pair, which no tokenizer takes
+            row = json.loads(line.decode())
+            text, name = row["text"].removeprefix(_MARK), _title(row.get("title"), number)
+            f"{text}{name}".encode()  # JSON can name half a surrogate pair, which no tokenizer takes
         except (TypeError, ValueError, KeyError, AttributeError, RecursionError):
-            wanted = 'a row is an object with a string "text" of up to 16 MB'
-            raise UserError(f"{path}:{number}: {wanted}, and perhaps a title") from None
-        yield Document(f"text:{title}", lambda text=text: text)
+            wanted = 'a row is an object with a string "text" of up to 16 MB, and perhaps a title, in UTF-8'
+            raise UserError(f"{path}:{number}: {wanted}") from None
+        count, empty = count + 1, empty and not text.strip()
+        text = text.replace("\r\n", "\n").replace("\r", "\n")  # as in files
+        yield Document(f"text:{name}", lambda text=text: text)
+    if empty:
+        raise UserError(f"{path} has {f'no text in {count} rows' if count else 'no row'}; {_TAKEN}")
+
+
+def _title(title: object, number: int) -> str:
+    """The name of a row: its title, or its number where it has none. A table's round trip writes null for none."""
+    if isinstance(title, str):
+        return title if title.strip() else str(number)
+    if title is None or title != title:
+        return str(number)
+    if isinstance(title, bool) or not isinstance(title, int | float):
+        raise TypeError("no title")
+    return str(title)

@@ -14,7 +14,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from dskd import params
 from dskd.benchmarks.catalogue import BENCHMARKS, read_benchmark
-from dskd.benchmarks.chat_prompts import chat_rows, letter
+from dskd.benchmarks.chat_prompts import chat_rows, end_of_turn, letter
 from dskd.benchmarks.gather import canonical_rows, gather
 from dskd.benchmarks.squad import answer_text, f1
 from dskd.corpus.prompts import Prompts, join_prompts, load_prompts, save_prompts
@@ -22,6 +22,7 @@ from dskd.errors import UserError
 from dskd.model.inference import Models, greedy
 from dskd.model.logits import head_of
 from dskd.model.parts import part
+from dskd.model.tokenizer import stop_tokens
 from dskd.sources.fetch import fetch
 
 _TOKENS = {"squad_v2": 10}  # most tokens of an answer; a choice has one
@@ -103,7 +104,8 @@ def teacher_alone(teacher: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) 
     """The teacher as `model.inference` takes models."""
     first, *others = range(teacher.config.num_hidden_layers)
     lower, top = part(teacher, [first], norm=False), part(teacher, others, norm=True)
-    return Models(lower, {"teacher": top}, head_of(teacher), tokenizer, teacher.config.max_position_embeddings)
+    context, stops = teacher.config.max_position_embeddings, stop_tokens(teacher, tokenizer)
+    return Models(lower, {"teacher": top}, head_of(teacher), tokenizer, context, stops=stops)
 
 
 def answer(models: Models, name: str, rows: list[dict], folder: Path) -> None:
@@ -113,11 +115,11 @@ def answer(models: Models, name: str, rows: list[dict], folder: Path) -> None:
     A prompt that is too long for the teacher loses its beginning. Files that are there already are left as they are.
 
     Raises:
-        UserError: the tokenizer has no eos token.
+        UserError: no token ends an answer.
     """
-    tokenizer, tokens, stop = models.tokenizer, _TOKENS.get(name, 1), models.tokenizer.eos_token_id
-    if stop is None:
+    if not models.stops:
         raise UserError("the teacher's tokenizer has no eos token, which ends an answer: set its eos_token")
+    tokenizer, tokens, end = models.tokenizer, _TOKENS.get(name, 1), end_of_turn(models.tokenizer, models.stops)
     for number, start in enumerate(range(0, len(rows), _SHARD)):
         path = folder / f"{name}-{number:05d}.safetensors"
         if path.exists():
@@ -125,8 +127,8 @@ def answer(models: Models, name: str, rows: list[dict], folder: Path) -> None:
         texts = [row["prompt"] for row in rows[start : start + _SHARD]]
         asked = tokenizer(texts, add_special_tokens=False, verbose=False)["input_ids"]  # they bring theirs
         asked = [ids[max(0, len(ids) + tokens - models.context) :] for ids in asked]
-        written = greedy(models, asked, tokens, stop)["teacher"]
-        save_prompts(path, join_prompts([(ids, [*found, stop]) for ids, found in zip(asked, written)]))
+        written = greedy(models, asked, tokens, models.stops)["teacher"]
+        save_prompts(path, join_prompts([(ids, [*found, end]) for ids, found in zip(asked, written)]))
 
 
 def teacher_score(name: str, rows: list[dict], folder: Path, tokenizer: PreTrainedTokenizerBase) -> float:

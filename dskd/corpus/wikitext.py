@@ -6,15 +6,18 @@ sources) is dropped from its tree, and what it does not understand is swept from
 
 import bz2
 import re
+import string
 from collections.abc import Iterator
+from itertools import count, takewhile
 from pathlib import Path
 from typing import BinaryIO
 from xml.etree import ElementTree
 
 import mwparserfromhell
-from mwparserfromhell.nodes import Comment, Heading, Tag, Template, Text, Wikilink
+from mwparserfromhell.nodes import Comment, ExternalLink, Heading, Tag, Template, Text, Wikilink
 from mwparserfromhell.wikicode import Wikicode
 
+from dskd.corpus.measures import shown
 from dskd.errors import UserError
 
 # Sections that list sources and links instead of telling something.
@@ -49,19 +52,31 @@ _DROPPED_TAGS = {
     "pre",
     "hr",
     "hiero",
-    "div",
     "includeonly",
     "noinclude",
 }
+# What begins and ends a line of its own.
+_BLOCKS = {"blockquote", "br", "center", "dd", "div", "dl", "dt", "li", "ol", "p", "poem", "ul"}
 # Links that are not text: pictures, categories, and the same article in other languages ("de:Anarchismus";
-# with a colon before it, it stands in the sentence).
-_DROPPED_LINK = re.compile(
-    r"\s*(:?(file|image|media|category|template|wikipedia)|[a-z]{2,3}(-[a-z-]+)?):", re.IGNORECASE
+# with a colon before it, it stands in the sentence). All else before a colon is part of a title: "CSI: Miami".
+_DROPPED_SPACES = {"file", "image", "media", "category", "template", "wikipedia"}
+_LANGUAGES = set(  # Wikipedias that there are or were, and the other names that MediaWiki knows some by
+    """aa ab ace ady af ak als alt am ami an ang ann anp ar arc ary arz as ast atj av avk awa ay az azb ba ban bar
+    bat-smg bbc bcl bdr be be-tarask be-x-old bew bg bh bho bi bjn blk bm bn bo bpy br bs btm bug bxr ca cbk-zam cdo ce
+    ceb ch cho chr chy ckb cmn co cr crh cs csb cu cv cy cz da dag de dga din diq dk dsb dtp dty dv dz ee egl el eml en
+    eo epo es et eu ext fa fat ff fi fiu-vro fj fo fon fr frp frr fur fy ga gag gan gcr gd gl glk gn gom gor got gpe gsw
+    gu guc gur guw gv ha hak haw he hi hif ho hr hsb ht hu hy hyw hz ia iba id ie ig igl ii ik ilo inh io is it iu ja
+    jam jbo jp jv ka kaa kab kaj kbd kbp kcg kg kge ki kj kk kl km kn knc ko koi kr krc ks ksh ku kus kv kw ky la lad lb
+    lbe lez lfn lg li lij lld lmo ln lo lrc lt ltg lv lzh mad mai map-bms mdf mg mh mhr mi min minnan mk ml mn mni mnw
+    mo mos mr mrj ms mt mus mwl my myv mzn na nah nan nap nb nds nds-nl ne new ng nia nl nn no nov nqo nr nrm nso nup nv
+    ny oc olo om or os pa pag pam pap pcd pcm pdc pfl pi pih pl pms pnb pnt ps pt pwn qu rcf rm rmy rn ro roa-rup
+    roa-tara rsk ru rue rup rw sa sah sat sc scn sco sd se sg sgs sh shi shn shy si simple sk skr sl sm smn sn so sq sr
+    srn ss st stq su sv sw syl szl szy ta tay tcy tdd te tet tg th ti tig tk tl tlh tly tn to tokipona tpi tr trv ts tt
+    tum tw ty tyv udm ug uk ur uz ve vec vep vi vls vo vro wa war wo wuu xal xh xmf yi yo yue za zea zgh zh zh-cfr
+    zh-classical zh-cn zh-min-nan zh-tw zh-yue zu""".split()
 )
 # Templates whose arguments stand in the sentence -> the positional arguments to keep; others are dropped.
 _KEPT_TEMPLATES = {
-    "convert": (1, 2),
-    "cvt": (1, 2),
     "lang": (2,),
     "nowrap": (1,),
     "nobr": (1,),
@@ -70,6 +85,7 @@ _KEPT_TEMPLATES = {
     "cquote": (1,),
     "transl": (2,),
 }
+_CONVERT = ("convert", "cvt")  # `measures.shown`
 
 _SWEEPS = [
     (re.compile(r"[\u00a0\u2009\u202f\t ]+"), " "),
@@ -89,6 +105,15 @@ _SWEEPS = [
     (re.compile(r" {2,}"), " "),
 ]
 _MARKUP_LINE = re.compile(r"^[|!{}]|\{\{|\}\}|\[\[|\]\]|\{\||\|\}|^(thumb|right|left|center|frame|\d+px)\s*\||px\|")
+# Characters of <nowiki>, which are text whatever they look like: until all mark-up is off they stand in a private place
+# of Unicode.
+_SHIELD = {ord(char): 0x10FF00 + ord(char) for char in string.punctuation}
+_UNSHIELD = {place: char for char, place in _SHIELD.items()}
+
+_REDIRECT = re.compile(r"\s*#redirect\b", re.IGNORECASE)
+# Before 2011 a page does not say in which namespace it is; its title does. The site's own names come to these.
+_SPACES = set("media special talk user project wikipedia wp file image mediawiki template help category portal book "
+              "draft timedtext module".split())  # fmt: skip
 _LARGEST_PAGE = 1 << 24  # bytes; MediaWiki takes articles up to 2 MiB
 _MOST_OPEN = 500  # templates
 _HAS_WORD = re.compile(r"\w")
@@ -103,31 +128,61 @@ class _Stream:
     def read(self, size: int) -> bytes:
         self.left -= size
         if self.left < 0:
-            raise EOFError(f"no page ends within {_LARGEST_PAGE >> 20} MiB")
+            what = "take a dump of the current revisions alone, if it has them all"
+            raise EOFError(f"no page ends within {_LARGEST_PAGE >> 20} MiB; {what}")
         return self.file.read(size)
 
 
 def articles(path: Path) -> Iterator[tuple[str, str]]:
     """Yield (title, mark-up) of every article of a bz2 XML dump, in its order; no redirects, no other namespaces.
 
+    Of a page with several revisions the newest is taken.
+
     Raises:
-        UserError: the file is not such a dump, or it is cut off.
+        UserError: the file is not such a dump, it is cut off, or it has no article with text.
     """
+    pages, found, spaces = 0, False, _SPACES
     try:
         with bz2.open(path) as file:
             stream = _Stream(file)
             for _, element in ElementTree.iterparse(stream):
                 space, _, name = element.tag.rpartition("}")
+                if name == "namespace" and element.get("key") != "0":
+                    spaces = spaces | {(element.text or "").lower()}
                 if name != "page":
                     continue
                 space = f"{space}}}" if space else ""  # tags come as "{namespace of the dump}page"
-                if element.findtext(f"{space}ns") == "0" and element.find(f"{space}redirect") is None:
-                    markup = element.findtext(f"{space}revision/{space}text") or ""
-                    yield element.findtext(f"{space}title") or "", markup
+                title, markup = element.findtext(f"{space}title") or "", _newest(element, space)
+                number = element.findtext(f"{space}ns") or ("0" if _is_article(title, spaces) else "1")
+                is_redirect = element.find(f"{space}redirect") is not None or _REDIRECT.match(markup)
+                if number == "0" and not is_redirect:
+                    found = found or bool(markup.strip())
+                    yield title, markup
+                pages += 1
                 element.clear()  # keeps memory flat
                 stream.left = _LARGEST_PAGE
     except (OSError, EOFError, ValueError, LookupError, ElementTree.ParseError) as error:  # encodings: the last but one
         raise UserError(f"{path} is not a whole bz2 MediaWiki dump ({error}): fetch sources.wikipedia again") from None
+    if not found:
+        raise UserError(
+            f"{path} has no article with text among {pages} pages: sources.wikipedia takes a dump with the text of "
+            "pages in the main namespace (pages-articles)"
+        )
+
+
+def _newest(page: ElementTree.Element, space: str) -> str:
+    """The text of a page's newest revision; `space` is what its tags begin with."""
+    revisions = [
+        (revision.findtext(f"{space}timestamp") or "", place, revision.findtext(f"{space}text") or "")
+        for place, revision in enumerate(page.findall(f"{space}revision"))
+    ]
+    return max(revisions, default=("", 0, ""))[2]
+
+
+def _is_article(title: str, spaces: set[str]) -> bool:
+    """Whether no name of another namespace, or of its talk pages, stands before the title."""
+    name, colon, _ = title.lower().replace("_", " ").partition(":")
+    return not colon or not {name.strip(), name.strip().removesuffix(" talk")} & spaces
 
 
 def strip_markup(markup: str) -> str:
@@ -137,7 +192,7 @@ def strip_markup(markup: str) -> str:
     """
     if _open_templates(markup) > _MOST_OPEN:
         return ""  # the parser tries each to the end: minutes for a few thousand
-    code = mwparserfromhell.parse(markup)
+    code = mwparserfromhell.parse(markup.translate(dict.fromkeys(_UNSHIELD)))
     _prune(code)
     text = code.strip_code(normalize=True, collapse=False, keep_template_params=False)
     lines = []
@@ -148,7 +203,7 @@ def strip_markup(markup: str) -> str:
             line = pattern.sub(replacement, line)
         line = line.strip(" *#:;") if line[:1] in "*#:; " else line.strip()
         if _HAS_WORD.search(line):
-            lines.append(line)
+            lines.append(line.translate(_UNSHIELD))
     return "\n".join(lines)
 
 
@@ -176,19 +231,40 @@ def _pruned(node) -> list:
     if isinstance(node, Comment):
         return []
     if isinstance(node, Template):
-        places = _KEPT_TEMPLATES.get(str(node.name).strip().lower(), ())
-        found = [node.get(place).value for place in places if node.has(place)]
-        for value in found:
-            _prune(value)
-        return [Text(" ".join(value.strip_code().strip() for value in found))] if found else []
+        name = str(node.name).strip().lower()
+        if name in _CONVERT:
+            return [Text(shown([_argument(node, place) for place in takewhile(node.has, count(1))]))]
+        found = [_argument(node, place) for place in _KEPT_TEMPLATES.get(name, ()) if node.has(place)]
+        return [Text(" ".join(found))] if found else []
     if isinstance(node, Tag):
-        if str(node.tag).strip().lower() in _DROPPED_TAGS:
+        name = str(node.tag).strip().lower()
+        if name in _DROPPED_TAGS:
             return []
+        if name == "nowiki" and node.contents is not None:
+            return [Text(node.contents.strip_code().translate(_SHIELD))]
         if node.contents is not None:
             _prune(node.contents)
+        if name in _BLOCKS and not node.wiki_markup:
+            return [Text("\n"), node, Text("\n")]
     elif isinstance(node, Wikilink):
-        if _DROPPED_LINK.match(str(node.title)):
+        if _is_dropped(str(node.title)):
             return []
         if node.text is not None:
             _prune(node.text)
+    elif isinstance(node, Heading | ExternalLink) and node.title is not None:
+        _prune(node.title)
     return [node]
+
+
+def _is_dropped(title: str) -> bool:
+    """Whether a link to `title` is no text."""
+    title = title.strip()
+    name, colon, _ = title.removeprefix(":").partition(":")
+    name = name.strip().lower()
+    return bool(colon) and (name in _DROPPED_SPACES or (name in _LANGUAGES and not title.startswith(":")))
+
+
+def _argument(template: Template, place: int) -> str:
+    value = template.get(place).value
+    _prune(value)
+    return value.strip_code().strip()

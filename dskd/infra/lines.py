@@ -13,13 +13,15 @@ from dskd.errors import UserError
 
 _CHUNK = 1 << 20  # bytes that are read, or decompressed, at once
 _GZIP = b"\x1f\x8b"  # how every gzip file begins (RFC 1952)
+_MARK = b"\xef\xbb\xbf"  # of the order of bytes: at the beginning of a file, or of the files that were joined to one
 
 
 def numbered_lines(path: Path, longest: int, progress: str = "") -> Iterator[tuple[int, bytes | None]]:
     """(number from 1, line without its end) of a plain or gzip file, told apart by its first bytes.
 
-    A line of more than `longest` bytes is None and never held whole, so that memory is bounded whatever the file
-    decompresses to. With `progress` a bar of that name shows the bytes that were read of the file on disk.
+    Lines end with LF or CRLF. A byte-order mark before a line is left out. A line of more than `longest` bytes is None
+    and never held whole, so that memory is bounded whatever the file decompresses to. With `progress` a bar of that
+    name shows the bytes that were read of the file on disk.
 
     Raises:
         UserError: the file cannot be read, or is a damaged or truncated gzip file.
@@ -32,7 +34,7 @@ def numbered_lines(path: Path, longest: int, progress: str = "") -> Iterator[tup
             for number, line in enumerate(_bounded(file, longest), 1):
                 if progress:
                     bar.update(raw.tell() - bar.n)
-                yield number, line.removeprefix(b"\xef\xbb\xbf") if line and number == 1 else line
+                yield number, line.removeprefix(_MARK) if line else line
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise UserError(f"{path} is not a whole gzip file ({error}): fetch it again") from None
     except (OSError, ValueError) as error:  # ValueError: a name that no file can have
@@ -43,14 +45,20 @@ def decoded(line: bytes | None, where: str, encoding: str = "utf-8") -> str:
     """The text of a line of `numbered_lines`; `where` is the file and its number.
 
     Raises:
-        UserError: the line was too long, or is not in this encoding.
+        UserError: the line was too long, is not in this encoding, or holds something that only other software takes
+            for the end of a line; else two lines would be read as one.
     """
     if line is None:
         raise UserError(f"{where}: the line is too long for a list of words: is this the right file?")
+    if b"\0" in line:
+        raise UserError(f"{where}: it has a NUL byte: save the file as UTF-8 if it is UTF-16, or is it the right file?")
     try:
-        return line.decode(encoding)
+        text = line.decode(encoding)
     except UnicodeDecodeError as error:
         raise UserError(f"{where}: no {encoding.upper()} ({error.reason}, byte {error.start + 1})") from None
+    if len(text.splitlines()) > 1:
+        raise UserError(f"{where}: it has line ends other than LF and CRLF: save the file with one of these")
+    return text
 
 
 def _bounded(file: BinaryIO, longest: int) -> Iterator[bytes | None]:

@@ -1,7 +1,7 @@
 """From the sources to settled pairs: words held out, negations undone, statements merged, disagreements voted on."""
 
 import gc
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from nltk.corpus.reader.wordnet import WordNetCorpusReader
 
+from dskd.errors import UserError
 from dskd.lexicon.negation import Polarity, flip, negations
 from dskd.lexicon.readers import mythes, word_lists, wordnet
 from dskd.lexicon.readers import wiktionary as wiktionary_module
@@ -68,20 +69,32 @@ def read_statements(files: Files, settings: LexiconParams) -> Statements:
     """Read every source that is there.
 
     Raises:
-        UserError: a file is missing or not what it should be.
+        UserError: a file is missing or not what it should be, or a source that is asked for says nothing.
     """
-    relations = list(wordnet.relations(files.wordnet))
+    relations = _some(wordnet.relations(files.wordnet), "sources.wordnet has no lemmas of one synset and no antonyms")
     if files.wiktionary:
-        relations += wiktionary_module.relations(files.wiktionary, skipped_tags=settings.skipped_tags)
+        summary = wiktionary_module.Summary()
+        found = wiktionary_module.relations(files.wiktionary, skipped_tags=settings.skipped_tags, summary=summary)
+        relations += _some(found, f"{files.wiktionary} has", summary)
     if files.mythes:
-        relations += mythes.relations(files.mythes)
+        relations += _some(mythes.relations(files.mythes), f"{files.mythes} has no term without a mark or (antonym)")
     for key, (path, language) in files.lists.items():
         name, _, kind = key.partition(".")
         relations += word_lists.relations(path, _RELATIONS[kind], name, language)
-    indirect = list(indirect_antonyms(files.wordnet)) if settings.indirect_antonyms else []
+    indirect = []
+    if settings.indirect_antonyms:
+        indirect = _some(indirect_antonyms(files.wordnet), "sources.wordnet has no lexicon.indirect_antonyms")
     derivations = read_derivations(files.morphology) if settings.negations else {}
     words = {lemma.replace("_", " ") for lemma in files.wordnet.all_lemma_names()}
     return Statements(relations, indirect, derivations, words)
+
+
+def _some(relations: Iterable[Relation], lacks: str, summary: object = "") -> list[Relation]:
+    """The relations of a source that was asked for; an error where there is none."""
+    found = list(relations)
+    if not found:
+        raise UserError(f"{lacks} {summary}".strip() + ": give another source, or leave it out")
+    return found
 
 
 def settle_pairs(statements: Statements, settings: LexiconParams) -> Settled:

@@ -3,6 +3,7 @@
 A source is a function that yields `Relation`; nothing here knows where they come from, nor of tokens.
 """
 
+import re
 import unicodedata
 from collections.abc import Iterable
 from typing import NamedTuple
@@ -81,6 +82,17 @@ def normalised(text: str) -> str:
     word = unicodedata.normalize("NFC", " ".join(text.lower().replace("_", " ").split()))
     kept = len(word) <= LONGEST and word.isprintable() and any(map(str.isalpha, word))
     return word if kept else ""
+
+
+# Letters and what words are written with. Of all else it cannot be told whether it is part of a word, of mark-up or of
+# a note, or stands between two words.
+_PLAIN = re.compile(r"[\w'’.&+-]+(?: [\w'’.&+-]+)*")
+
+
+def plain_word(text: str) -> str:
+    """`normalised`, if the word is of letters, digits, spaces and the characters ' ’ . & + - alone; else ""."""
+    word = normalised(text)
+    return word if _PLAIN.fullmatch(word) else ""
 
 
 def sense_name(*parts: object) -> str:

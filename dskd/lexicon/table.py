@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 
 from dskd.errors import UserError
-from dskd.lexicon.build import Settled
+from dskd.lexicon.build import Settled, Statements
 from dskd.lexicon.relations import ANTONYM, KINDS, SYNONYM, Pair
 from dskd.lexicon.tokens import head_forms, is_tail, word_tokens
 from dskd.lexicon.vote import Conflict
@@ -22,7 +22,7 @@ def build_table(
     directed: a pair appears in both directions where both words can be heads, and once for each form of its head.
 
     Args:
-        inflections: word -> its inflected forms that are heads too (`spans.inflected_forms`).
+        inflections: word -> its inflected forms that are heads too (`tokens.inflected_forms`).
 
     Raises:
         UserError: no head is a single token.
@@ -70,6 +70,36 @@ def build_table(
         "conflicts": len(settled.conflicts),
     }
     return table, summary
+
+
+def check_sources(statements: Statements, settled: Settled, table: pd.DataFrame) -> None:
+    """See that every source has a pair in the table, and a word list one of each relation that it was asked for; and
+    that derivations make a word a negation.
+
+    Raises:
+        UserError: one has none; the message says what became of its pairs.
+    """
+    if statements.derivations and not settled.negations:
+        raise UserError(
+            f"sources.morphology has {len(statements.derivations)} words, and none of the lexicon's is a negation by "
+            "them: give other derivations, or write lexicon.negations: []"
+        )
+    kinds = {name: [SYNONYM, ANTONYM] for name in ("wordnet", "wiktionary", "mythes")}
+    rows = set(zip(table["source"], table["relation"]))
+    for source, relation in dict.fromkeys((stated.source, stated.relation) for stated in statements.relations):
+        of = kinds.get(source, [relation])
+        if not any((source, kind) in rows for kind in of):
+            stated = [pair for pair in statements.relations if pair.source == source and pair.relation in of]
+            left = [
+                len({frozenset(pair[:2]) for pair in pairs if pair.source == source and pair.relation in of})
+                for pairs in (stated, settled.merged, settled.pairs)
+            ]
+            raise UserError(
+                f"sources: nothing of {source} ({' and '.join(f'{KINDS[kind]}s' for kind in of)}) reaches the lexicon: "
+                f"of {left[0]} pairs, the first {stated[0].head!r} and {stated[0].tail!r}, {left[0] - left[1]} have "
+                f"a held-out word, {left[1] - left[2]} were outvoted, and {left[2]} have no word that is one token of "
+                "the teacher's, or too long a tail (lexicon.min_letters, max_span): give other words, or leave it out"
+            )
 
 
 def negations_table(settled: Settled) -> pd.DataFrame:

@@ -114,7 +114,7 @@ def head_flops(shape: Shape, tokens: int) -> int:
 
 def training_flops(shape: Shape, layers: int, tokens: int, length: int, kl: bool) -> int:
     """Of training the top `layers` on kept states: their forward pass and twice that for the backward pass (Kaplan et
-    al. 2020); the student's logits, their gradient, and with a KL term the teacher's logits (losses.output_loss)."""
+    al. 2020); the student's logits, their gradient, and with a KL term the teacher's logits (students.output_loss)."""
     return 3 * forward_flops(shape, layers, tokens, length) + (3 if kl else 2) * head_flops(shape, tokens)
 
 

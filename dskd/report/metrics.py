@@ -61,7 +61,8 @@ def summarise(params: Params, students: list[str]) -> dict:
         "seeds": {model: _plain_means(columns[model], human) for model in students},
         "differences": differences({name: stacked[name] for name in objectives}, human, params),
         "benchmarks": benchmarks,
-        "lexical_items": {name: int(values.shape[1]) for name, values in stacked["teacher"]["lexical"].items()},
+        # None where no word was held out and no pairs of words are there to judge.
+        "lexical_items": {name: int(v.shape[1]) for name, v in stacked["teacher"].get("lexical", {}).items()},
         "train_tokens": round(trained * min(params.distill.epochs, 1)),
         "heldout_tokens": tokens,
         "baselines": baselines(),

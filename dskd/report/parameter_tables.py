@@ -12,6 +12,7 @@ from dskd.params import Params
 # The patterns of dskd/params.py in words; a pattern that is not here is shown as it is.
 _PATTERNS = {
     "^[0-9a-f]{64}$": "64 hexadecimal digits",
+    r"^[0-9a-f]{64}( \+ [0-9a-f]{64})*$": "64 hexadecimal digits, for several archives with ` + ` between",
     "^[a-z]{2,3}$": "two or three letters",
     "^([a-z]+-|-[a-z]+)$": "texts like un- or -less",
 }

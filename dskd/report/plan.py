@@ -9,11 +9,10 @@ from collections import Counter
 from pathlib import Path
 from typing import NamedTuple
 
-from ruamel.yaml import YAML
 from tabulate import tabulate
 
 from dskd.errors import UserError
-from dskd.infra.artifacts import PROVENANCE, TEACHER, read_json, reading
+from dskd.infra.artifacts import PROVENANCE, TEACHER, read_json, read_lock, reading
 from dskd.infra.profiles import load_profile, overlay
 from dskd.model import LOSS_CHUNK, SCORE_CHUNK
 from dskd.params import Params, load_params, validated
@@ -209,7 +208,7 @@ def measured_speed(root: Path, params: Params) -> Speed:
         raise UserError(f"no {lock.name} or no {PROVENANCE}, so nothing is measured: run `dvc repro`, or say --flops")
     values, changes = params.model_dump(exclude={"prompts"}), {}  # a run from before there were any has none
     with reading(lock):
-        for stage in YAML(typ="safe", pure=True).load(lock.read_text(encoding="utf-8"))["stages"].values():
+        for stage in read_lock(lock)["stages"].values():
             for key, value in stage.get("params", {}).get("params.yaml", {}).items():
                 *above, last = key.split(".")
                 node = changes

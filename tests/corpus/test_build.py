@@ -1,11 +1,14 @@
 import bz2
 import copy
+import json
+import re
 from xml.sax.saxutils import escape
 
 import pytest
 import torch
 from tiny import wordnet as tiny_wordnet
 from tiny.wordnet import train_metaspace_tokenizer, train_tokenizer, write_wordnet
+from tokenizers import AddedToken, Tokenizer
 from tokenizers.processors import TemplateProcessing
 
 from dskd.corpus.build import build_corpus, render_gloss, separator_token, token_bytes
@@ -13,7 +16,7 @@ from dskd.corpus.store import load_corpus, save_corpus
 from dskd.corpus.wikitext import articles, strip_markup
 from dskd.errors import UserError
 from dskd.lexicon.readers.wordnet import Gloss, glosses, open_wordnet, prepare
-from dskd.lexicon.relations import heldout_words
+from dskd.lexicon.relations import heldout_words, is_heldout
 from dskd.params import CorpusParams
 
 ALBEDO = """\
@@ -217,16 +220,17 @@ def test_a_special_token_in_a_text_closes_no_document(tmp_path, material):
     assert closed <= summary["by_split_and_source"]["train.wiki"]["documents"]
 
 
-def test_every_block_begins_as_the_tokenizer_begins_a_text(material):
+@pytest.mark.parametrize("form, number", [("X $A", 1), ("X X $A", 2), ("X $A X", 1), ("$A X", 0)])
+def test_every_block_begins_as_the_tokenizer_begins_a_text(material, form, number):
     plain, tokenizer = build_corpus(corpus(), NOTHING_HELD, *material)[0], copy.deepcopy(material[2])
     first = tokenizer.convert_tokens_to_ids("<|im_end|>")
     tokenizer.backend_tokenizer.post_processor = TemplateProcessing(
-        single="<|im_end|> $A", special_tokens=[("<|im_end|>", first)]
+        single=form.replace("X", "<|im_end|>"), special_tokens=[("<|im_end|>", first)]
     )
     begun, _ = build_corpus(corpus(), NOTHING_HELD, *material[:2], tokenizer)
     for split in ("train", "heldout"):
-        assert (begun[split][:, 0] == first).all() and not (plain[split][:, 0] == first).any()
-        assert torch.equal(begun[split][:, 1:], plain[split][:, 1:])
+        assert (begun[split][:, :number] == first).all() and not (plain[split][:, 0] == first).any()
+        assert torch.equal(begun[split][:, number:], plain[split][:, number:])
 
 
 def test_same_input_same_bytes_and_another_seed_another_order(tmp_path, material):
@@ -246,6 +250,27 @@ def test_separator_is_the_end_of_a_document_not_of_a_turn(material):
     assert tokenizer.convert_ids_to_tokens(separator_token(tokenizer)) == "<|endoftext|>"
 
 
+def test_an_ordinary_token_of_the_spelling_of_a_separator_is_none(material):
+    """Gemma's vocabulary has the piece of HTML </s>, and <eos> as its separator."""
+    tokenizer = copy.deepcopy(material[2])
+    tokenizer = type(tokenizer)(tokenizer_object=tokenizer.backend_tokenizer, eos_token="<|im_end|>")
+    tokenizer.add_tokens(["</s>"])
+    plain = json.loads(tokenizer.backend_tokenizer.to_str())
+    (end,) = (token for token in plain["added_tokens"] if token["content"] == "<|endoftext|>")
+    plain["added_tokens"].remove(end)  # an ordinary token from here on
+    tokenizer = type(tokenizer)(tokenizer_object=Tokenizer.from_str(json.dumps(plain)), eos_token="<|im_end|>")
+    assert {"</s>", "<|endoftext|>"} <= tokenizer.get_vocab().keys()
+    assert tokenizer.convert_ids_to_tokens(separator_token(tokenizer)) == "<|im_end|>"
+    tokenizer.add_tokens([AddedToken("<|end_of_text|>", special=True)])
+    assert tokenizer.convert_ids_to_tokens(separator_token(tokenizer)) == "<|end_of_text|>"
+
+
+def test_a_token_that_was_added_has_the_bytes_of_its_text(material):
+    tokenizer = copy.deepcopy(material[2])
+    tokenizer.add_tokens(["∀∃"])
+    assert token_bytes(tokenizer, tokenizer("x∀∃", add_special_tokens=False)["input_ids"]) == [1, 6]
+
+
 def test_an_empty_split_is_an_error(material):
     with pytest.raises(UserError, match="the heldout corpus is empty"):
         build_corpus(corpus(heldout_tokens=8), NOTHING_HELD, *material)
@@ -257,3 +282,49 @@ def test_an_empty_split_is_an_error(material):
 def test_a_missing_corpus_names_its_stage(tmp_path):
     with pytest.raises(UserError, match="dvc repro corpus"):
         load_corpus(tmp_path / "none")
+
+
+# --- seeds and held-out words ----------------------------------------------------------------------------------------
+
+
+def drawn(material, seed):
+    """The numbers of the articles of each split in order, all of them asked for, and the sources of a mixed split."""
+    every = corpus(seed=seed, gloss_share=0.0, train_tokens=10**6, heldout_tokens=10**6)
+    tensors, _ = build_corpus(every, NOTHING_HELD, *material)
+    texts = {split: material[2].decode(stream(tensors, split, 0)) for split in ("train", "heldout")}
+    found = {split: [int(n) for n in re.findall(r"Sentence (\d+) of 0 ", text)] for split, text in texts.items()}
+    mixed, _ = build_corpus(corpus(seed=seed, train_tokens=800), NOTHING_HELD, *material)
+    return found, [mixed[f"{split}_source"].tolist() for split in ("train", "heldout")]
+
+
+def test_the_seed_draws_the_split_and_the_order_of_documents_and_the_mixture_of_sources(material):
+    (first, mixed), (other, mixed_otherwise) = drawn(material, 0), drawn(material, 5)
+    assert set(first["heldout"]) != set(other["heldout"])
+    for found in (first, other):
+        assert sorted(found["train"] + found["heldout"]) == list(range(40)) and 5 <= len(found["heldout"]) <= 20
+        assert found["train"] != sorted(found["train"]) != found["train"][::-1]
+    for split in ("train", "heldout"):
+        both = set(first[split]) & set(other[split])
+        assert [n for n in first[split] if n in both] != [n for n in other[split] if n in both]
+    train, heldout = mixed
+    assert train != mixed_otherwise[0] and heldout != mixed_otherwise[1]
+    assert train != heldout  # each split is mixed in its own way
+    assert [sum(sources) for sources in mixed] == [sum(sources) for sources in mixed_otherwise] == [12, 12]
+
+
+def test_glosses_of_held_out_words_are_left_out_however_they_are_written(tmp_path, material):
+    names = [f"Town of {a}o{b}e" for a in "abcdefgh" for b in "abcdefgh"]
+    synsets = [(n, "n", ["place", n.replace(" ", "_")], [], f"where {n[8:]} is") for n in names]
+    prepare(write_wordnet(tmp_path / "raw", synsets), tmp_path / "nltk")
+    reader = open_wordnet(tmp_path / "nltk")
+    seed = next(seed for seed in range(99) if not is_heldout("place", seed, 0.3))
+    held = [name for name in names if is_heldout(name.lower(), seed, 0.3)]
+    spelt = [name for name in names if is_heldout(name, seed, 0.3)]
+    assert held != spelt and 5 < len(held) < 40
+    whole = corpus(gloss_share=1.0, train_tokens=10**5, heldout_tokens=10**5)
+    words = tiny_wordnet.lexicon(seed=seed, heldout_share=0.3)
+    tensors, summary = build_corpus(whole, words, material[0], reader, material[2])
+    text = material[2].decode(stream(tensors, "train", 1) + stream(tensors, "heldout", 1))
+    assert summary["glosses_left_out_for_heldout_words"] == len(held)
+    assert not any(f"where {name[8:]} is" in text for name in held)
+    assert sum(f"where {name[8:]} is" in text for name in names) > 20

@@ -1,12 +1,20 @@
 """Texts of one's own: folders of files and JSON lines, and what is none."""
 
+import bz2
 import gzip
 import json
+import os
+from pathlib import Path
 
 import pytest
+import yaml
+from corpus.test_build import page, write_dump
+from tiny.project import run
 
-from dskd.corpus.documents import kept_name, kept_text, text_documents
+from dskd.corpus.documents import check_text, kept_name, kept_text, text_documents
+from dskd.corpus.store import load_corpus
 from dskd.errors import UserError
+from dskd.infra.hashes import sha256_tree
 
 
 def found(path):
@@ -21,6 +29,14 @@ def test_a_folder_has_a_document_a_file(tmp_path):
     assert found(tmp_path) == {"text:b/two": "Zwei: ä.\nEnd.", "text:one": "One."}
 
 
+def test_files_whatever_their_ending_is_written_like_and_no_hidden_ones(tmp_path, capsys):
+    for name in ("a.txt", "b.TXT", ".ipynb_checkpoints/a-checkpoint.txt", "c/.d.txt", "__MACOSX/a.txt", "e.md", "f.md"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"\xef\xbb\xbfOne.\r\nTwo.")
+    assert found(tmp_path) == {"text:a": "One.\nTwo.", "text:b": "One.\nTwo."}
+    assert "files that are no *.txt are left out (2 '.md')" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("name, pack", [("text.jsonl", bytes), ("text.jsonl.gz", gzip.compress)])
 def test_rows_are_documents_by_title_or_number(tmp_path, name, pack):
     rows = [{"text": "One.", "title": "first"}, {"text": "Zwei: ä.", "other": 1}]
@@ -28,8 +44,22 @@ def test_rows_are_documents_by_title_or_number(tmp_path, name, pack):
     assert found(tmp_path / name) == {"text:first": "One.", "text:2": "Zwei: ä."}
 
 
+@pytest.mark.parametrize("title", ["null", '""', '"  "', "NaN"])
+def test_a_row_without_a_title_is_named_by_its_number(tmp_path, title):
+    (tmp_path / "text.jsonl").write_text("".join(f'{{"text": "{i}", "title": {title}}}\n' for i in range(3)))
+    assert found(tmp_path / "text.jsonl") == {"text:1": "0", "text:2": "1", "text:3": "2"}
+
+
+def test_marks_of_byte_order_and_the_line_ends_of_dos_are_no_text(tmp_path):
+    rows = [{"text": "\ufeffOne.\r\nTwo.\rThree."}, {"text": "Four.", "title": 7}]
+    (tmp_path / "text.jsonl").write_bytes(b"\xef\xbb\xbf" + "\r\n".join(map(json.dumps, rows)).encode())
+    assert found(tmp_path / "text.jsonl") == {"text:1": "One.\nTwo.\nThree.", "text:7": "Four."}
+
+
 @pytest.mark.parametrize(
-    "row", ["", "[]", "{", '{"title": "x"}', '{"text": 1}', '{"text": "\\ud800"}', '"text"', "[" * 99999]
+    "row",
+    ["", "[]", "{", '{"title": "x"}', '{"text": 1}', '{"text": "\\ud800"}', '"text"', "[" * 99999, '{"text": null}']
+    + [f'{{"text": "x", "title": {title}}}' for title in ('["x"]', "true", '"\\ud800"')],
 )
 def test_another_row_is_an_error_with_its_number(tmp_path, row):
     (tmp_path / "text.jsonl").write_text('{"text": "One."}\n' + row + "\n")
@@ -40,9 +70,113 @@ def test_another_row_is_an_error_with_its_number(tmp_path, row):
 def test_a_folder_without_text_and_a_file_of_another_encoding_say_so(tmp_path):
     with pytest.raises(UserError, match=r"takes a folder of \*\.txt"):
         text_documents(tmp_path)
-    (tmp_path / "one.txt").write_bytes("ä".encode("latin-1"))
-    with pytest.raises(UserError, match=r"one\.txt cannot be read as UTF-8"):
-        found(tmp_path)
+    for content in ("ä".encode("latin-1"), "a".encode("utf-16"), "abc".encode("utf-16-le")):
+        (tmp_path / "one.txt").write_bytes(content)
+        with pytest.raises(UserError, match=r"one\.txt cannot be read as UTF-8"):
+            found(tmp_path)
+
+
+def test_a_name_that_is_not_utf_8_is_one_line(tmp_path):
+    name = os.fsdecode(b"caf\xe9.txt")
+    (tmp_path / name).write_text("One.")
+    with pytest.raises(UserError, match=r"a file whose name is not UTF-8: rename 'caf\\udce9\.txt'"):
+        text_documents(tmp_path)
+
+
+def rows(*texts):
+    return "".join(json.dumps({"text": text}) + "\n" for text in texts).encode()
+
+
+@pytest.mark.parametrize("name", ["file:own/v.json", "https://x/w.json.gz", "file:own/text", "file:own/x.JSONL"])
+@pytest.mark.parametrize("pack", [bytes, gzip.compress])
+def test_rows_are_known_by_what_they_begin_with(tmp_path, name, pack):
+    fetched = tmp_path / "fetched"
+    fetched.write_bytes(pack(b"\xef\xbb\xbf" + rows("One.", "Two.")))
+    check_text(name, fetched)
+    assert kept_name(name, fetched) == "text.jsonl"
+    assert found(fetched) == {"text:1": "One.", "text:2": "Two."}
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (b"The tide left a line of shells.", "is another file, which begins with 'The tide left"),
+        (gzip.compress(b"The tide"), "is another file in gzip, which begins with 'The tide'"),
+        (bz2.compress(rows("One.")), "is another file in bzip2, which begins with '{"),
+        (b'[{"text": "One."}]', "is another file, which begins with '[{"),
+        (b"<mediawiki>", "is another file, which begins with '<mediawiki>'"),
+        (b"version https://git-lfs.github.com/spec/v1\n", "begins with 'version https://git-lfs"),
+        (rows("One.") + b'{"text": null}\n', ":2: a row is an object with a string"),
+        (rows("", " "), "has no text in 2 rows"),
+        (b"", "is not a whole bz2 MediaWiki dump"),
+        (bz2.compress(b"<html></html>"), "has no article with text among 0 pages"),
+    ],
+)
+def test_another_file_is_refused_with_what_is_taken(tmp_path, content, says):
+    fetched = tmp_path / "fetched"
+    fetched.write_bytes(content)
+    with pytest.raises(UserError) as error:
+        check_text("file:own/text", fetched)
+    assert str(error.value).startswith("file:own/text: ") and says in str(error.value)
+    assert str(error.value).count("sources.wikipedia takes a folder of *.txt files, JSON lines with a string") == 1
+
+
+def test_rows_in_utf_16_are_refused_before_the_first(tmp_path):
+    (tmp_path / "text.jsonl").write_bytes(rows("One.", "Two.").decode().encode("utf-16"))
+    with pytest.raises(UserError, match=r"text\.jsonl:1: a row is an object .* in UTF-8"):
+        check_text("file:own/text.jsonl", tmp_path / "text.jsonl")
+
+
+def test_every_file_of_a_folder_is_read_before_anything_is_made_of_it(tmp_path):
+    (tmp_path / "a.txt").write_text("One.")
+    check_text("file:own/text", tmp_path)
+    (tmp_path / "b.txt").write_bytes(b"\xff")
+    with pytest.raises(UserError, match=r"b\.txt cannot be read as UTF-8"):
+        check_text("file:own/text", tmp_path)
+
+
+# --- in the stages ---------------------------------------------------------------------------------------------------
+
+
+def given(text, **changes):
+    """The project in the working folder has this text."""
+    values = yaml.safe_load(Path("params.yaml").read_text())
+    values["sources"]["wikipedia"] = {"source": f"file:{text}", "sha256": sha256_tree(text), "licence": "none"}
+    values["corpus"] |= changes
+    Path("params.yaml").write_text(yaml.safe_dump(values))
+
+
+def test_a_file_of_another_kind_ends_the_stage_that_fetches_it(project):
+    (project / "one.txt").write_text("The tide left a line of shells. " * 99)
+    given("one.txt")
+    code, text = run("sources")
+    assert code == 1 and text.startswith("dskd: file:one.txt: ") and text.count("\n") == 0
+    assert "sources.wikipedia takes a folder" in text
+
+
+def test_an_old_dump_is_the_text_of_the_corpus(project):
+    words = [f"Keeper {i} counted the waves each morning, and wrote the number down. " * 3 for i in range(30)]
+    pages = [page(f"Day {i}", text).replace("<ns>0</ns>", "") for i, text in enumerate(words)]
+    write_dump(project / "old.bz2", pages)
+    given("old.bz2")
+    assert run("sources") == run("corpus") == (0, "")
+    _, summary = load_corpus(project / "artifacts/corpus")
+    assert summary["by_split_and_source"]["train.wiki"]["blocks"] > 0
+
+
+@pytest.mark.parametrize(
+    ("texts", "says"),
+    [
+        (["The tide left a line of shells. " * 20], "the heldout corpus has nothing of sources.wikipedia: the 0 "),
+        (["a"] * 9, "the train corpus has nothing of sources.wikipedia: the 7 documents of it in this split do "),
+    ],
+)
+def test_a_text_that_gives_a_split_nothing_is_an_error(project, texts, says):
+    (project / "few.jsonl").write_bytes(rows(*texts))
+    given("few.jsonl")
+    assert run("sources")[0] == 0
+    code, text = run("corpus")
+    assert code == 1 and says in text and "leave sources.wikipedia out with corpus.gloss_share: 1.0" in text
 
 
 @pytest.mark.parametrize(

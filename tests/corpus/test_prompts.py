@@ -226,6 +226,28 @@ def test_answers_are_what_the_whole_teacher_finds_most_probable(mirror, tmp_path
     assert lost.read_bytes() == before[lost] and kept.read_bytes() == b"as it was"
 
 
+def test_an_answer_ends_by_any_stop_token_and_is_closed_as_the_template_closes_it(mirror, tmp_path):
+    tokenizer, name = byte_tokenizer(), "squad_v2"
+    tokenizer.eos_token = "<|im_start|>"  # not what ends a turn
+    start, end = tokenizer.convert_tokens_to_ids(["<|im_start|>", "<|im_end|>"])
+    teacher, rows = (
+        make_teacher(vocabulary=len(tokenizer)),
+        training_prompts(settings(mirror), mirror, tokenizer)[0][name],
+    )
+    teacher.config.max_position_embeddings = 150
+    teacher.generation_config.eos_token_id = [end]
+    models = teacher_alone(teacher, tokenizer)
+    assert models.stops == sorted([start, end])
+    answer(models, name, rows, tmp_path / "free")
+    free = load_prompts(tmp_path / "free", name)
+    assert set(free.tokens[free.ends - 1].tolist()) == {end}
+    third = int(free.tokens[free.answers[0] + 2])
+    answer(models._replace(stops=[end, third]), name, rows[:1], tmp_path / "cut")
+    cut = load_prompts(tmp_path / "cut", name)
+    whole = free.tokens[free.answers[0] : free.ends[0] - 1].tolist()
+    assert cut.tokens[cut.answers[0] :].tolist() == [*whole[: whole.index(third)], end]
+
+
 def test_a_card_names_the_sets_and_their_licences(mirror):
     text = prompt_licences(settings(mirror))
     assert "| ARC-Challenge | 1 | `https://allenai.org/data/arc` | CC BY-SA 4.0 |" in text
@@ -253,7 +275,7 @@ def paper_project(root: Path, mirror: Path) -> None:
     for group in ("runtime", "lexicon", "corpus", "student", "senses"):
         values[group] |= CHANGES[group]
     values["corpus"]["block_length"] = 768
-    values["corpus"] |= {"train_tokens": 7680, "heldout_tokens": 1536}
+    values["corpus"] |= {"train_tokens": 7680, "heldout_tokens": 1536, "gloss_share": 0.0}  # its glosses fill no block
     values["distill"] |= {"objectives": ["dskd"], "learning_rate": 1e-3}
     (root / "params.yaml").write_text(yaml.safe_dump(values, sort_keys=False))
 

@@ -1,19 +1,28 @@
+import copy
 import json
+import os
 import random
+import shutil
 from collections import Counter
+from pathlib import Path
 
 import pandas as pd
 import pytest
+import yaml
+from tiny.project import run
 from tiny.wordnet import lexicon, train_metaspace_tokenizer, train_tokenizer, write_wordnet
+from tokenizers.processors import TemplateProcessing
 
 from dskd.errors import UserError
+from dskd.infra.hashes import sha256_tree
 from dskd.lexicon.build import Files, Statements, read_statements, settle_pairs
 from dskd.lexicon.readers import wordnet
 from dskd.lexicon.readers.morphology import Derivation
 from dskd.lexicon.readers.wordnet import glosses, open_wordnet, prepare
+from dskd.lexicon.readers.wordnet_indirect import indirect_antonyms
 from dskd.lexicon.relations import ANTONYM, SYNONYM, Relation, heldout_words, is_heldout, merge
 from dskd.lexicon.store import antonyms, load_lexicon, save_lexicon, synonyms
-from dskd.lexicon.table import build_table, conflicts_table, negations_table
+from dskd.lexicon.table import build_table, check_sources, conflicts_table, negations_table
 from dskd.lexicon.tokens import inflected_forms, word_tokens
 
 WHOLE = ["fast", "rapid", "slow", "bank", "go", "travel", "stay", "quickly"]  # words that become one token
@@ -69,6 +78,21 @@ def test_prepare_names_a_missing_file(tmp_path):
 def test_open_wordnet_says_how_to_make_it(tmp_path):
     with pytest.raises(UserError, match="dvc repro sources"):
         open_wordnet(tmp_path)
+
+
+@pytest.mark.parametrize("link", [os.symlink, os.link])
+def test_files_may_be_links_into_a_cache(tmp_path, link):
+    prepare(write_wordnet(tmp_path / "raw"), tmp_path / "nltk")
+    folder = tmp_path / "nltk/corpora/wordnet"
+    shutil.move(folder, tmp_path / "cache")
+    folder.mkdir()
+    for file in (tmp_path / "cache").iterdir():
+        link(file, folder / file.name)
+    linked = open_wordnet(tmp_path / "nltk")
+    assert ("fast", "slow", ANTONYM) in {relation[:3] for relation in wordnet.relations(linked)}
+    assert linked.synsets("bank") and linked.morphy("banks") == "bank" and "fast" in linked.all_lemma_names()
+    for file in linked._data_file_map.values():  # NLTK leaves them open
+        file.close()
 
 
 def test_fast_parser_agrees_with_nltk(reader):
@@ -262,6 +286,101 @@ def test_every_source_that_is_there_is_read(reader, tmp_path):
     assert not any("rasch" in relation for relation in found)
 
 
+@pytest.mark.parametrize(
+    ("content", "field", "says"),
+    [
+        ("UTF-8\nfast|1\n(adj)|brisk (similar term)\n", "mythes", "mythes has no term without a mark or (antonym)"),
+        ('{"word": "fast", "lang_code": "en", "pos": "adj", "senses": []}\n', "wiktionary", "0 relations in 1 English"),
+        (
+            '{"word": "fast", "lang_code": "en", "pos": "adj", "senses": [{"form_of": [{"word": "x"}]}]}\n',
+            "wiktionary",
+            "left out: 1 senses that are forms",
+        ),
+    ],
+)
+def test_a_source_that_is_asked_for_and_says_nothing_is_an_error(reader, tmp_path, content, field, says):
+    (tmp_path / field).write_text(content)
+    with pytest.raises(UserError) as error:
+        read_statements(Files(reader)._replace(**{field: tmp_path / field}), lexicon())
+    assert says in str(error.value) and "give another source, or leave it out" in str(error.value)
+
+
+def test_a_wordnet_that_says_nothing_is_an_error(tmp_path):
+    prepare(write_wordnet(tmp_path / "raw", [("quick", "a", ["fast"], [], "moving")]), tmp_path / "nltk")
+    alone = open_wordnet(tmp_path / "nltk")
+    with pytest.raises(UserError, match=r"sources\.wordnet has no lemmas of one synset and no antonyms"):
+        read_statements(Files(alone), lexicon())
+    prepare(write_wordnet(tmp_path / "raw2", [("quick", "a", ["fast", "rapid"], [], "moving")]), tmp_path / "nltk2")
+    with pytest.raises(UserError, match=r"sources\.wordnet has no lexicon\.indirect_antonyms"):
+        read_statements(Files(open_wordnet(tmp_path / "nltk2")), lexicon(indirect_antonyms=True))
+
+
+@pytest.mark.parametrize(
+    ("relations", "changes", "says"),
+    [
+        (
+            [("nought", "nothing", SYNONYM)],
+            {},
+            "0 have a held-out word, 0 were outvoted, and 1 have no word",
+        ),
+        ([("rapid", "bank", SYNONYM)], {"heldout_share": 0.5}, "1 have a held-out word, 0 were outvoted"),
+        (
+            [("fast", "slow", SYNONYM)],
+            {},
+            "x (synonyms) reaches the lexicon: of 1 pairs, the first 'fast'",
+        ),
+        ([("fast", "slow", SYNONYM)], {}, "1 were outvoted"),
+        ([("go", "stay", ANTONYM), ("fast", "rapid", SYNONYM)], {"min_letters": 5}, "x (antonyms) reaches"),
+    ],
+)
+def test_a_list_of_which_nothing_fits_is_an_error(tokenizer, relations, changes, says):
+    of_wordnet = [("fast", "slow", ANTONYM), ("rapid", "quickly", SYNONYM), ("go", "travel", SYNONYM)]
+    stated = [Relation(*pair, "wordnet", "s") for pair in of_wordnet]
+    stated += [Relation(*pair, "x", "t") for pair in relations]
+    settings = next(
+        lexicon(**changes, seed=seed)
+        for seed in range(100)
+        if (is_heldout("bank", seed, 0.5), is_heldout("fast", seed, 0.5)) == (True, False)
+        and not is_heldout("rapid", seed, 0.5) and not is_heldout("slow", seed, 0.5)
+        and not is_heldout("quickly", seed, 0.5)
+    )  # fmt: skip
+    statements = Statements(stated, [], {}, set())
+    settled = settle_pairs(statements, settings)
+    table, _ = build_table(settings, settled, tokenizer, {})
+    with pytest.raises(UserError) as error:
+        check_sources(statements, settled, table)
+    assert says in str(error.value) and "\n" not in str(error.value)
+
+
+def test_the_stage_ends_where_nothing_of_a_list_fits(project):
+    words = project / "words.txt"
+    words.write_text("hot.a.01 warm.a.01\nbig large\n")
+    values = yaml.safe_load(Path("params.yaml").read_text())
+    source = {"source": "file:words.txt", "sha256": sha256_tree(words), "licence": "none"}
+    values["sources"]["lists"] = {"mine": {"synonyms": source}}
+    values["lexicon"]["weights"]["mine"] = 4.2
+    Path("params.yaml").write_text(yaml.safe_dump(values))
+    assert run("sources")[0] == 0
+    before = Path("artifacts/lexicon.parquet").read_bytes()
+    code, text = run("lexicon")
+    assert code == 1 and "nothing of mine (synonyms) reaches the lexicon: of 2 pairs, the first 'hot.a.01'" in text
+    assert Path("artifacts/lexicon.parquet").read_bytes() == before
+
+
+def test_lists_of_which_a_pair_fits_and_derivations_of_which_one_counts_are_no_error(tokenizer):
+    stated = [Relation("fast", "rapid", SYNONYM, "x", "s"), Relation("fast", "slow", ANTONYM, "x", "s")]
+    stated += [Relation("nought", "nothing", SYNONYM, "x", "s"), Relation("bank", "unhappy", SYNONYM, "y", "s")]
+    for derivations in (UN, {"unbank": [Derivation("bank", "un-", "N", "N")]}):
+        statements = Statements(stated, [], derivations, {"happy", "bank"})
+        settled = settle_pairs(statements, lexicon(negations=["un-"]))
+        table, _ = build_table(lexicon(), settled, tokenizer, {})
+        if derivations is UN:
+            check_sources(statements, settled, table)
+        else:
+            with pytest.raises(UserError, match=r"sources\.morphology has 1 words, and none .* is a negation"):
+                check_sources(statements, settled, table)
+
+
 def test_no_head_is_an_error(reader):
     with pytest.raises(UserError, match="one token of this tokenizer"):
         built(lexicon(), wordnet.relations(reader), train_tokenizer(["xyz"], 258))
@@ -302,3 +421,153 @@ def test_synonyms_come_by_support_then_alphabet(tokenizer):
     assert synonyms(table)[head] == [tokens[word] for word in ("rapid", "bank", "stay")]
     assert antonyms(table) == {head: [tokens["slow"]], tokens["slow"][0]: [tokens["fast"]]}
     assert all(max(Counter(spans).values()) == 1 for spans in synonyms(table).values())
+
+
+# --- what a toy does not have ----------------------------------------------------------------------------------------
+
+MANY = [f"word{letter}" for letter in "abcdefghijklmnopq"]  # 17 lemmas: WordNet counts them as 11
+RICH = [
+    ("many", "n", MANY, [("@", "few", 0, 0)] * 11 + [("!", "few", 17, 2)], "a great number"),  # 12 pointers: 012
+    ("few", "n", ["Scarcity", "Fewness"], [("!", "many", 2, 17)], "a small number"),
+    ("dull", "a", ["Wet"], [], "of no spirit"),
+    ("wet", "a", ["wet", "Soaked"], [("!", "dry", 1, 2), ("&", "humid", 0, 0)], "full of water"),
+    ("dry", "a", ["arid", "Dry"], [("!", "wet", 2, 1), ("&", "parched", 0, 0)], "without water"),
+    ("humid", "s", ["humid", "Muggy"], [("&", "wet", 0, 0)], "of wet air"),
+    ("dank", "s", ["Wet", "humid"], [("&", "wet", 0, 0)], "of walls"),
+    ("parched", "s", ["parched"], [("&", "dry", 0, 0)], "made dry by heat"),
+    ("green", "a", ["humid"], [], "of plants"),
+]
+
+
+@pytest.fixture(scope="module")
+def rich(tmp_path_factory):
+    root = tmp_path_factory.mktemp("rich")
+    prepare(write_wordnet(root / "raw", RICH), root / "nltk")
+    return open_wordnet(root / "nltk")
+
+
+def test_many_lemmas_second_ones_capitals_and_satellites_are_read_as_they_are_written(rich):
+    found = {synset.name: synset for synset in wordnet.read_synsets(rich).values()}
+    names = "worda.n.01 scarcity.n.01 wet.a.01 wet.a.02 arid.a.01 humid.s.01 wet.s.01 parched.s.01 humid.a.03"
+    assert list(found) == names.split()  # NLTK says the same
+    assert list(found["worda.n.01"].lemmas) == MANY and found["arid.a.01"].lemmas == ("arid", "Dry")
+    links = list(wordnet.pointers(found["worda.n.01"]))
+    assert len(links) == 12 and (links[-1].symbol, links[-1].source, links[-1].target) == ("!", 17, 2)
+    to_satellite = found["wet.a.02"]._replace(links="& 00000042 s 0000 ! 00000007 a 0c11")
+    assert list(wordnet.pointers(to_satellite)) == [("&", "a", 42, 0, 0), ("!", "a", 7, 12, 17)]
+
+
+def test_relations_are_of_the_lemmas_that_pointers_count_in_lower_case(rich):
+    found = {relation[:3] for relation in wordnet.relations(rich)}
+    opposed = {("wordq", "fewness"), ("fewness", "wordq"), ("wet", "dry"), ("dry", "wet")}
+    assert {pair[:2] for pair in found if pair[2] == ANTONYM} == opposed
+    alike = [(a, b) for i, a in enumerate(MANY) for b in MANY[i + 1 :]]
+    alike += [("fewness", "scarcity"), ("soaked", "wet"), ("arid", "dry"), ("humid", "muggy"), ("humid", "wet")]
+    assert {pair[:2] for pair in found if pair[2] == SYNONYM} == set(alike)
+
+
+def test_indirect_antonyms_are_those_of_the_heads_that_an_adjective_is_similar_to(rich):
+    found = {(relation.head, relation.tail, relation.sense) for relation in indirect_antonyms(rich)}
+    head, satellites = "arid.a.01", [("humid.s.01", "humid muggy"), ("wet.s.01", "humid")]
+    expected = {
+        (word, tail, f"{name} {head}")
+        for name, words in satellites
+        for word in words.split()
+        for tail in ("arid", "dry")
+    }
+    expected |= {("wet", "arid", f"wet.s.01 {head}")}  # wet and dry are opposed as they are
+    expected |= {("parched", word, "parched.s.01 wet.a.02") for word in ("soaked", "wet")}
+    expected |= {(*pair, f"wet.a.02 {head}") for pair in (("soaked", "arid"), ("soaked", "dry"), ("wet", "arid"))}
+    assert found == expected
+
+
+def test_no_indirect_antonym_of_a_held_out_word_is_kept_and_none_is_flipped():
+    indirect = [Relation("sad", word, ANTONYM, "wordnet_indirect", "s") for word in ("unhappy", "merry", "glad")]
+    settings = lexicon(negations=["un-"], heldout_share=0.3, weights={"wordnet_indirect": 1.0, "x": 1.0})
+    seen = set()
+    for seed in range(30):
+        chosen = settings.model_copy(update={"seed": seed})
+        stated = [Relation("sad", "unhappy", SYNONYM, "x", "s")]
+        pairs = settle_pairs(Statements(stated, indirect, UN, {"happy"}), chosen).merged
+        found = {tail for head, tail, *_, source, _, _ in pairs if head == "sad" and source == "wordnet_indirect"}
+        held = {word for word in ("sad", "unhappy", "merry", "glad") if is_heldout(word, seed, 0.3)}
+        assert found == (set() if "sad" in held else {"unhappy", "merry", "glad"} - held)
+        assert not any(pair.flipped for pair in pairs if pair.source == "wordnet_indirect")
+        seen |= {(word, word in held) for word in ("sad", "merry")}
+    assert len(seen) == 4
+
+
+@pytest.mark.parametrize("weight, says", [(0.25, "antonym"), (0.5, "dropped"), (1.0, "synonym")])
+def test_what_a_negation_was_undone_for_weighs_as_the_settings_say(weight, says):
+    stated = [Relation("sad", "unhappy", ANTONYM, "x", "s")]  # so sad is happy, by a weight of 2 times this one
+    indirect = [Relation("sad", "happy", ANTONYM, "y", "t")]
+    settings = lexicon(negations=["un-"], negation_weight=weight, weights={"x": 2.0, "y": 1.0})
+    settled = settle_pairs(Statements(stated, indirect, UN, {"happy"}), settings)
+    (conflict,) = settled.conflicts
+    assert (conflict.synonym_votes, conflict.antonym_votes, conflict.verdict) == (2 * weight, 1.0, says)
+
+
+@pytest.mark.parametrize("skipped, words", [([], {"swift", "yare"}), (["archaic"], {"swift"})])
+def test_wiktionary_s_words_with_the_tags_that_the_settings_name_are_left_out(reader, tmp_path, skipped, words):
+    links = [{"word": "swift"}, {"word": "yare", "tags": ["archaic"]}]
+    entry = {"word": "fast", "lang_code": "en", "pos": "adj", "senses": [{"synonyms": links}]}
+    (tmp_path / "entries").write_text(json.dumps(entry) + "\n")
+    files = Files(reader, wiktionary=tmp_path / "entries")
+    found = read_statements(files, lexicon(skipped_tags=skipped)).relations
+    assert {relation.tail for relation in found if relation.source == "wiktionary"} == words
+
+
+def test_word_tokens_have_no_special_tokens_whatever_the_tokenizer_puts_around_a_text(tokenizer):
+    plain = word_tokens(tokenizer, WHOLE)
+    around = copy.deepcopy(tokenizer)
+    around.backend_tokenizer.post_processor = TemplateProcessing(
+        "<|im_end|> $A <|im_end|>", special_tokens=[("<|im_end|>", 1)]
+    )
+    assert around("bank")["input_ids"][0] == around("bank")["input_ids"][-1] == 1
+    assert word_tokens(around, WHOLE) == plain
+
+
+def test_a_tokenizer_that_joins_any_word_with_the_comma_before_it_is_refused():
+    def joining(texts, **options):
+        ids = {",": [5], ", bank": [5, 7], ", rapid": [9]}
+        return {"input_ids": ids[texts] if isinstance(texts, str) else [ids[text] for text in texts]}
+
+    assert word_tokens(joining, ["bank"]) == {"bank": (7,)}
+    with pytest.raises(UserError, match="joins a word with the comma"):
+        word_tokens(joining, ["bank", "rapid"])
+
+
+def test_inflected_forms_are_letters_in_lower_case():
+    class Tokens(list):
+        def batch_decode(self, rows):
+            return [self[token] for (token,) in rows]
+
+    class Morphy:
+        def morphy(self, form, pos):
+            return {"banks": "bank", "Banks": "bank", "bank's": "bank", "ran": "run", "better": "good"}.get(form)
+
+    tokens = Tokens([" banks", " Banks", " bank's", " ran", "banks", " better", " x"])
+    assert inflected_forms(tokens, Morphy(), {"bank", "run", "good", "better"}) == {"bank": ["banks"], "run": ["ran"]}
+
+
+def test_the_account_counts_heads_and_those_with_antonyms(tokenizer):
+    relations = [Relation("fast", "slow", ANTONYM, "x", "s"), Relation("fast", "rapid", SYNONYM, "x", "s")]
+    relations += [Relation("bank", "rapid", SYNONYM, "x", "s"), Relation("stay", "travel", SYNONYM, "x", "s")]
+    _, summary = built(lexicon(), relations, tokenizer)
+    assert (summary["heads"], summary["heads_with_antonyms"]) == (6, 2)
+    assert summary["share_of_heads_with_antonyms"] == 0.333333
+    assert summary["pairs_after_the_vote"] == {"x": {"synonym": 6, "antonym": 2}}
+
+
+def test_the_account_of_a_source_that_gives_nothing_counts_a_pair_of_words_once(tokenizer):
+    settings = lexicon(weights={"x": 1.0, "mythes": 1.0})
+    both = [Relation("xylo", "zylo", kind, "mythes", "s") for kind in (SYNONYM, ANTONYM)]  # a tie
+    both += [Relation("zylo", "xylo", SYNONYM, "mythes", "t"), Relation("xylo", "qylo", SYNONYM, "mythes", "s")]
+    statements = Statements([*both, Relation("fast", "rapid", SYNONYM, "x", "s")], [], {}, set())
+    settled = settle_pairs(statements, settings)
+    table, _ = build_table(settings, settled, tokenizer, {})
+    says = "of 2 pairs, the first 'xylo' and 'zylo', 0 have a held-out word, 1 were outvoted, and 1 have no word"
+    with pytest.raises(UserError, match=says):
+        check_sources(statements, settled, table)
+    rest = [relation for relation in statements.relations if relation.source == "x"]
+    check_sources(statements._replace(relations=rest), settled, table)

@@ -8,7 +8,7 @@ import pytest
 
 from dskd.errors import UserError
 from dskd.lexicon.readers.word_lists import relations as pairs_of
-from dskd.lexicon.relations import ANTONYM, SYNONYM, Relation, merge
+from dskd.lexicon.relations import ANTONYM, SYNONYM, Pair, Relation, merge
 from dskd.lexicon.vote import Conflict, settle
 
 
@@ -112,3 +112,15 @@ def test_real_lists_contradict_each_other():
     kept, conflicts = settle(merged, {"wordnet": 2.0, "ppdb": 1.0})
     assert len(conflicts) == 11 and {conflict.verdict for conflict in conflicts} == {"antonym"}
     assert len(kept) == len(merged) - 2 * 11
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_the_strongest_of_what_a_source_says_is_its_vote_whichever_comes_last(order):
+    said = [
+        Pair("happy", "sad", ANTONYM, "a", ("1",), False),
+        Pair("sad", "happy", ANTONYM, "a", ("1",), True),
+        Pair("happy", "sad", SYNONYM, "b", ("1",), False),
+    ]
+    kept, (conflict,) = settle(said[::order], {"a": 2.0, "b": 1.5}, flipped=0.5)
+    assert (conflict.antonym_votes, conflict.synonym_votes, conflict.verdict) == (2.0, 1.5, "antonym")
+    assert len(kept) == 2

@@ -1,5 +1,6 @@
 import json
 from contextlib import chdir
+from statistics import NormalDist, stdev
 
 import numpy as np
 import pytest
@@ -84,6 +85,9 @@ def test_a_mean_is_that_of_items_whose_seeds_were_averaged_and_likeness_a_rank_c
     rho = found["similarity"]["simlex"]
     assert rho["mean"] == pytest.approx(np.mean([spearmanr(row + human, human).statistic for row in alike]))
     assert list(rho) == ["mean", "low", "high"] and rho["low"] < rho["mean"] < rho["high"]
+    assert rho == {
+        k: spearman_difference(np.zeros(25), alike + human, human, 200, PARAMS.evaluate.seed)[k] for k in rho
+    }
 
 
 @pytest.fixture(scope="module")
@@ -248,3 +252,20 @@ def test_a_rank_correlation_that_hangs_on_the_seed_is_not_called_different():
     one = rank_difference(a[:1], b[:1], human, 400, 0)
     assert one == spearman_difference(a[:1], b[:1], human, 400, 0)
     assert rank_difference(a, a, human, 400, 0)["p"] == 1
+
+
+def test_the_chance_of_seeds_is_added_to_that_of_items_in_quadrature():
+    """The formula, written out: t of two degrees of freedom is 4.302653, z of 97.5 % is 1.959964."""
+    draw = np.random.default_rng(2)
+    human = draw.normal(size=60)
+    a, b = (human + size * draw.normal(size=(3, 60)) for size in (1.0, 0.8))
+    rho = [spearmanr(y, human).statistic - spearmanr(x, human).statistic for x, y in zip(a, b)]
+    mean, of_seeds = sum(rho) / 3, 4.302653 * stdev(rho) / 3**0.5
+    items = spearman_difference(a, b, human, 400, 5)
+    half = (((items["high"] - items["low"]) / 2) ** 2 + of_seeds**2) ** 0.5
+    assert of_seeds > 0.05 and items["high"] - items["low"] > 0.05  # both count
+    p = 2 * NormalDist().cdf(-abs(mean) / (half / 1.959964))
+    assert 0.02 < p < 0.9
+    expected = {"mean": mean, "low": mean - half, "high": mean + half, "p": p}
+    assert rank_difference(a, b, human, 400, 5) == pytest.approx(expected, rel=1e-5)
+    assert rank_difference(b, a, human, 400, 5)["p"] == pytest.approx(p, rel=0.1)

@@ -19,7 +19,7 @@ SCHEMA = Params.model_json_schema()
         ("LexiconParams", "weights", "for each name: number, at least 0"),
         ("LexiconParams", "heldout_share", "number, from 0 to 1"),
         ("CorpusParams", "heldout_share", "number, above 0 and below 1"),
-        ("DistillParams", "seeds", "list of one or more whole numbers"),
+        ("DistillParams", "seeds", "list of one or more whole numbers, at least 0"),
         ("DistillParams", "learning_rate", "number, above 0"),
     ],
 )

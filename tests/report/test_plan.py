@@ -36,7 +36,7 @@ from dskd.report.decoder_shape import (
 )
 from dskd.states import harvest
 from dskd.states.store import save_shard
-from dskd.students.losses import Heads, OutputWeights, output_loss
+from dskd.students.output_loss import Heads, OutputWeights, output_loss
 from dskd.students.store import export_student
 
 ROOT = Path(__file__).parents[2]
@@ -289,3 +289,13 @@ def test_a_plan_does_not_wait_for_torch():
         [sys.executable, "-c", f"import json; {code}"], cwd=ROOT, capture_output=True, text=True, check=True
     )
     assert not {"torch", "transformers"} & set(json.loads(out.stdout))
+
+
+def test_stages_run_one_after_another_so_the_total_of_memory_is_the_largest():
+    text = plan.plan(ROOT, "default", "SmolLM2-135M", 1, 1e12)
+    lines = [line.replace(",", "").split() for line in text.splitlines()[2 : text.splitlines().index("")]]
+    *rows, total = [[float(cell) if cell != "-" else 0.0 for cell in line[1:]] for line in lines]
+    tokens, operations, memory, mapped, disk, hours = zip(*rows)
+    expected = [sum(tokens), sum(operations), max(memory), max(mapped), sum(disk), sum(hours)]
+    assert lines[-1][0] == "total" and total == pytest.approx(expected, rel=0.01)
+    assert max(memory) < 0.9 * sum(memory) and max(disk) < 0.9 * sum(disk)

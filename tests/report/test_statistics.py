@@ -7,6 +7,8 @@ import pytest
 from scipy import special
 from scipy.stats import binom, binomtest
 
+from dskd.infra.randomness import uniform
+from dskd.report import statistics
 from dskd.report.statistics import (
     bootstrap_interval,
     compare,
@@ -411,3 +413,19 @@ def test_holm_finds_anything_at_all_among_nothing_as_often_as_the_level_says():
 def test_holm_refuses_what_is_no_list_of_probabilities(p):
     with pytest.raises(ValueError, match="from 0 to 1 or NaN"):
         holm(p)
+
+
+def test_no_number_is_drawn_twice(monkeypatch):
+    """Else the chance of seeds would go up and down with that of the items."""
+    streams = []
+
+    def recorded(*keys):
+        streams.append(
+            {tuple(map(int, key)) for key in np.stack(np.broadcast_arrays(*keys), axis=-1).reshape(-1, len(keys))}
+        )
+        return uniform(*keys)
+
+    monkeypatch.setattr(statistics, "uniform", recorded)
+    paired_bootstrap(*scores(3, 0.3, 0.4, np.random.default_rng(0)), 1200, 7)
+    assert len(streams) > 1 and {key[0] for stream in streams for key in stream} == {7}
+    assert sum(map(len, streams)) == len(set().union(*streams)) == 1200 * (ITEMS + 1)

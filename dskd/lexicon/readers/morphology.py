@@ -43,7 +43,8 @@ def read_derivations(path: str | Path) -> Derivations:
     All else: MorphyNet's own six columns, as text or gzipped.
 
     Raises:
-        UserError: the file is missing or too large, or something in it has another form; the line names the place.
+        UserError: the file is missing, too large or empty, or something in it has another form; the line names the
+            place.
     """
     path = Path(path)
     if not path.is_file():
@@ -54,6 +55,8 @@ def read_derivations(path: str | Path) -> Derivations:
         found = derivations.setdefault(word, [])
         if derivation not in found:
             found.append(derivation)
+    if not derivations:
+        raise UserError(f"{path} has no derivation: expected MorphyNet (.json or six columns) or MorphoLEX (.csv)")
     return derivations
 
 

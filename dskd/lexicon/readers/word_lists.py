@@ -2,9 +2,14 @@
 
 Such are the pairs of Dict2Vec (Tissier et al. 2017) and the linguistic constraints of counter-fitting
 (Mrkšić et al. 2016) and of Attract-Repel (Mrkšić et al. 2017), whose words begin with a language: "en_word".
+
+A table of another kind has words in it, too. What shows that it is one (a header, a column of labels, a separator that
+is not taken) is an error, since each of its rows would give pairs that nobody meant.
 """
 
+import csv
 import re
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,15 +18,40 @@ from dskd.infra.lines import decoded, numbered_lines
 from dskd.lexicon.relations import Relation, normalised, sense_name
 
 _LONGEST = 1 << 20  # bytes of a line
+_TAKEN = "a line is two words, with a space or a comma between them, or a word and its related words with tabs between"
 _PREFIXED = re.compile(r"([a-z]{2,3})_(.+)")
+
+# What no word of a list has: what stands between words, around them or before them.
+_NO_WORD = re.compile(r"[^\w\s'’.&+!?%$#@\u0300-\u036f-]|^\d+\.\s|^['‘’`].*['’`]$", re.DOTALL)
+# Of a row of three columns or more: what stands there beside the words.
+_LABEL = re.compile(
+    r"(?i:[nvarsj]|noun|verb|adj(ective)?|adv(erb)?|nnp?s?|vb[dgnpz]?|jj[rs]?|rb[rs]?)"
+    r"|(?i:syn|(syno|anto|hyper|hypo|mero|holo)nym(s|y|ous)?)"
+    r"|(?i:(is|has)_?a|(part|made|member)_?of|(related|similar)_?to|has_?property)"
+    r"|ANT|True|False|TRUE|FALSE|[-+]?\d*[.,]\d+"
+)
+# "hot_JJ", "hot.a.01", "hot#a#1", "hot-n", "hot%3", "hot1"
+_TAGGED = re.compile(
+    r".+([_.#-](n|v|a|r|s|j|nn|vb|jj|rb|noun|verb|adj|adv)([_.#-]?\d+)?|[#%]\d.*)|[^\W\d_]+\d+", re.IGNORECASE
+)
+# What columns are called, without the number or letter at the end ("word1", "word_a").
+_COLUMNS = set(
+    "word words headword lemma lexeme term terms phrase token entry concept meaning meanings english head tail source "
+    "target subject object cue first second left right from to start end query key value type pos label id index pair "
+    "relation relations relationship synonym synonyms syn syns antonym antonyms ant ants opposite opposites similar "
+    "related".split()
+)
+_NUMBERED = re.compile(r"(word|lemma|term|token|w|synonym|antonym|syn|ant|column|col|field)[\s_-]?[12ab]", re.I)
+_FEW = 3  # rows; of fewer it cannot be told that a column has the same in all
 
 
 def relations(path: Path, relation: int, source: str, language: str | None = None) -> Iterator[Relation]:
     """The pairs of a list, all of one relation; the sense is the file's name without its endings.
 
     A line with tabs is a word and one or more that are related to it. Any other is two words, separated by a comma or,
-    without one, by white space. Underscores are spaces. Empty lines and those that begin with "#" are skipped, and so
-    are pairs in which something is no word (`lexicon.relations.normalised`).
+    without one, by white space. Between tabs and commas a word may stand in quotation marks (RFC 4180). Underscores are
+    spaces. Empty lines and those that begin with "#" are skipped. So are pairs in which something is no word
+    (`lexicon.relations.normalised`); a line on stderr says how many.
 
     Args:
         path: the list in UTF-8, plain or gzip.
@@ -30,36 +60,127 @@ def relations(path: Path, relation: int, source: str, language: str | None = Non
         language: where every word has the prefix of its language, the one to keep; others are skipped.
 
     Raises:
-        UserError: the file cannot be read, a line is malformed (the message names it), or no pair is left.
+        UserError: the file cannot be read; a line is malformed (the message names it); the list has a header, columns
+            of labels, or words with marks of a language or part of speech; or no pair is left.
     """
     sense = sense_name(Path(path).name.split(".")[0])
-    empty = True
+    seen = _Seen(path, language)
+    found = False
     for number, line in numbered_lines(path, _LONGEST):
         where = f"{path}:{number}"
         text = decoded(line, where).strip()
         if not text or text.startswith("#"):
             continue
-        head, *tails = [_word(field, language, where) for field in _fields(text, where)]
+        fields = _fields(text, where)
+        seen.row(fields, where)
+        head, *tails = [_word(field, language, where) for field in fields]
         for tail in tails:
             if head and tail and head != tail:
-                empty = False
+                found = True
                 yield Relation(head, tail, relation, source, sense)
-    if empty:
-        raise UserError(f"{path} has no pair of words" + (f" of the language {language!r}" if language else ""))
+            elif "" in (head, tail):
+                seen.skipped(where)
+    seen.check(found)
 
 
 def _fields(text: str, where: str) -> list[str]:
-    fields = text.split("\t" if "\t" in text else "," if "," in text else None)
-    if len(fields) < 2 or (len(fields) > 2 and "\t" not in text) or not all(map(str.strip, fields)):
-        raise UserError(f"{where}: neither two words nor words separated by tabs: {text[:60]!r}")
+    """The words of a line; an error where it is not as `_TAKEN` says."""
+    separator = "\t" if "\t" in text else "," if "," in text else None
+    try:
+        rows = csv.reader([text], delimiter=separator or ",", skipinitialspace=True, strict=True)
+        fields = next(rows) if separator else text.split()
+    except csv.Error as error:
+        raise UserError(f"{where}: {error}, in {text[:60]!r}; {_TAKEN}") from None
+    if len(fields) < 2 or (len(fields) > 2 and separator != "\t") or not all(map(str.strip, fields)):
+        raise UserError(f"{where}: neither two words nor words separated by tabs: {text[:60]!r}; {_TAKEN}")
+    for field in fields:
+        if mark := _NO_WORD.search(field.strip()):
+            what = "quotation marks" if len(mark[0]) > 1 else repr(mark[0])
+            raise UserError(f"{where}: {field.strip()[:60]!r} is not one word, since it has {what}; {_TAKEN}")
     return fields
 
 
-def _word(field: str, language: str | None, where: str) -> str:
-    """The word of a field; "" for one of another language, or for what is no word."""
+def _word(field: str, language: str | None, where: str) -> str | None:
+    """The word of a field; "" for what is no word, None for one of another language."""
     if language is None:
         return normalised(field)
     prefixed = _PREFIXED.fullmatch(field.strip())
     if not prefixed:
         raise UserError(f"{where}: no language before the word, as in '{language}_word': {field[:60]!r}")
-    return normalised(prefixed[2]) if prefixed[1] == language else ""
+    return normalised(prefixed[2]) if prefixed[1] == language else None
+
+
+class _Seen:
+    """What the rows of a list have in common, which tells a list of words from another table."""
+
+    def __init__(self, path: Path, language: str | None):
+        self.path, self.language = path, language
+        self.rows = self.words = self.tagged = self.prefixed = self.stopped = self.lost = 0
+        self.first, self.first_lost = "", ""
+        self.wide, self.heads, self.numbers, self.widths = 0, 0, 0, set()  # of rows with three columns or more
+        self.columns: list[set[str]] = []  # what stands in each column of these but the first
+
+    def row(self, fields: list[str], where: str) -> None:
+        """Take a row in; an error where it shows by itself that the file is another table."""
+        fields = [field.strip() for field in fields]
+        if any(map(_NUMBERED.fullmatch, fields)) or (not self.rows and _COLUMNS.issuperset(map(str.lower, fields[:2]))):
+            names = ", ".join(fields)[:80]
+            raise UserError(
+                f"{where}: {names!r} looks like the names of columns: delete this line; a list has none "
+                "(if it is a pair of words, move it down)"
+            )
+        self.first = self.first or ", ".join(fields)[:80]
+        self.rows += 1
+        self.words += len(fields)
+        self.tagged += sum(map(bool, map(_TAGGED.fullmatch, fields)))
+        self.prefixed += sum(map(bool, map(_PREFIXED.fullmatch, fields)))
+        self.stopped += fields[-1].endswith((".", "!", "?"))
+        if len(fields) > 2:
+            if label := next(filter(_LABEL.fullmatch, fields[1:]), ""):
+                raise UserError(
+                    f"{where}: {label!r} is a label or a number and no word: keep the rows of one relation, "
+                    "and leave this column out (if it is a word, make it a pair of its own)"
+                )
+            self.wide += 1
+            self.heads += bool(_LABEL.fullmatch(fields[0]))
+            self.numbers += not all(any(map(str.isalpha, field)) for field in fields[1:])
+            self.widths.add(len(fields))
+            if len(self.widths) == 1:
+                self.columns = self.columns or [set() for _ in fields[1:]]
+                for values, field in zip(self.columns, fields[1:]):
+                    values.add(field)
+
+    def skipped(self, where: str) -> None:
+        """Count a pair that is left out."""
+        self.lost += 1
+        self.first_lost = self.first_lost or where
+
+    def check(self, found: bool) -> None:
+        """At the end: an error where all rows together show another table, or where there is no pair."""
+        if not found:
+            of = f" of the language {self.language!r}" if self.language else ""
+            had = f"has {self.rows} rows, first {self.first!r}" if self.rows else "has no line with words"
+            raise UserError(f"{self.path} has no pair of words{of}; it {had}; {_TAKEN}")
+        same = len(self.widths) == 1 and any(
+            len(values) <= max(1, self.wide // 20) for values in self.columns if self.wide >= _FEW
+        )
+        if same or (self.wide and self.wide in (self.numbers, self.heads)):
+            raise UserError(
+                f"{self.path}: every row has a label or a number in one column, where a list has words alone: leave "
+                "this column out"
+            )
+        if self.stopped == self.rows:
+            raise UserError(f"{self.path}: every line ends with a mark, as in {self.first!r}: write the words alone")
+        if self.tagged == self.words:
+            raise UserError(
+                f"{self.path}: every word has a mark of its part of speech or sense, as in {self.first!r}: "
+                "write the words alone"
+            )
+        if self.language is None and self.prefixed == self.words:
+            raise UserError(
+                f"{self.path}: every word begins with a language, as in {self.first!r}: name the one to keep "
+                "(`language` beside this list in params.yaml)"
+            )
+        if self.lost:
+            what = f"{self.lost} times something that is no word in a pair, first at {self.first_lost}"
+            print(f"{self.path}: {what}; skipped", file=sys.stderr)

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import nltk
 from nltk.corpus.reader.wordnet import WordNetCorpusReader, WordNetError
+from nltk.data import SeekableUnicodeStreamReader
 
 from dskd.errors import UserError
 from dskd.infra.artifacts import reading
@@ -54,7 +55,13 @@ class Synset(NamedTuple):
 
 
 class _English(WordNetCorpusReader):
-    """NLTK's reader without its map from WordNet 3.0 to this WordNet, which only other languages' words need: 3 s."""
+    """NLTK's reader without its map from WordNet 3.0 to this WordNet, which only other languages' words need: 3 s.
+
+    It also reads files that are links, which NLTK refuses: DVC makes links into its cache, as `cache.type` says.
+    """
+
+    def open(self, file):
+        return SeekableUnicodeStreamReader(open(Path(self.root) / file, "rb"), self.encoding(file))
 
     def map_wn(self, version="wordnet"):
         return None

@@ -48,6 +48,18 @@ def test_relations_of_a_thesaurus(write, packed):
     assert list(relations(write(packed(THESAURUS.encode())))) == RELATIONS
 
 
+def test_a_term_with_more_than_a_word_is_left_out_and_counted(write, capsys):
+    terms = "(adj)|warm, heated|fiery;blazing|red-hot|(informal) toasty|[slang] spicy|km/h|baking / hot"
+    marked = "(adj)|icy [antonym]|cold (Antonym)|cool (antonym, informal) |tepid (ironic)"
+    text = f"UTF-8\nhot|2\n{terms}\n{marked}\nhot (food)|1\n(adj)|spiced\n"
+    found = [(relation.head, relation.tail, relation.relation) for relation in relations(write(text.encode()))]
+    assert found == [
+        *(("hot", word, SYNONYM) for word in ("red-hot", "km/h")),
+        *(("hot", word, ANTONYM) for word in ("icy", "cold", "cool")),
+    ]
+    assert "6 times more than a word in a term, first 'warm, heated'" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(("name", "codec"), [("ISO8859-1", "latin-1"), ("iso8859-1", "latin-1"), ("CP-1251", "cp1251")])
 def test_the_first_line_names_the_encoding(write, name, codec):
     text = "жар" if codec == "cp1251" else "café"

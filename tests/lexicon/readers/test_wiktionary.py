@@ -87,6 +87,91 @@ def test_what_is_not_plainly_a_word_is_left_out(write, word):
     assert found == ["rock 'n' roll", "naïve", "well-off"] and summary.unclear == 1
 
 
+@pytest.mark.parametrize(
+    "word", ["see also", "see Thesaurus", "and others", "etc.", "also happy", "cheerful or merry", "happy1", "big†"]
+)
+def test_a_remark_to_the_reader_is_no_word(write, word):
+    summary = Summary()
+    line = json.dumps(entry("glad", [{"synonyms": links(word, "see red", "A4", "oregano")}])).encode()
+    found = [relation.tail for relation in relations(write(line), summary=summary)]
+    assert found == ["see red", "a4", "oregano"] and summary.unclear == 1
+
+
+def with_null(value, keys):
+    """As a table's round trip leaves it: every row and every struct has every field."""
+    if isinstance(value, list):
+        return [with_null(item, keys) for item in value]
+    if isinstance(value, dict):
+        return {key: with_null(value.get(key), keys) for key in {**value, **dict.fromkeys(keys)}}
+    return value
+
+
+@pytest.mark.parametrize("missing", [None, float("nan")])
+def test_a_field_that_is_null_is_no_field(write, missing):
+    fields = "synonyms antonyms form_of alt_of tags raw_tags raw_glosses sense source etymology_number".split()
+    entries = [json.loads(json.dumps(with_null(entry, fields))) for entry in (BANK, GOOD)]
+    assert entries[0]["senses"][0]["form_of"] is None
+    content = jsonl(*entries).replace(b"null", json.dumps(missing).encode())
+    summary = Summary()
+    assert list(relations(write(content), summary=summary)) == RELATIONS
+    assert summary == Summary(lines=2, entries=2, forms=1, tagged=2, relations=7)
+
+
+def test_a_number_that_a_table_made_a_fraction_names_the_same_sense(write):
+    assert list(relations(write(jsonl(BANK | {"etymology_number": 2.0})))) == RELATIONS[:5]
+
+
+def test_raw_tags_and_labels_before_a_gloss_count_as_tags(write):
+    senses = [
+        {"glosses": ["Wanton."], "raw_tags": ["Obsolete"], "synonyms": links("wanton")},
+        {"glosses": ["Motley."], "raw_glosses": ["(UK, rare or obsolete) Motley."], "synonyms": links("motley")},
+        {"glosses": ["(not obsolete) Merry."], "synonyms": [*links("merry"), *links("jolly", raw_tags=["dated"])]},
+        {"glosses": ["Bright."], "synonyms": [*links("bright", qualifier="rare"), *links("lit", qualifier="archaic")]},
+    ]
+    summary = Summary()
+    found = [relation.tail for relation in relations(write(jsonl(entry("gay", senses))), summary=summary)]
+    assert found == ["merry", "bright"] and summary.tagged == 4
+    whole = entry("gay", senses, tags=["archaic"], synonyms=links("happy"))
+    assert list(relations(write(jsonl(whole)))) == []
+
+
+def test_a_link_of_the_entry_whose_sense_is_left_out_is_left_out(write):
+    senses = [{"glosses": ["Ignorant, not knowing."], "tags": ["obsolete"]}, {"glosses": ["Pleasant."]}]
+    senses += [{"glosses": ["Plural of ny."], "form_of": links("ny")}]
+    told = {"foolish": "ignorant", "silly": "(archaic) silly", "pleasant": "Pleasant.", "lovely": "pleasant to see"}
+    told |= {"new": "plural of ny", "kind": "of people", "fine": ""}
+    links_ = [{"word": word, "sense": sense} for word, sense in told.items()]
+    summary = Summary()
+    found = list(relations(write(jsonl(entry("nice", senses, synonyms=links_))), summary=summary))
+    assert [relation.tail for relation in found] == ["pleasant", "lovely", "kind", "fine"] and summary.tagged == 4
+
+
+def wordy(*antonyms, word="wordy"):
+    return entry(word, [{"glosses": ["x"], "synonyms": links("lengthy"), "antonyms": list(antonyms)}], pos="adj")
+
+
+def test_antonyms_of_a_thesaurus_page_that_lists_the_word_itself_are_synonyms(write, capsys):
+    page = {"source": "Thesaurus:brief"}
+    flawed = wordy(*links("longwinded", "talkative", "wordy", **page), *links("brief"))
+    other = wordy(*links("rapid", source="Thesaurus:slow"), word="quick")  # the page does not list it
+    of_itself = entry("hot", [{"glosses": ["x"]}], pos="adj", antonyms=links("cold", source="Thesaurus:hot"))
+    summary = Summary()
+    found = list(relations(write(jsonl(flawed, other, of_itself)), summary=summary))
+    assert [(r.head, r.tail) for r in found if r.relation == ANTONYM] == [("hot", "cold")]
+    assert [r.tail for r in found if r.relation == SYNONYM] == ["lengthy", "lengthy"]
+    assert summary.mistaken == 5 and "5 antonyms that are synonyms in truth" in capsys.readouterr().err
+
+
+def test_antonyms_of_thesaurus_pages_are_kept_where_a_page_that_lists_the_word_is_rare(write):
+    sound = [wordy(*links(f"brief{'x' * i}", source="Thesaurus:terse"), word=f"wordy{'x' * i}") for i in range(20)]
+    both = wordy(*links("sanction", "forbid", source="Thesaurus:allow"), word="sanction")
+    summary = Summary()
+    found = list(relations(write(jsonl(both, *sound)), summary=summary))
+    kept = [relation for relation in found if relation.relation == ANTONYM]
+    assert len(kept) == 20 and kept[0] == Relation("wordy", "brief", ANTONYM, "wiktionary", "wordy.adj.1")
+    assert summary.mistaken == 2 and summary.relations == len(found)
+
+
 def test_other_languages_and_redirects_are_passed_over(write):
     other = [BANK | {"lang_code": "de"}, {"title": "a", "redirect": "b"}, GOOD]
     summary = Summary()

@@ -40,9 +40,116 @@ def test_two_words_a_line(write, packed):
     ]
 
 
-def test_a_line_with_tabs_is_a_head_and_its_tails(write):
-    found = relations(write("scold\tflatter\tpraise\t7\nworn-out\tunused fresh\n"), SYNONYM, "roget")
-    assert pairs(found) == [("scold", "flatter"), ("scold", "praise"), ("worn-out", "unused fresh")]
+def test_a_line_with_tabs_is_a_head_and_its_tails(write, capsys):
+    text = "scold\tflatter\tpraise\t7\nworn-out\tunused fresh\nfalse\ttrue\tright\n"
+    found = relations(write(text), SYNONYM, "roget")
+    assert pairs(found) == [
+        ("scold", "flatter"),
+        ("scold", "praise"),
+        ("worn-out", "unused fresh"),
+        ("false", "true"),
+        ("false", "right"),
+    ]
+    assert "1 times something that is no word in a pair, first at" in capsys.readouterr().err
+
+
+def test_commas_and_tabs_follow_the_rules_of_csv(write):
+    text = '"hot","warm"\n"give up", go on\n"wet"\t"damp"\tmoist\n'
+    assert pairs(relations(write(text), SYNONYM, "x")) == [
+        ("hot", "warm"),
+        ("give up", "go on"),
+        ("wet", "damp"),
+        ("wet", "moist"),
+    ]
+
+
+def test_marks_of_byte_order_and_spaces_of_any_kind_are_no_part_of_a_word(write):
+    text = "hot warm\n\ufeffbig large\nwet\u00a0 damp\nold\u3000aged\r\n"  # as of files that were joined
+    found = [("hot", "warm"), ("big", "large"), ("wet", "damp"), ("old", "aged")]
+    assert pairs(relations(write(text), SYNONYM, "x")) == found
+
+
+ROWS = ("hot", "warm"), ("big", "large"), ("old", "aged")
+
+
+def table(*columns, separator="\t"):
+    return "".join(separator.join([*row, *columns]) + "\n" for row in ROWS)
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        # Headers.
+        ("source,target\nhot,warm\n", ":1: 'source, target' looks like the names of columns"),
+        ("# a comment\n\n Word ; Synonym \nhot warm\n", ":3: "),
+        ('"Word","Synonyms"\nhot,warm\n', ":1: 'Word, Synonyms' looks like the names of columns"),
+        ("word1\tword2\tPOS\tSimLex999\nold\tnew\tA\t1.58\n", ":1: 'word1, word2, POS, SimLex999' looks like"),
+        ("hot warm\nword_a word_b\n", ":2: 'word_a, word_b' looks like"),
+        # Columns that hold no words.
+        ("old\tnew\tA\t1.58\n", ":1: 'A' is a label or a number"),
+        ("hot\twarm\n" + table("antonym"), ":2: 'antonym' is a label"),
+        (table("JJ"), ":1: 'JJ' is a label"),
+        ("hot\tsyn\twarm\n", ":1: 'syn' is a label"),
+        (table("0.93"), ":1: '0.93' is a label or a number"),
+        ("hot\tIsA\tfeeling\n", ":1: 'IsA' is a label"),
+        (table("True"), ":1: 'True' is a label"),
+        ("synonym\thot\twarm\nantonym\thot\tcold\n", "every row has a label or a number in one column"),
+        (table("5"), "every row has a label or a number in one column"),
+        (table("similar"), "every row has a label or a number in one column"),
+        # Other separators, and more than a word in a field.
+        ("hot;warm\n", ":1: neither two words"),
+        ("hot; warm\n", ":1: 'hot;' is not one word, since it has ';'"),
+        ("hot|warm\n", ":1: neither two words"),
+        ("hot| warm\n", ":1: 'hot|' is not one word"),
+        ("hot -> warm\n", ":1: neither two words"),
+        ("hot: warm\n", ":1: 'hot:' is not one word"),
+        ("hot\twarm, fiery\n", ":1: 'warm, fiery' is not one word, since it has ','"),
+        ('hot\t"warm, fiery"\n', ":1: 'warm, fiery' is not one word"),
+        ("hot\twarm (of food)\n", ":1: 'warm (of food)' is not one word, since it has '('"),
+        ("hot\twarm/fiery\n", ":1: 'warm/fiery' is not one word"),
+        ("hot， warm\n", ":1: 'hot，' is not one word, since it has '，'"),
+        ("ho\u200bt warm\n", ":1: 'ho\\u200bt' is not one word, since it has '\\u200b'"),
+        ("1. hot\twarm\n", ":1: '1. hot' is not one word"),
+        ("* hot\twarm\n", ":1: '* hot' is not one word"),
+        ("hot warm.\nbig large.\n", "every line ends with a mark, as in 'hot, warm.'"),
+        ("'hot','warm'\n", ":1: \"'hot'\" is not one word, since it has quotation marks"),
+        ("“hot” “warm”\n", ":1: '“hot”' is not one word"),
+        ('["hot", "warm"]\n', ":1: ',' expected after '\"', in"),
+        ("[hot, warm]\n", ":1: '[hot' is not one word, since it has '['"),
+        ('"hot"s,warm\n', ":1: ',' expected after '\"', in"),
+        ('"hot,warm\n', ":1: unexpected end of data, in"),
+        # Marks of sense, part of speech or language in every word.
+        (
+            "hot.a.01 warm.a.02\nold.a.01 aged.s.03\n",
+            "part of speech or sense, as in 'hot.a.01, warm.a.02'",
+        ),
+        ("hot_JJ warm_JJ\n", "mark of its part of speech or sense"),
+        ("hot#a#1 warm#a\n", "mark of its part of speech or sense"),
+        ("hot1 warm2\n", "mark of its part of speech or sense"),
+        ("en_hot en_warm\nfr_bon en_good\n", "begins with a language, as in 'en_hot, en_warm': name the one to keep"),
+        # Other encodings and line ends.
+        ("hot warm\nbig large\n".encode("utf-16"), ":1: it has a NUL byte: save the file as UTF-8"),
+        ("hot warm\n".encode("utf-16-be"), ":1: it has a NUL byte"),
+        ("hot warm\rbig large\r", ":1: it has line ends other than LF and CRLF"),
+        ("hot\twarm\rbig\tlarge", ":1: it has line ends other than LF and CRLF"),
+        ("hot\twarm\u2028big\tlarge", ":1: it has line ends other than LF and CRLF"),
+        # Nothing.
+        ("", "has no pair of words; it has no line with words; a line is two words"),
+        ("1 2\n3 4\n", "has no pair of words; it has 2 rows, first '1, 2'; a line is two words"),
+        ("hot Hot\n", "has no pair of words; it has 1 rows, first 'hot, Hot'"),
+    ],
+)
+def test_a_table_of_another_kind_gives_no_pairs_but_an_error(write, content, says):
+    path = write(content)
+    with pytest.raises(UserError) as error:
+        list(relations(path, SYNONYM, "x"))
+    assert str(path) in str(error.value) and says in str(error.value) and "\n" not in str(error.value)
+
+
+def test_what_a_header_or_a_label_may_be_is_a_word_elsewhere(write):
+    text = "big\tlarge\nsource,target\nhead tail\nnoun\tsubstantive\nword\tterm\tnoun phrase\ngo_on\tdo_so\n"
+    assert ("source", "target") in (found := pairs(relations(write(text), SYNONYM, "x")))
+    assert {("noun", "substantive"), ("head", "tail"), ("word", "term"), ("go on", "do so")} < set(found)
 
 
 def test_one_language_is_kept_and_its_prefix_removed(write):

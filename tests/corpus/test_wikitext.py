@@ -1,0 +1,98 @@
+"""Dumps of other years and kinds, and mark-up that looks like none, or like other."""
+
+import bz2
+
+import pytest
+from corpus.test_build import page, write_dump
+
+from dskd.corpus.wikitext import articles, strip_markup
+from dskd.errors import UserError
+
+
+def dump(path, pages, info=""):
+    text = f'<mediawiki xmlns="http://www.mediawiki.org/xml/export-0.4/">{info}{"".join(pages)}</mediawiki>'
+    path.write_bytes(bz2.compress(text.encode()))
+    return path
+
+
+def old_page(title, text):
+    return f"<page><title>{title}</title><id>1</id><revision><text>{text}</text></revision></page>"
+
+
+def revision(stamp, text):
+    stamp = f"<timestamp>{stamp}</timestamp>" if stamp else ""
+    return f"<revision>{stamp}<text>{text}</text></revision>"
+
+
+# --- dumps -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_page_that_does_not_say_its_namespace_is_an_article_by_its_title(tmp_path):
+    info = '<siteinfo><namespaces><namespace key="0"/><namespace key="102">Mirador</namespace></namespaces></siteinfo>'
+    other = ["Talk:A", "User talk:B", "wikipedia:About", "File:A.png", "Template:X", "Mirador:Y", "mirador talk:Z"]
+    pages = [old_page(title, "no") for title in other]
+    pages += [old_page("C", "#REDIRECT [[A]]"), old_page("D", " #redirect: [[A]]")]
+    pages += [old_page("A", "a"), old_page("CSI: Miami", "b"), old_page("Talk", "c")]
+    assert list(articles(dump(tmp_path / "d", pages, info))) == [("A", "a"), ("CSI: Miami", "b"), ("Talk", "c")]
+
+
+def test_the_newest_revision_is_taken(tmp_path):
+    stamps = ["2010-01-01T00:00:00Z", "2012-05-01T00:00:00Z", "2011-01-01T00:00:00Z"]
+    history = "".join(revision(stamp, f"of {stamp[:4]}") for stamp in stamps)
+    undated = revision("", "first") + revision("", "last")
+    pages = [f"<page><title>{t}</title><ns>0</ns>{r}</page>" for t, r in (("A", history), ("B", undated))]
+    assert list(articles(dump(tmp_path / "d", pages))) == [("A", "of 2012"), ("B", "last")]
+
+
+@pytest.mark.parametrize(
+    "pages",
+    [
+        [],
+        [page("A", "#REDIRECT", redirect=True), page("Talk:A", "t", space=1)],
+        [page("A", ""), page("B", " ")],
+        ["<page><title>A</title><ns>0</ns><revision><id>1</id></revision></page>"],  # a dump of stubs
+    ],
+)
+def test_a_dump_without_an_article_is_an_error(tmp_path, pages):
+    with pytest.raises(UserError, match=f"has no article with text among {len(pages)} pages"):
+        list(articles(write_dump(tmp_path / "d", pages)))
+
+
+# --- mark-up ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("markup", "text"),
+    [
+        # Links: only names of languages and of a few namespaces take them out of the text.
+        ("In [[CSI: Miami]] and [[Ben-Hur: A Tale of the Christ|''Ben-Hur'']].", "In CSI: Miami and Ben-Hur."),
+        ("[[God: A Biography]], [[USA: A Tour|b]], [[Up: The Film]]", "God: A Biography, b, Up: The Film"),
+        ("Light.[[de:Licht]] [[zh-min-nan:Kng]][[Simple:Light]][[be-x-old:a]]", "Light."),
+        ("See [[:de:Licht|Licht]].[[ file:a.png|thumb]][[:Category:Light]]", "See Licht."),
+        # Measures.
+        ("It is {{convert|3|to|5|km|mi}} long.", "It is 3 to 5 km long."),
+        ("It is {{Cvt|3|&ndash;|{{nowrap|5}}|km|abbr=on}} long.", "It is 3–5 km long."),
+        ("At {{convert|6|ft|4|in|cm|0}}, he", "At 6 ft 4 in, he"),
+        # What stands on a line of its own.
+        ('He said:<div class="center">All is [[well]].</div>And so', "He said:\nAll is well.\nAnd so"),
+        ("<div>\n{{reflist}}\n<references/></div>The end.", "The end."),
+        ("one<br />two<br>three", "one\ntwo\nthree"),
+        ("<p>one</p><p>two</p><blockquote>three</blockquote>four", "one\ntwo\nthree\nfour"),
+        ("* one\n* two\n: ''three''", "one\ntwo\nthree"),
+        ("<li>one</li><li>two</li>", "one\ntwo"),
+        # Text that must not be read as mark-up.
+        ("Write <nowiki>[[link]]</nowiki> for a link.", "Write [[link]] for a link."),
+        ("Write <nowiki>{{name|''x''}}</nowiki> or {{fact}} <nowiki>|</nowiki>.", "Write {{name|''x''}} or |."),
+        ("A <nowiki><ref>a</ref> &amp; http://x.org __TOC__</nowiki> b.", "A <ref>a</ref> & http://x.org __TOC__ b."),
+        ("''The Times''<nowiki/>' editor", "The Times' editor"),
+        ("<nowiki>one\n* two</nowiki>", "one\n* two"),
+        ("== The <nowiki>[[x]]</nowiki> of {{fact}}<ref>y</ref> ==\nIt.", "The [[x]] of\nIt."),
+        ("[http://x.org <nowiki>[a]</nowiki> page]", "[a] page"),
+    ],
+)
+def test_text_that_looks_like_mark_up_stays_and_mark_up_goes(markup, text):
+    assert strip_markup(markup) == text
+
+
+def test_characters_of_a_private_place_are_no_text():
+    assert strip_markup("A\U0010ff5b\U0010ff5bb") == "Ab"
