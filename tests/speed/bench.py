@@ -24,7 +24,7 @@ from dskd.infra import artifacts
 from dskd.model.logits import Head
 from dskd.pipeline import stages
 from dskd.pipeline.inputs import load_teacher
-from dskd.students.losses import Heads, OutputWeights, output_loss
+from dskd.students.output_loss import Heads, OutputWeights, output_loss
 
 
 def bench_harvest(blocks: int = 16) -> list[dict]:

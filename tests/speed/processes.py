@@ -20,7 +20,7 @@ from students.test_train import OBJECTIVES, make_data
 from tiny.models import make_teacher
 
 from dskd.infra.arithmetic import pin
-from dskd.students import losses
+from dskd.students import output_loss
 from dskd.students import train as distill_module
 
 
@@ -51,7 +51,7 @@ def measure(table) -> None:
 
 if __name__ == "__main__":
     pin(1)
-    losses.fused = lambda function: function  # as in the tests: compiling takes longer than all else
+    output_loss.fused = lambda function: function  # as in the tests: compiling takes longer than all else
     table = csv.writer(sys.stdout, lineterminator="\n")
     table.writerow(["format", "batch_size", "processes", "sharded", "curves", "weights"])
     measure(table)

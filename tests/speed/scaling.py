@@ -19,7 +19,7 @@ from dskd.model.parts import run_part
 from dskd.senses.cluster import build_senses
 from dskd.states.store import States
 from dskd.students.batches import Reader, load_batch
-from dskd.students.losses import Heads, OutputWeights, output_loss
+from dskd.students.output_loss import Heads, OutputWeights, output_loss
 from dskd.students.store import new_student
 from dskd.students.train import Recipe, make_goal, step_loss
 

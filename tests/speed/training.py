@@ -25,7 +25,7 @@ from dskd.senses.store import load_senses
 from dskd.states.harvest import harvest
 from dskd.students import train as train_module
 from dskd.students.batches import Reader, load_batch
-from dskd.students.losses import sense_loss
+from dskd.students.sense_loss import sense_loss
 from dskd.students.store import Student, assemble_student, new_student
 from dskd.targets.choose import candidates, sample_positions, trimmed_lexicon
 from dskd.targets.store import load_targets

@@ -4,7 +4,9 @@ from tiny.models import generator
 from torch.nn import functional as F
 
 from dskd.model.logits import Head, LogitMap, float_logits, widened
-from dskd.students.losses import IGNORE, Heads, OutputWeights, hidden_loss, output_loss, sense_loss
+from dskd.students.hidden_loss import hidden_loss
+from dskd.students.output_loss import IGNORE, Heads, OutputWeights, output_loss
+from dskd.students.sense_loss import sense_loss
 
 
 def shared_head_loss(
@@ -184,6 +186,8 @@ def test_hidden_loss_is_the_mean_square_of_each_position_written_plainly():
     plain = sum(((s - h) ** 2).sum() / 7 for s, h in zip(student.double(), teacher.double())) / 20
     torch.testing.assert_close(found, value_and_gradient(plain.float(), student), rtol=1e-5, atol=1e-6)
     assert float(hidden_loss(student[:0], teacher[:0], 0).detach()) == 0
+    one = ((student[0] - teacher[0]) ** 2).mean()
+    torch.testing.assert_close(hidden_loss(student[:1], teacher[:1], 1), one)
 
 
 def plain_sense_loss(student, vectors, pull, push, margin, count):

@@ -41,13 +41,14 @@ from dskd.model.lora import add_lora
 from dskd.model.origin import check_vocabularies, teacher_split
 from dskd.model.parts import run_part
 from dskd.params import Lora, Objective, Source, load_params
+from dskd.pipeline import models as models_of_run
 from dskd.report.decoder_shape import KNOWN
 from dskd.report.plan import run_stages
 from dskd.scores.harness import SharedTrunk
 from dskd.scores.heldout import heldout_scores
 from dskd.students import train as distill_module
 from dskd.students.batches import Reader, load_batch
-from dskd.students.losses import IGNORE, Heads, OutputWeights, output_loss
+from dskd.students.output_loss import IGNORE, Heads, OutputWeights, output_loss
 from dskd.students.projection import fitted_projection
 from dskd.students.store import assemble_student, export_student, load_student_top, new_student
 from dskd.students.train import Recipe, make_goal, step_loss, train
@@ -285,7 +286,7 @@ def test_the_harness_has_the_answers_of_models_that_stand_apart(teacher, tokeniz
     models, _ = models_apart(teacher, tokenizer)
     harness, text = SharedTrunk(models), "the quick brown fox"
     ids, choices = tokenizer.encode(text), [[5, 6], [7]]
-    written = greedy(models, [ids], 3, tokenizer.eos_token_id)
+    written = greedy(models, [ids], 3, [])
     scores = log_likelihoods(models, [Choices(ids, choices)])
     assert harness.name == "teacher" and scores["teacher"] != scores["cut"]
     for harness.name in models.names:
@@ -293,6 +294,14 @@ def test_the_harness_has_the_answers_of_models_that_stand_apart(teacher, tokeniz
         assert answers == [tokenizer.decode(written[harness.name][0], skip_special_tokens=True)]
         asked = [((text, str(choice)), ids, choice) for choice in choices]
         assert harness._loglikelihood_tokens(asked) == scores[harness.name][0]
+
+
+def test_what_ends_an_answer_of_either_model_ends_it(tokenizer, monkeypatch):
+    teacher, origin = make_teacher(), make_origin()
+    teacher.generation_config.eos_token_id, origin.generation_config.eos_token_id = [3, 4], 5
+    monkeypatch.setattr(models_of_run, "load_teacher", lambda params: (teacher, tokenizer))
+    monkeypatch.setattr(models_of_run, "load_origin", lambda *_: origin)
+    assert models_of_run.load_models(SimpleNamespace(student=OWN), []).stops == [0, 3, 4, 5]
 
 
 def test_models_that_stand_apart_are_scored_as_each_alone(teacher):

@@ -4,7 +4,8 @@ import pytest
 import torch
 from tiny.models import generator
 
-from dskd.students.sense_forms import span_loss, whitening
+from dskd.students.hidden_loss import whitening
+from dskd.students.sense_loss import span_loss
 
 N, D, R = 5, 8, 12
 
@@ -63,3 +64,29 @@ def test_whitened_states_have_one_variance_in_every_direction():
     states = torch.randn(4000, D, generator=g) @ torch.randn(D, D, generator=g) + 3
     found = (states @ whitening(states)).T.cov()
     torch.testing.assert_close(found, torch.eye(D) * states.T.cov().trace() / D, rtol=1e-3, atol=1e-2)
+
+
+@pytest.mark.parametrize("unit", [0.01, 1.0, 100.0])
+def test_the_unit_of_states_is_that_of_the_loss_also_where_two_senses_are_one(made, unit):
+    student, teacher, vectors, pull, push = made
+    vectors[1] = vectors[0]  # two directions are parallel
+    for row, other in ((0, [0, 2, 9]), (1, [3]), (2, [4, 5, 10, 11, 0])):
+        directions = (vectors[other] - teacher[row]).T
+        error = student[row] - teacher[row]
+        part = directions @ torch.linalg.lstsq(directions, error[:, None]).solution[:, 0]
+        found = span_loss(unit * student, unit * teacher, unit * vectors, pull, push)[row]
+        assert float(found) == pytest.approx(unit**2 * float(part.square().mean()), rel=2e-2)
+
+
+@pytest.mark.parametrize("unit", [0.01, 1.0, 100.0])
+def test_directions_in_which_states_hardly_differ_count_no_more_than_a_thousandth_of_the_mean(unit):
+    g = generator(3)
+    states = unit * torch.randn(500, D, generator=g, dtype=torch.float64) * torch.tensor([4.0, 2, 1, 1, 1, 1, 1, 1e-5])
+    values, vectors = torch.linalg.eigh(states.T.cov())
+    kept = values.clamp_min(values.mean() / 1000)
+    assert int((kept != values).sum()) == 1
+    roots = (kept / values.sum()).sqrt() * ((values / kept).sum()).sqrt()  # such that the mean variance stays
+    true = vectors @ torch.diag(1 / roots) @ vectors.T
+    found = whitening(states)
+    torch.testing.assert_close(found.double(), true, rtol=1e-4, atol=1e-4)
+    assert float((states @ found.double()).T.cov().trace()) == pytest.approx(float(values.sum()), rel=1e-4)

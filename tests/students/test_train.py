@@ -1,3 +1,5 @@
+import shutil
+
 import pytest
 import torch
 from accelerate.state import AcceleratorState
@@ -14,11 +16,13 @@ from dskd.scores import heldout
 from dskd.scores.heldout import heldout_scores
 from dskd.senses.cluster import build_senses
 from dskd.states.store import Text
-from dskd.students import losses
+from dskd.students import output_loss as output_loss_module
 from dskd.students import train as train_module
 from dskd.students.batches import Reader, batches, load_batch, prefetched, schedule
-from dskd.students.losses import Heads, OutputWeights, hidden_loss, output_loss, sense_loss
-from dskd.students.sense_forms import span_loss, whitening
+from dskd.students.checkpoint import Progress, load_checkpoint, save_checkpoint
+from dskd.students.hidden_loss import hidden_loss, whitening
+from dskd.students.output_loss import Heads, OutputWeights, output_loss
+from dskd.students.sense_loss import sense_loss, span_loss
 from dskd.students.store import assemble_student, export_student, load_student_top, new_student
 from dskd.students.train import Recipe, learning_rate, make_goal, step_loss, train
 from dskd.targets.choose import build_targets
@@ -44,14 +48,16 @@ def fresh_accelerator():
 @pytest.fixture(autouse=True)
 def uncompiled(monkeypatch):
     """Compiling takes seconds; tests/students/test_losses.py compares the compiled loss with the plain one."""
-    for module in (losses, heldout):
+    for module in (output_loss_module, heldout):
         monkeypatch.setattr(module, "fused", lambda function: function)
 
 
 @pytest.fixture(scope="module")
 def data(teacher):
-    """A text in which a token's successor is three times itself, and its targets."""
-    return make_data(teacher)
+    """A text in which a token's successor is three times itself, and its targets; some words have one sense only."""
+    text, targets = make_data(teacher)
+    targets.pull[:, ::3, 1] = -1
+    return text, targets
 
 
 def make_data(teacher):
@@ -128,8 +134,8 @@ def curves(folder):
     return {path.stem: path.read_text() for path in (folder / "work/curves").rglob("*.tsv")}
 
 
-def goal_of(teacher, data, objective):
-    recipe = Recipe(objective, distill_settings(), 0)
+def goal_of(teacher, data, objective, **changes):
+    recipe = Recipe(objective, distill_settings(**changes), 0)
     return make_goal(recipe, head_of(teacher), data[0].states, data[1], torch.device("cpu"))
 
 
@@ -166,13 +172,15 @@ def test_the_loss_of_a_step_is_the_weighted_sum_of_its_terms(teacher, data, step
     (text, targets), (student, batch, hidden_states) = data, step
     blocks = torch.tensor([7, 2, 21])
     objective = Objective(ce=0.5, kl=0.7, hidden=1.3, sense=0.2, margin=2.0, targets="lexicon")
-    loss, terms = step_loss(student, hidden_states, batch, goal_of(teacher, data, objective))
+    goal = goal_of(teacher, data, objective, temperature=3.0, beta=0.4)
+    loss, terms = step_loss(student, hidden_states, batch, goal)
     states, of_teacher = hidden_states.flatten(0, 1), torch.cat(text.states.hidden_states)[blocks].flatten(0, 1)
-    heads, weights = Heads(head_of(teacher), head_of(teacher)), OutputWeights(0.5, 0.7, 2.0)
+    heads, weights = Heads(head_of(teacher), head_of(teacher)), OutputWeights(0.5, 0.7, 3.0, 0.4)
     output, ce, kl = output_loss(states, of_teacher, text.labels[blocks].flatten(), heads, weights)
     pull, push = targets.pull[blocks].flatten(0, 1), targets.push[blocks].flatten(0, 1)
     supervised = pull[:, 0] >= 0
-    assert 0 < supervised.sum() < len(states)
+    assert 0 < (pull[:, 1] >= 0).sum() < supervised.sum() < len(states)
+    assert batch.counts == (len(states), len(states), int(supervised.sum()))
     sense = sense_loss(states, targets.vectors, pull, push, 2.0, int(supervised.sum()))
     hidden = hidden_loss(states, of_teacher, len(states))
     torch.testing.assert_close(loss, output + 1.3 * hidden + 0.2 * sense)
@@ -336,3 +344,78 @@ def test_the_learning_rate_rises_linearly_and_falls_as_half_a_cosine_to_nothing(
 def test_the_learning_rate_is_positive_and_bounded_at_the_ends_of_the_warm_up(share, steps):
     settings = distill_settings(learning_rate=2.0, warmup_share=share)
     assert all(0 < learning_rate(step, steps, settings) <= 2.0 for step in range(steps))
+
+
+def plain_training(teacher, data, objective, settings, rates, seed):
+    """Clipped AdamW by hand, at these rates: the trained layers' weights, and the loss terms of each step."""
+    student, goal = new_student(teacher, teacher, LOWER_LAST), goal_of(teacher, data, objective)
+    weights = list(student.top.layers.parameters())
+    means, squares, terms = [torch.zeros_like(w) for w in weights], [torch.zeros_like(w) for w in weights], []
+    for step, (blocks, rate) in enumerate(zip(schedule(BLOCKS, seed, settings), rates, strict=True), start=1):
+        batch = load_batch(Reader(*data, torch.float32), blocks)
+        loss, found = step_loss(student, run_part(student.top, states=batch.split_states), batch, goal)
+        terms.append({name: float(value) for name, value in found.items()})
+        gradients = torch.autograd.grad(loss, weights)
+        length = float(torch.stack([g.square().sum() for g in gradients]).sum().sqrt())
+        assert length > settings.clip_norm
+        for w, g, mean, square in zip(weights, gradients, means, squares):
+            g = g * settings.clip_norm / length
+            mean.mul_(0.9).add_(0.1 * g)
+            square.mul_(0.999).add_(0.001 * g**2)
+            ahead = (mean / (1 - 0.9**step)) / ((square / (1 - 0.999**step)).sqrt() + 1e-8)
+            w.data.mul_(1 - rate * settings.weight_decay).sub_(rate * ahead)
+    return weights, terms
+
+
+def test_training_is_adamw_with_decay_clipping_and_warm_up_written_plainly(teacher, data, tmp_path):
+    chosen = {"epochs": 1, "learning_rate": 0.01, "warmup_share": 0.5, "weight_decay": 0.5, "clip_norm": 0.1}
+    rates = [0.01 * share for share in (1 / 3, 2 / 3, 1, 1, 0.75, 0.25)]  # up to the half, then half a cosine
+    plain, terms = plain_training(teacher, data, OBJECTIVES["dskd"], distill_settings(**chosen), rates, seed=3)
+    top = run(teacher, data, tmp_path, "dskd", seed=3, **chosen)
+    for found, true in zip(top.layers.parameters(), plain, strict=True):
+        torch.testing.assert_close(found, true, rtol=1e-3, atol=2e-5)
+    for name, table in curves(tmp_path).items():
+        found = [float(line.split("\t")[1]) for line in table.splitlines()[1:]]
+        assert found == pytest.approx([(terms[i][name] + terms[i + 1][name]) / 2 for i in (0, 2, 4)], rel=1e-3), name
+
+
+def test_only_a_whitened_objective_has_a_metric(teacher, data):
+    goal = goal_of(teacher, data, OBJECTIVES["dskd"])
+    assert goal.metric is None and torch.equal(goal.vectors, data[1].vectors)
+    assert goal_of(teacher, data, OBJECTIVES["span"]).metric is not None
+
+
+@pytest.mark.parametrize("kind", ["teacher", "bf16_teacher"])
+def test_layers_in_float32_compute_in_the_teacher_s_format(kind, tmp_path, request):
+    teacher = request.getfixturevalue(kind)
+    data, student = make_data(teacher), new_student(teacher, teacher, LOWER_LAST)
+    formats = set()
+    student.top.layers[0].mlp.up_proj.register_forward_hook(lambda *given: formats.add(given[-1].dtype))
+    recipe = Recipe(OBJECTIVES["kd"], distill_settings(epochs=0.01), 0)
+    train(student, head_of(teacher), data[0], None, recipe, tmp_path / "work")
+    assert formats == {teacher.dtype}
+    assert {weight.dtype for weight in student.top.layers.parameters()} == {torch.float32}
+
+
+def stepped(value):
+    """Weights with one number, and an optimizer that has done a step."""
+    weight = torch.nn.Parameter(torch.tensor([value]))
+    optimizer = torch.optim.AdamW([weight], lr=0.5)
+    weight.grad = torch.tensor([value])
+    optimizer.step()
+    return {"w": weight}, optimizer
+
+
+def test_one_checkpoint_is_kept_and_the_latest_is_gone_on_from(tmp_path):
+    saved = {step: stepped(float(step)) for step in (4, 8, 12)}
+    for step in (4, 8):
+        save_checkpoint(tmp_path, Progress(step, [{"step": step, "ce": 1.5}], {"ce": 0.5}), *saved[step])
+    assert [path.name for path in tmp_path.glob("checkpoint-*")] == ["checkpoint-000000008"]
+    shutil.copytree(tmp_path / "checkpoint-000000008", tmp_path / "kept")
+    save_checkpoint(tmp_path, Progress(12, [], {"ce": 0.25}), *saved[12])
+    (tmp_path / "kept").rename(tmp_path / "checkpoint-000000008")  # as a kill before the clearing leaves it
+    weights, optimizer = stepped(1.0)
+    assert load_checkpoint(tmp_path, weights, optimizer) == Progress(12, [], {"ce": 0.25})
+    assert torch.equal(weights["w"], saved[12][0]["w"])
+    for part, value in saved[12][1].state[saved[12][0]["w"]].items():
+        assert torch.equal(optimizer.state[weights["w"]][part], value), part

@@ -1,13 +1,16 @@
+import numpy as np
 import pytest
 import torch
 from tiny.models import random_states
 from torch import Tensor
 
 from dskd.errors import UserError
+from dskd.infra.randomness import uniform
 from dskd.params import SensesParams, TargetsParams
 from dskd.senses.cluster import build_senses
 from dskd.senses.store import compose_span
 from dskd.targets.choose import build_targets, candidates, nearest_rows, sample_positions, trimmed_lexicon
+from dskd.targets.controls import SenseLexicon, controlled
 from dskd.targets.store import load_targets, no_targets, save_targets
 
 BLOCKS, LENGTH, WIDTH, TOKENS = 8, 40, 8, 25
@@ -64,21 +67,25 @@ def test_nearest_rows_are_padded_where_there_are_fewer_or_none():
     assert nearest_rows(states[:0], vectors, torch.tensor([7]), 4).shape == (0, 4)
 
 
-def test_every_position_is_pulled_and_pushed_as_a_plain_loop_over_the_method_says(made):
+@pytest.mark.parametrize("variant", ["lexicon", "shuffled", "random", "published"])
+def test_every_position_is_pulled_and_pushed_as_a_plain_loop_over_the_method_says(made, variant):
     states, labels, senses = made
-    chosen = settings()
-    targets = build_targets(states, labels, senses, SYNONYMS, ANTONYMS, chosen)
+    chosen = settings(seed=5)
+    targets = build_targets(states, labels, senses, SYNONYMS, ANTONYMS, chosen, variant)
+    lexicon = controlled(variant, SenseLexicon(senses, SYNONYMS, ANTONYMS), 5)
     with_relations, own_only = sample_positions(labels, RELATED, set(senses.tokens.tolist()), chosen)
     assert not (with_relations & own_only).any()
     hidden_states, kinds = torch.cat(states.hidden_states), {"both": 0, "own": 0, "none": 0, "push": 0}
     for b in range(BLOCKS):
         for i in range(LENGTH):
             token, state = int(labels[b, i]), hidden_states[b, i]
-            own = members(senses, [(token,)])
+            own = members(lexicon.senses, [(token,)])
             pull, push = [], []
             if with_relations[b, i]:
-                pull = own + members(senses, SYNONYMS.get(token, []))
-                push = members(senses, [span for span in ANTONYMS.get(token, []) if span != (token,)])
+                pull = own + members(lexicon.senses, lexicon.synonyms.get(token, []))
+                others = [span for span in lexicon.antonyms.get(token, []) if span != (token,)]
+                push = members(lexicon.senses, others)
+                push += own if push and variant == "published" else []
                 kinds["both"] += 1
                 kinds["push"] += bool(push)
             elif own_only[b, i]:
@@ -138,6 +145,21 @@ def test_the_share_of_related_positions_and_its_minimum_hold_in_every_block(shar
     assert own_only.sum(dim=1).tolist() == [expected] * 3
     assert torch.isin(labels[own_only], torch.tensor([1, 2])).all()
     assert not (with_relations & own_only).any()
+
+
+@pytest.mark.parametrize("seed", [0, 7])
+@pytest.mark.parametrize("known", [(1, 2), (1,)])
+def test_positions_are_those_with_the_lowest_draws_of_all_that_are_left(seed, known):
+    """Own senses alone supervise positions of any token that has some, also of a related one that was not chosen."""
+    labels, with_relations, own_only = masks(0.4, 5, known=known, seed=seed)
+    length = labels.shape[1]
+    for block, tokens in enumerate(labels.tolist()):
+        draws = uniform(seed, np.arange(block * length, (block + 1) * length))
+        order = sorted(range(length), key=draws.__getitem__)
+        chosen = set([i for i in order if tokens[i] == 1][:20])  # two in five of the 50 that are related
+        rest = set([i for i in order if tokens[i] in known and i not in chosen][:20])
+        assert set(with_relations[block].nonzero().flatten().tolist()) == chosen
+        assert set(own_only[block].nonzero().flatten().tolist()) == rest
 
 
 @pytest.mark.parametrize("share, length, expected", [(0.3, 50, 15), (0.15, 100, 15), (0.07, 100, 7), (0.4, 255, 102)])

@@ -58,3 +58,26 @@ def test_a_collapsed_dictionary_has_one_meaning_for_all_words(senses):
 def test_an_unknown_control_is_an_error(senses):
     with pytest.raises(ValueError, match="others"):
         controlled("others", SenseLexicon(senses, {}, {}), seed=0)
+
+
+def test_each_control_changes_what_it_is_named_after_and_nothing_else(senses):
+    synonyms = {head: [(head + 1,)] * (1 + head % 2) for head in range(40)}
+    antonyms = {head: [(head + 2,), (head, 5)] for head in range(0, 80, 2)}
+    true = SenseLexicon(senses, synonyms, antonyms)
+
+    def made(variant, seed=7):
+        return controlled(variant, true, seed)
+
+    assert made("lexicon") == made("related") == true
+    assert made("no_antonyms") == true._replace(antonyms={})
+    assert made("no_synonyms") == true._replace(synonyms={})
+    assert made("published") == true._replace(own_push=True)
+    assert made("shuffled") == true._replace(synonyms=shuffled(synonyms, 7), antonyms=shuffled(antonyms, 7))
+    for relations, others in ((synonyms, made("shuffled").synonyms), (antonyms, made("shuffled").antonyms)):
+        assert all(relations[head] != others[head] for head in relations)
+    for variant, expected in (("random", noise(senses, 7)), ("mean", collapsed(senses))):
+        found = made(variant)
+        assert found[1:] == true[1:]
+        assert all(torch.equal(a, b) for a, b in zip(found.senses, expected))
+    assert made("shuffled", 8) != made("shuffled")
+    assert not torch.equal(made("random", 8).senses.centroids, made("random").senses.centroids)

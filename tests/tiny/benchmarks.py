@@ -17,6 +17,7 @@ from dskd.benchmarks.catalogue import BENCHMARKS
 from dskd.benchmarks.gather import canonical_rows
 from dskd.infra.artifacts import write_jsonl
 from dskd.infra.hashes import sha256_file
+from dskd.sources.grammar import parse
 
 EXAMS = [  # id, question, labels, choices, key
     ("Q_1", "What falls?", "ABCD", ["rain ", "light", "“sound”", "time"], "A"),
@@ -129,13 +130,13 @@ def hub_answers():
     answers, files = {}, {PurePosixPath(path).name: text.encode() for path, text in mirror_files().items()}
     for benchmark in BENCHMARKS.values():
         for source in sum(benchmark.hub.values(), ()):
-            form, _, rest = source.partition(":")
-            if form == "hf":
-                repository, revision, path = rest.replace("!", "@").split("@")
+            place = parse(source)
+            if place.form == "hf":
+                repository, _, revision = place.name.removeprefix("datasets/").partition("@")
                 assert len(revision) == 40
-                answers[f"/datasets/{repository}/resolve/{revision}/{path}"] = (200, {}, tables[repository])
-            if form == "url":
-                path = urlsplit(rest).path
+                answers[f"/datasets/{repository}/resolve/{revision}/{place.path}"] = (200, {}, tables[repository])
+            if place.form == "https" and not place.path:
+                path = urlsplit(place.name).path
                 answers[path] = (200, {}, files[PurePosixPath(path).name])
     archive = io.BytesIO()
     with zipfile.ZipFile(archive, "w") as zipped:
@@ -150,7 +151,7 @@ def move_hosts(address, monkeypatch):
     """All benchmarks that are not the hub's nor PyPI's lie at `address` in this test."""
     for name, benchmark in BENCHMARKS.items():
         hub = {
-            split: tuple(re.sub("^(zip|url):https://[^/]+", rf"\1:{address}", source) for source in sources)
+            split: tuple(re.sub("^https://[^/]+", address, source) for source in sources)
             for split, sources in benchmark.hub.items()
         }
         monkeypatch.setitem(BENCHMARKS, name, benchmark._replace(hub=hub))

@@ -16,7 +16,7 @@ from tiny.wordnet import SYNSETS, train_tokenizer, write_wordnet
 from dskd.__main__ import main
 from dskd.infra.hashes import sha256_file, sha256_tree
 from dskd.scores import heldout
-from dskd.students import losses
+from dskd.students import output_loss
 
 ROOT = Path(__file__).resolve().parents[2]
 STAGES = {
@@ -68,7 +68,7 @@ def make_project(root: Path) -> Path:
 
 def prepare(patch) -> None:
     """Leave out what costs seconds and is tested elsewhere: compiling the loss, and the benchmarks."""
-    for module in (losses, heldout):
+    for module in (output_loss, heldout):
         patch.setattr(module, "fused", lambda function: function)
     patch.setattr(constants, "HF_HUB_OFFLINE", True)
     for name, value in {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": "", "PIP_CONFIG_FILE": os.devnull}.items():

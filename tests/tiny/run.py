@@ -20,7 +20,7 @@ def run_params(objectives=("kd", "dskd"), seeds=(0, 1), epochs: float = 0.5, boo
     """The committed parameters, with these changed."""
     values = load_params(Path(__file__).parents[2] / "params.yaml").model_dump()
     values["distill"] |= {"objectives": list(objectives), "seeds": list(seeds), "epochs": epochs}
-    values["evaluate"]["bootstrap"] = bootstrap
+    values["evaluate"] |= {"bootstrap": bootstrap, "seed": 3}
     return Params.model_validate(values)
 
 

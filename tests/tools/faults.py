@@ -92,6 +92,42 @@ FAULTS = {  # test -> fault, what it hits, what the user sees (an example)
         "https://host/dump answered 404 Not Found; check the network and the address, or fetch the file by other means "
         "and write file:PATH as the source in params.yaml, with the same sha256",
     ),
+    "test_whatever_templates_take_from_the_parameters_is_one_word_of_a_command": (
+        "names in params.yaml that a shell, dskd or DVC could take for more",
+        "every command with a template in dvc.yaml",
+        "nothing runs but the stage, which refuses the name",
+    ),
+    "test_ordinary_names_give_the_commands_that_dvc_lock_has": ("ordinary names", "the same", "no stage runs again"),
+    "test_a_mapping_or_list_in_the_place_of_a_name_is_refused_by_dvc": (
+        "a mapping or a list in the place of such a name",
+        "the same",
+        "DVC's own: Cannot interpolate data of type 'dict'",
+    ),
+    "test_dvc_deletes_nothing_that_a_name_leads_to": (
+        "such a name that leads out of its folder, or of the project",
+        "every output with a template in dvc.yaml",
+        "all is as it was; the stage refuses the name",
+    ),
+    "test_a_profile_with_a_hostile_name_is_one_line_and_changes_nothing": (
+        "such names in a profile",
+        "params.yaml",
+        "profiles/own.yaml: objectives: '$(touch pwned)' cannot name files: write letters, digits, _ and -",
+    ),
+    "test_an_argument_that_is_no_name_number_or_text_is_one_line": (
+        "names that are paths or options, numbers without bounds, text that is not UTF-8",
+        "the command line",
+        "--seed 1180591620717411303424: it takes a number from 0 to 4294967295",
+    ),
+    "test_too_few_open_files_are_one_line_unless_more_may_be_had": (
+        "too few files may be open at a time",
+        "every command",
+        "only 32 files may be open at a time, 256 are needed: run `ulimit -n 1024` first",
+    ),
+    "test_a_terminal_that_knows_ascii_alone_shows_the_rest_as_numbers": (
+        "a terminal that knows ASCII alone",
+        "every command",
+        r"the rest as numbers: caf\xe9",
+    ),
     "test_a_run_goes_on_without_benchmarks_that_the_hub_fails_to_give": (
         "the same, and no connection",
         "benchmarks",

@@ -17,7 +17,7 @@ from dskd.scores.heldout import heldout_scores
 from dskd.senses.kmeans import kmeans
 from dskd.states.harvest import harvest
 from dskd.states.store import Text, open_states
-from dskd.students.losses import sense_loss
+from dskd.students.sense_loss import sense_loss
 from dskd.students.store import new_student
 from dskd.students.train import Recipe, train
 

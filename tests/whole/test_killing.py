@@ -107,7 +107,7 @@ import json, os, signal, sys
 from pathlib import Path
 import torch
 from dskd.infra.arithmetic import pin
-from dskd.students import losses, train
+from dskd.students import output_loss, train
 pin(1)
 from tiny.models import LOWER_LAST, distill_settings, make_ids, make_states, make_teacher
 from dskd.model.logits import head_of
@@ -115,7 +115,7 @@ from dskd.params import HarvestParams, Objective
 from dskd.states.harvest import harvest
 from dskd.states.store import Text
 from dskd.students.store import new_student
-losses.fused = lambda function: function
+output_loss.fused = lambda function: function
 kind, folder, pattern, count = sys.argv[1], Path(sys.argv[2]), sys.argv[3], int(sys.argv[4])
 seen = 0
 

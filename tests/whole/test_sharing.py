@@ -14,7 +14,7 @@ from urllib.request import Request, urlopen
 
 import pandas as pd
 import pytest
-from whole.test_pipeline import ENV, run
+from whole.test_pipeline import ENV, ROOT, run
 
 STUDENT = "artifacts/students/dskd-0"
 FILES = {
@@ -250,6 +250,25 @@ def test_two_people_share_and_compare_their_runs(kind, first, tmp_path, start):
     )
     out = run(tmp_path, sys.executable, "-c", code, hub, f"{STUDENT}/config.json", json.dumps(secrets))
     assert out.split()[-1] == "0.1"
+
+
+@pytest.mark.parametrize("verified", [True, False])
+def test_what_a_remote_gives_is_compared_with_its_hash_if_dvc_is_told_so(first, tmp_path, verified):
+    storage, other = tmp_path / "storage", b"other" * 1001
+    run(first, "dvc", "remote", "add", "--default", "storage", str(storage))
+    page = (ROOT / "docs/sharing.md").read_text()
+    (command,) = [line for line in page.splitlines() if line.startswith("dvc remote modify storage verify")]
+    if verified:
+        run(first, *command.split("#")[0].split())
+    commit(first, "where results are")
+    run(first, "dvc", "push")
+    (weights,) = [path for path in stored(storage) if path.read_bytes().startswith(b"state")]
+    weights.chmod(0o644)
+    weights.write_bytes(other)
+    run(tmp_path, "git", "clone", "--quiet", str(first), "second")
+    run(tmp_path / "second", "dvc", "pull", "--allow-missing")
+    there = tmp_path / "second" / STUDENT / "model.bin"
+    assert not there.exists() if verified else there.read_bytes() == other
 
 
 def test_a_push_that_was_cut_off_goes_on(first, tmp_path):

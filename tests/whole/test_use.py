@@ -7,6 +7,9 @@ import sys
 
 import pytest
 from tiny.models import make_teacher, make_tokenizer
+from tiny.run import run_params
+from tokenizers.processors import TemplateProcessing
+from transformers import GenerationConfig
 from whole.test_pipeline import ROOT
 
 from dskd.__main__ import main
@@ -58,6 +61,34 @@ def test_each_line_is_answered_and_the_end_of_the_input_ends_it(pair, monkeypatc
     ids = tokenizer("the quick fox ", return_tensors="pt")
     out = model.generate(**ids, max_new_tokens=4, do_sample=False)[0, ids["input_ids"].shape[1] :]
     assert lines[0] == tokenizer.decode(out, skip_special_tokens=True).strip("\n")
+
+
+def test_each_token_that_ends_an_answer_ends_it(pair, monkeypatch, capsys):
+    model, tokenizer = make_teacher(), pair[1]
+    ids = tokenizer("the quick fox ", return_tensors="pt")
+    free = model.generate(**ids, max_new_tokens=6, do_sample=False)[0, ids["input_ids"].shape[1] :]
+    model.generation_config = GenerationConfig(eos_token_id=[int(free[3])])  # another than the tokenizer's
+    said = talk((model, tokenizer), monkeypatch, capsys, io.StringIO("the quick fox\n"), tokens=6)
+    stop = free.tolist().index(int(free[3]))
+    assert said.splitlines()[0] == tokenizer.decode(free[: stop + 1], skip_special_tokens=True).strip("\n")
+    model.generation_config = GenerationConfig()  # nothing there: the tokenizer's own ends an answer
+    assert chat._ends(model, tokenizer) == {"eos_token_id": [0], "pad_token_id": 0}
+
+
+def test_a_template_that_fails_is_one_line(pair, monkeypatch, capsys):
+    tokenizer = make_tokenizer()
+    tokenizer.chat_template = "{{ raise_exception('turns must alternate') }}"
+    with pytest.raises(UserError, match=r"chat template fails .*turns must alternate"):
+        talk((pair[0], tokenizer), monkeypatch, capsys, io.StringIO("the quick fox\n"))
+
+
+def test_a_continuation_follows_its_prompt_where_the_tokenizer_ends_each_text(student, pair):
+    plain = chat.continuation(run_params(), "dskd-0", "the quick fox", 5)
+    tokenizer = make_tokenizer()
+    mark = tokenizer.eos_token
+    tokenizer.backend_tokenizer.post_processor = TemplateProcessing(single=f"$A {mark}", special_tokens=[(mark, 0)])
+    tokenizer.save_pretrained(student)
+    assert chat.continuation(run_params(), "dskd-0", "the quick fox", 5) == plain
 
 
 def test_an_interrupt_ends_it_with_one_line(pair, monkeypatch, capsys):

@@ -1,4 +1,4 @@
-"""The losses, as pure functions of tensors. All are in nats, or in mean squares a dimension.
+"""Cross-entropy with the text and divergence from the teacher, in nats, and their gradient.
 
 The head product dominates: a token's logits are V numbers (49 152 for SmolLM2, 196 kB in float32), and cross-entropy
 and KL need those of student and teacher. They are made chunk by chunk, and the gradient with respect to the student's
@@ -161,38 +161,3 @@ def _divergence(log_p: Tensor, log_q: Tensor, beta: float) -> tuple[Tensor, Tens
     if beta < 1:
         value = value + beta * (p * (log_p - log_m)).sum()
     return value, weight * q * (from_student - each)
-
-
-def hidden_loss(student: Tensor, teacher: Tensor, count: float) -> Tensor:
-    """Regression on the teacher's own state: sum over positions of ||s - h||^2 / d, divided by `count`.
-
-    Args:
-        student, teacher: (n, d); the difference is taken in float32 or wider.
-    """
-    return (student.float() - teacher.float()).square().mean(dim=1).sum() / max(count, 1)
-
-
-def sense_loss(student: Tensor, vectors: Tensor, pull: Tensor, push: Tensor, margin: float, count: float) -> Tensor:
-    """The sense loss (docs/method.md, section 4): for each position the mean over its pulling senses r of
-    ||s - r||^2 / d, plus the mean over its pushing senses a of max(0, margin - ||s - a||^2 / d); summed
-    and divided by `count`.
-
-    Args:
-        student: (n, d) last hidden states of the supervised positions.
-        vectors: (R, d) senses.
-        pull, push: (n, kappa) rows of `vectors`, -1 where there are fewer or none.
-        margin: in mean squares a dimension, as the distances.
-    """
-    if len(student) == 0:
-        return student.float().sum()  # 0, with a gradient of 0
-    near, far = (_mean_over_members(student, vectors, rows, hinge) for rows, hinge in ((pull, None), (push, margin)))
-    return (near + far).sum() / max(count, 1)
-
-
-def _mean_over_members(student: Tensor, vectors: Tensor, rows: Tensor, hinge: float | None) -> Tensor:
-    member = rows >= 0
-    senses = vectors[rows.clamp_min(0).long()].float()  # (n, kappa, d)
-    distances = (student.float()[:, None] - senses).square().mean(dim=2)
-    if hinge is not None:
-        distances = (hinge - distances).clamp_min(0)
-    return (distances * member).sum(dim=1) / member.sum(dim=1).clamp_min(1)
