@@ -4,6 +4,7 @@
 # make test    build .venv and run every check
 # make bench   append speeds to tests/speed/results.csv and curves to scaling.csv beside it
 # make verify  run the smoke profile twice under different circumstances and compare every hash
+# make mutants  put small faults into the core, one at a time, and see whether the tests fail; rows in docs/mutants.csv
 # make kill    kill a small run at 30 seeded moments and compare every hash with the undisturbed run's; rows in killing.csv
 # make lock    write requirements.txt anew from pyproject.toml
 
@@ -12,15 +13,22 @@ PROFILE ?= study
 READY = .venv/.ready
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export DVC_NO_ANALYTICS := true
+IS_CLONE = git cat-file -e HEAD:./dvc.yaml 2>/dev/null || \
+	{ echo "make $@ needs a clone of the repository: git clone it" >&2; exit 1; }
 
-.PHONY: repro study test bench verify kill lock
+.PHONY: repro study test bench verify mutants kill lock
 .DELETE_ON_ERROR:
 
+# From a tarball, which is no Git repository, DVC runs when it is told so.
 repro: $(READY)
+	test -e .git || dvc config --local core.no_scm true
 	dvc repro
 
 # A clone of what is committed, so that the default run stays as it is; they share DVC's cache.
 study: $(READY)
+	@$(IS_CLONE)
+	@test -n "$(filter $(PROFILE),$(basename $(notdir $(wildcard profiles/*.yaml))))" || \
+		{ echo "no profile '$(PROFILE)' in profiles/" >&2; exit 1; }
 	test -d build/$(PROFILE) || git clone --quiet . build/$(PROFILE)
 	cd build/$(PROFILE) && dvc cache dir --local $(CURDIR)/.dvc/cache && python -m dskd profile $(PROFILE) && dvc repro
 	rm -rf reports/runs/$(PROFILE) && mkdir -p reports/runs/$(PROFILE)
@@ -41,7 +49,11 @@ bench: $(READY)
 	python tests/speed/bench.py
 
 verify: $(READY)
+	@$(IS_CLONE)
 	python tests/tools/circumstances.py
+
+mutants: $(READY)
+	python tests/tools/mutants.py
 
 kill: $(READY)
 	python tests/tools/killing.py

@@ -3,16 +3,22 @@
 import argparse
 import errno
 import os
+import resource
 import sys
 import threading
 import time
+from typing import TYPE_CHECKING
 
 from dskd import LAUNCHED
+
+if TYPE_CHECKING:
+    from dskd.params import Params
 
 # All else is imported later: that takes seconds, in which Ctrl-C may come.
 
 STAGES = """sources lexicon prompts corpus harvest senses targets distill benchmarks quality evaluate report""".split()
 SHARED = ("harvest", "senses", "distill")  # by many processes, where there are (dskd/infra/processes.py)
+_OPEN_FILES = 256  # that a process may have at a time: torch, a kernel's sockets, shards of states
 
 
 def parser() -> argparse.ArgumentParser:
@@ -78,6 +84,11 @@ def _options(command: argparse.ArgumentParser, stage: str) -> None:
 
 
 def main(arguments: list[str] | None = None) -> int:
+    if arguments is None and hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a terminal may know ASCII alone
+    for argument in sys.argv[1:] if arguments is None else arguments:
+        if any("\ud800" <= character <= "\udfff" for character in argument):  # bytes that are no text
+            return _fail(f"the argument {argument!a} is not in {sys.getfilesystemencoding().upper()}: write it so")
     options = parser().parse_args(arguments)
     if "DVC_STAGE" in os.environ:
         threading.Thread(target=_end_with, args=[os.getppid()], daemon=True).start()
@@ -93,9 +104,12 @@ def _main(options: argparse.Namespace) -> int:
     from dskd.errors import UserError, is_disk_full
 
     try:
+        _allow_open_files()
         return run(options)
     except UserError as error:
         return _fail(str(error))
+    except MemoryError as error:
+        return _fail(f"out of memory ({error or 'no more could be had'}): free some, or take smaller numbers")
     except OSError as error:
         if is_disk_full(error) or error.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
             what = f"{error.strerror or error}: {error.filename or 'output'}"
@@ -106,6 +120,20 @@ def _main(options: argparse.Namespace) -> int:
             raise
         time.sleep(5)  # another process has failed and says why; the launcher is about to end this one
         return _fail("this process has lost the others: one has failed, or the network has")
+
+
+def _allow_open_files() -> None:
+    """As many as are needed, where the shell's limit can be raised; UserError where it cannot."""
+    from dskd.errors import UserError
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY or soft >= _OPEN_FILES:
+        return
+    if hard != resource.RLIM_INFINITY and hard < _OPEN_FILES:
+        raise UserError(
+            f"only {hard} files may be open at a time, {_OPEN_FILES} are needed: run `ulimit -n 1024` first"
+        )
+    resource.setrlimit(resource.RLIMIT_NOFILE, (_OPEN_FILES, hard))
 
 
 def _end_with(parent: int) -> None:
@@ -160,7 +188,7 @@ def run(options: argparse.Namespace) -> int:
 
         return verify(project_root(), options.against)
     elif options.command == "notebook":
-        load_params(project_root() / "params.yaml")
+        _known(load_params(project_root() / "params.yaml"), instance)
         from dskd.infra.notebook import run_notebook
 
         run_notebook(options.stage, instance, project_root())
@@ -171,11 +199,23 @@ def run(options: argparse.Namespace) -> int:
 
         print(as_text(look_up(options.word, settings)))
     else:
-        load_params(project_root() / "params.yaml")  # a fault shows before the seconds that torch takes to import
+        # A fault shows before the seconds that torch takes to import.
+        _known(load_params(project_root() / "params.yaml"), instance)
         from dskd.pipeline import stages
 
         getattr(stages, options.command)(stages.begin(), **instance)
     return 0
+
+
+def _known(params: "Params", instance: dict[str, str | int]) -> None:
+    """Raise UserError unless these are an objective of the parameters and a seed: they name files."""
+    from dskd.errors import UserError
+    from dskd.params import LARGEST_SEED, chosen_objective
+
+    if "objective" in instance:
+        chosen_objective(params, instance["objective"])
+    if not 0 <= instance.get("seed", 0) <= LARGEST_SEED:
+        raise UserError(f"--seed {instance['seed']}: it takes a number from 0 to {LARGEST_SEED}")
 
 
 def talk(student: str | None, tokens: int, temperature: float) -> None:
@@ -184,9 +224,9 @@ def talk(student: str | None, tokens: int, temperature: float) -> None:
     from dskd.infra.artifacts import project_root
     from dskd.params import load_params
 
-    if tokens < 1 or not 0 <= temperature < float("inf"):
+    if not 1 <= tokens < 2**31 or not 0 <= temperature < float("inf"):
         raise UserError(
-            f"--tokens {tokens} --temperature {temperature:g}: the first takes 1 or more, the second 0 or more"
+            f"--tokens {tokens} --temperature {temperature:g}: the first takes 1 to {2**31 - 1}, the second 0 or more"
         )
     folder = os.path.abspath(student) if student and os.sep in student else student  # of where the user stands
     os.chdir(project_root())

@@ -1,15 +1,24 @@
 """The one error that a user can mend, and what is said of others."""
 
 import errno
+import re
 
 
 class UserError(Exception):
-    """Something the user can mend: one line that names the thing and the way out."""
+    """Something the user can mend: one line that names the thing and the way out. It names no password."""
+
+    def __init__(self, message: str):
+        super().__init__(without_passwords(message))
 
 
 def one_line(error: BaseException) -> str:
     """The kind of an error and its message, in one line."""
-    return " ".join(f"{type(error).__name__}: {error}".split())
+    return without_passwords(" ".join(f"{type(error).__name__}: {error}".split()))
+
+
+def without_passwords(text: str) -> str:
+    """The text without user and password in the addresses that it holds (https://user:password@host/)."""
+    return re.sub(r"(?<=://)[^/\s]*@", "", text)
 
 
 def is_disk_full(error: BaseException) -> bool:
