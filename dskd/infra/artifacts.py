@@ -5,6 +5,7 @@ sees half a file and a failed run leaves the earlier result untouched.
 """
 
 import json
+import shlex
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -82,11 +83,12 @@ def require(path: str | Path, stage: str) -> Path:
             sums = {folder / name: digest for name, digest in read_checksums(folder).items()}
         for file, digest in sums.items():
             if file.is_relative_to(path) and not (file.is_file() and sha256_file(file) == digest):
-                raise UserError(f"{file} {_fault(file)}{_mend(file, folder, stage)}")
+                raise UserError(f"{_shown(file)} {_fault(file)}{_mend(file, folder, stage)}")
         for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
             hidden = any(part.startswith(".") for part in file.relative_to(folder).parts)  # as Jupyter's
             if file not in sums and not hidden and not file.is_dir() and file != folder / SUMS:
-                raise UserError(f"{file} is no file that the stage wrote: {_mend(file, folder, stage)}")
+                end = f"delete it; if it is meant, delete {folder / SUMS}"
+                raise UserError(f"{_shown(file)} is no file that the stage wrote: {end}")
     return path
 
 
@@ -109,6 +111,11 @@ def _lists(folder: Path, file: Path) -> bool:
         return False
 
 
+def _shown(file: Path) -> str:
+    """Its path, in one line whatever its name is."""
+    return str(file) if str(file).isprintable() else ascii(str(file))
+
+
 def _fault(file: Path) -> str:
     return "has changed since it was written: " if file.is_file() else "is missing: "
 
@@ -117,7 +124,8 @@ def _mend(file: Path, folder: Path, stage: str) -> str:
     """The way out where a file is not as its folder's checksums say."""
     first = ""
     if file.is_file() and file.stat().st_nlink > 1:  # DVC would take the same bytes from its cache again
-        first = f"run `find $(dvc cache dir) -samefile {file} -delete`, since DVC's cache shares its bytes, then "
+        name = shlex.quote(_shown(file))
+        first = f"run `find $(dvc cache dir) -samefile {name} -delete`, since DVC's cache shares its bytes, then "
     return f"{first}delete {folder} and run `dvc repro {stage}`; if the change is meant, delete {folder / SUMS}"
 
 

@@ -264,9 +264,12 @@ def test_checksums_of_strange_names_are_read_back_and_are_sha256sum_s(tmp_path):
     assert set(read_checksums(tmp_path / "made")) == set(STRANGE)
     assert artifacts.require(tmp_path / "made", "senses") == tmp_path / "made"
     subprocess.run(["sha256sum", "--check", "--strict", "--quiet", SUMS], cwd=tmp_path / "made", check=True)
-    (tmp_path / "made" / STRANGE[0]).write_text("other")
-    with pytest.raises(UserError, match="has changed"):
-        artifacts.require(tmp_path / "made", "senses")
+    for name in STRANGE:
+        (tmp_path / "made" / name).write_text("other")
+        with pytest.raises(UserError, match="has changed") as caught:
+            artifacts.require(tmp_path / "made", "senses")
+        assert len(str(caught.value).splitlines()) == 1
+        (tmp_path / "made" / name).write_text("text")
 
 
 def test_what_is_neither_file_nor_folder_is_named(tmp_path):
@@ -402,7 +405,7 @@ def test_a_file_that_no_stage_wrote_is_named(summed):
     assert artifacts.require(summed, "senses") == summed
     (summed / "sub/more.bin").write_text("more")
     for asked in (summed, summed / "sub", summed / "sub/more.bin"):
-        with pytest.raises(UserError, match=r"more\.bin is no file that the stage wrote: delete .* `dvc repro senses`"):
+        with pytest.raises(UserError, match=r"more\.bin is no file that the stage wrote: delete it"):
             artifacts.require(asked, "senses")
     assert artifacts.require(summed / "a.bin", "senses") == summed / "a.bin"
     (summed / SUMS).write_text("")
