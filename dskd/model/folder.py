@@ -24,7 +24,7 @@ _SETTINGS = (CONFIG, "generation_config.json", TOKENIZER_CONFIG, "special_tokens
 _READ = {".json", ".jinja", ".model", ".txt"}  # endings of what is read beside the weights
 _PICKLED = {".bin", ".ckpt", ".pickle", ".pkl", ".pt", ".pth"}
 _NUMBERS = {"F64", "F32", "F16", "BF16"}
-_ATTENTION = (None, "eager", "sdpa")  # what comes with transformers and torch
+_BUILT_IN = (None, "eager", "sdpa", "grouped_mm", "batched_mm")  # ways to compute that come with transformers and torch
 _PART = re.compile(r"shard-\d{5}-model-\d{5}-of-\d{5}\.safetensors")  # of a distributed checkpoint
 
 
@@ -116,9 +116,9 @@ def _check_config(config: dict, name: str) -> None:
                 f"{name} is quantised ({key} in {CONFIG}{kind and f': {kind}'}): take the model in bfloat16, float16 "
                 "or float32, or as one GGUF file"
             )
-        if key.endswith("attn_implementation"):  # also "_attn_implementation"
+        if key.endswith("_implementation"):  # of attention or of experts
             asked = value.values() if isinstance(value, dict) else [value]
-            if odd := [way for way in asked if way not in _ATTENTION]:
+            if odd := [way for way in asked if way not in _BUILT_IN]:
                 raise UserError(
                     f"{name}: {shown(key)} in {CONFIG} asks for {shown(odd[0])}, a kernel that would have to be "
                     f"fetched or built: take this key out of {CONFIG}"

@@ -21,7 +21,6 @@ from dskd.model.tokenizer import after_text, before_text, check_tokenizer
 _INSTEAD = "take the model's Hugging Face folder instead"
 # Below the architecture's name; these change no number, or are held against others.
 _HARMLESS = {
-    "attention.key_length_mla",
     "pooling_type",
     "rope.scaling.finetuned",
     "rope.scaling.original_context_length",
@@ -197,11 +196,11 @@ def _window(config) -> int | None:
 
 
 def _same(value, made) -> bool:
-    if (
-        isinstance(made, list) and isinstance(value, int) and not isinstance(value, bool)
-    ):  # every so many layers is full
+    if isinstance(made, list) and type(value) is int:  # one layer of so many has no window
         value = [value == 0 or (place + 1) % value != 0 for place in range(len(made))]
-    if isinstance(value, bool) or isinstance(value, list) or made is None or value is None:
+    if made is None:
+        return value is None or value == 0  # 0: not set
+    if isinstance(value, (bool, list)) or value is None:
         return value == made
     return math.isclose(value, made, rel_tol=1e-3)
 

@@ -89,9 +89,7 @@ def load_decoder(
     tokenizer = load_tokenizer(folder, name)
     try:
         model = _whole(name, pretrained_model_name_or_path=folder, dtype=getattr(torch, dtype), use_safetensors=True)
-        if (
-            arithmetic_dtype(model.dtype) != model.dtype
-        ):  # .to() would also round what is not of this dtype, as rotations
+        if arithmetic_dtype(model.dtype) != model.dtype:  # .to() would also round rotations, which have another dtype
             model = model.to(arithmetic_dtype(model.dtype))
         model.eval().requires_grad_(False)
         check_architecture(model)
@@ -142,7 +140,9 @@ def _whole(name: str, **where) -> PreTrainedModel:
         )
     for key, weight in model.state_dict().items():
         if not weight.sum(dtype=torch.float32).isfinite() and not weight.isfinite().all():  # the sum is fast
-            raise UserError(f"{name}: {key} holds numbers that are infinite or none: fetch or make the model anew")
+            raise UserError(
+                f"{name}: {shown(key)} holds numbers that are infinite or none: fetch or make the model anew"
+            )
     return model
 
 

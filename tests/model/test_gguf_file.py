@@ -103,6 +103,7 @@ def test_a_weight_that_is_no_number_is_an_error(tmp_path, teacher, tokenizer):
         ({"llama.rope.dimension_count": 4}, "x.gguf"),
         ({"llama.attention.sliding_window": 16}, "attention.sliding_window = 16"),
         ({"llama.attention.scale": 0.5}, "attention.scale = 0.5"),
+        ({"llama.rope.scaling.yarn_log_multiplier": 0.1}, "rope.scaling.yarn_log_multiplier"),
         ({"llama.attention.causal": False}, "attention.causal = False"),
         ({"llama.final_logit_softcapping": 3.0}, "final_logit_softcapping = 3.0"),
         ({"llama.expert_count": 8}, "expert_count = 8"),
@@ -132,6 +133,7 @@ def test_metadata_that_changes_nothing_is_taken(tmp_path, teacher, tokenizer):
         "attention.sliding_window": 4096,
         "attention.causal": True,
         "expert_count": 0,
+        "final_logit_softcapping": 0.0,
         "tensor_data_layout": "Meta AI original pth",
     }
     metadata = {f"llama.{key}": value for key, value in harmless.items()}

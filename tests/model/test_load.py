@@ -209,6 +209,7 @@ def test_an_index_that_does_not_fit_its_files_is_an_error(folder, spoil, says):
         ("config.json", {"rope_parameters": {"rope_type": "none", "rope_theta": 1e4}}, "no Hugging Face decoder"),
         ("config.json", {"attn_implementation": "kernels-community/flash-attn"}, "kernels-community/flash-attn"),
         ("config.json", {"text": {"_attn_implementation": "flash_attention_2"}}, "flash_attention_2"),
+        ("config.json", {"experts_implementation": "owner/experts"}, "owner/experts, a kernel"),
         ("config.json", {"transformers_weights": "other.safetensors"}, "names other weights"),
         ("config.json", {"model_type": "zzz"}, "no decoder of the type 'zzz': take"),
         ("config.json", {"model_type": "vit"}, "no decoder of the type 'vit': take"),
