@@ -28,11 +28,13 @@ ROOT = Path(__file__).resolve().parents[2]
 TABLE = ROOT / "docs/mutants.csv"
 COLUMNS = ("module", "line", "before", "after", "outcome")
 
+TWO_PROCESSES = "infra/test_processes.py::test_more_processes_train_as_one_does[2-4]"
+
 # Module -> its tests, where they are more or others than tests/ROOM/test_MODULE.py.
 CORE = {
     "infra/hashes.py": ["infra/test_artifacts.py"],
     "infra/output.py": ["infra/test_artifacts.py"],
-    "infra/randomness.py": ["senses/test_cluster.py", "senses/test_kmeans.py", "corpus/test_build.py"],
+    "infra/randomness.py": [],
     "lexicon/build.py": [],
     "lexicon/negation.py": [],
     "lexicon/relations.py": ["lexicon/test_relations.py", "lexicon/test_build.py"],
@@ -59,7 +61,7 @@ CORE = {
     "students/output_loss.py": ["students/test_losses.py"],
     "students/projection.py": ["students/test_own_student.py"],
     "students/sense_loss.py": ["students/test_losses.py", "students/test_sense_forms.py"],
-    "students/train.py": ["students/test_train.py", "students/test_published_step.py"],
+    "students/train.py": ["students/test_train.py", "students/test_published_step.py", TWO_PROCESSES],
     "scores/heldout.py": [],
     "scores/lexical_choice.py": [],
     "scores/store.py": [],
@@ -87,6 +89,16 @@ EQUAL: dict[tuple[str, str, str], str] = {
         "torch.tensor(senses.rows(token), dtype=torch.int64)",
         "torch.tensor(senses.rows(token))",
     ): "a token of the dictionary has senses, and numbers give int64 as they are",
+    (
+        "students/batches.py",
+        'hash_integers(seed, epoch, torch.arange(n).numpy()).argsort(kind="stable")',
+        "hash_integers(seed, epoch, torch.arange(n).numpy()).argsort()",
+    ): "no two of the hashes are alike",
+    (
+        "students/batches.py",
+        "ThreadPoolExecutor(max_workers=1)",
+        "ThreadPoolExecutor()",
+    ): "one batch at a time is read ahead, whatever the number of threads",
     ("targets/choose.py", "True", "False"): "sorts of draws that differ, and of positions whose order says nothing",
     (
         "targets/choose.py",
