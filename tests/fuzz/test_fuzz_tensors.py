@@ -20,7 +20,7 @@ from dskd.model.folder import INDEX
 from dskd.model.load import import_gguf, load_decoder
 from dskd.senses.store import SenseDictionary, load_senses
 from dskd.states.store import States, open_states, save_shard
-from dskd.students.checkpoint import load_checkpoint, save_checkpoint
+from dskd.students.checkpoint import Progress, load_checkpoint, save_checkpoint
 from dskd.students.store import load_student_top
 from dskd.targets.store import SenseTargets, load_targets
 
@@ -88,7 +88,7 @@ def test_a_checkpoint_may_be_anything(tmp_path, data, first):
             "exp_avg": weight.detach() * 2,
             "exp_avg_sq": weight.detach() * 3,
         }
-    save_checkpoint(tmp_path, 3, weights, optimizer, HISTORY["history"], HISTORY["sums"])
+    save_checkpoint(tmp_path, Progress(**HISTORY), weights, optimizer)
     assert load_checkpoint(tmp_path, weights, optimizer) == tuple(HISTORY.values())
     (folder,) = tmp_path.glob("checkpoint-*")
     (folder / SUMS).unlink()
