@@ -118,6 +118,9 @@ class PairLists(Group):
     )
 
 
+SourceName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
+
+
 class SourcesParams(Group):
     teacher: Source = Field(description="the teacher: a Hugging Face folder or one GGUF file")
     wordnet: Source = Field(description="WordNet: a folder with its database files")
@@ -129,15 +132,24 @@ class SourcesParams(Group):
     )
     wiktionary: Source | None = Field(description="Wiktionary: JSON lines of wiktextract, plain or gzip")
     mythes: Source | None = Field(description="a thesaurus in the MyThes form (th_*.dat), plain or gzip")
-    lists: dict[Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")], PairLists] = Field(
+    lists: dict[SourceName, PairLists] = Field(
         description="more lists of synonyms and antonyms, each under the name that it gets in the lexicon"
+    )
+    texts: dict[SourceName, Source] = Field(
+        description="more plain text for the sense dictionary, each under a name, in the forms that wikipedia takes"
+    )
+    tagged: dict[SourceName, Source] = Field(
+        description="text in which people marked WordNet's senses, to measure the dictionary with: a folder with "
+        "NAME.data.xml and NAME.gold.key.txt, as SemCor in the framework of Raganato et al. (docs/senses.md)"
     )
 
     def every(self) -> dict[str, Source]:
-        """The sources that are given, by name; a list of `lists` is called "name.synonyms" or "name.antonyms"."""
+        """The sources by name: also "NAME.synonyms", "NAME.antonyms", "texts.NAME" and "tagged.NAME"."""
         named = {name: source for name, source in self if isinstance(source, Source)}
         for name, lists in self.lists.items():
             named |= {f"{name}.{kind}": source for kind, source in lists if isinstance(source, Source)}
+        for group in ("texts", "tagged"):
+            named |= {f"{group}.{name}": source for name, source in getattr(self, group).items()}
         return named
 
     def thesauri(self) -> list[str]:
@@ -263,11 +275,23 @@ class StudentParams(Group):
 
 class SensesParams(Group):
     seed: Seed = Field(description="random seed of the sample of states and of k-means++")
+    text: Literal["own", "training"] = Field(
+        description="which text the teacher reads for the dictionary: one of its own (sources.wikipedia and "
+        "sources.texts without held-out documents, and WordNet's glosses), or the students' training text"
+    )
+    tokens: Tokens = Field(description="tokens of that own text; more give more words more senses")
+    gloss_share: Share = Field(description="share of these tokens from WordNet's glosses")
     key: Literal["predicted", "observed"] = Field(
         description="token that a state belongs to: predicted by the teacher there, or observed next in the text"
     )
     k: Count = Field(description="largest number of senses of a token; more lie closer to its states")
-    reservoir: Count = Field(description="largest number of states of a token that are clustered, a random sample (G)")
+    min_states: Count = Field(
+        description="smallest number of states that a sense stands for; with 1 a token of at most k states keeps them "
+        "as they are, as in the paper"
+    )
+    reservoir: Count = Field(
+        description="largest number of states of a token that are kept and clustered, a random sample (G)"
+    )
     iterations: Count = Field(description="largest number of iterations of k-means (Lloyd's algorithm)")
     contexts: Count = Field(description="places in the text that are kept for each sense, the nearest to it first")
 
@@ -389,7 +413,9 @@ class Params(Group):
         description="How the student is cut from the teacher, or from another model (docs/own.md)."
     )
     harvest: HarvestParams = Field(description="The one pass of the teacher over the text, which keeps its states.")
-    senses: SensesParams = Field(description="How the states of each token are clustered into senses.")
+    senses: SensesParams = Field(
+        description="What the teacher reads for the sense dictionary, and how a token's states become its senses."
+    )
     targets: TargetsParams = Field(description="Which positions have a sense loss, and which senses it uses there.")
     objectives: dict[str, Objective] = Field(
         description="Losses by name. `distill.objectives` chooses those that are trained."

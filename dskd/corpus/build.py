@@ -38,6 +38,7 @@ _SPLIT, _ORDER, _MIX = (text_key(f"corpus.{use}") for use in ("split", "order", 
 class PackedText(NamedTuple):
     blocks: np.ndarray  # (n, L+1) int32
     ids: list[str]  # of the documents in the blocks, in order
+    starts: list[int]  # of their first tokens in the stream, which block b covers from b·L to b·L+L
     characters: int  # of these documents; the last may be cut by the end of the last block
 
 
@@ -67,7 +68,7 @@ def build_corpus(
     """
     separator = separator_token(tokenizer)
     documents = {"wiki": text_documents(text)}
-    documents["gloss"], left_out = _gloss_documents(reader, lexicon)
+    documents["gloss"], left_out = gloss_documents(reader, lexicon)
 
     tensors, rows, ids, short = {}, {}, {}, {}
     for split in SPLITS:
@@ -76,8 +77,8 @@ def build_corpus(
         wanted["wiki"] = blocks - wanted["gloss"]
         packed = {}
         for source in documents:
-            chosen = _draw(documents[source], split, corpus.seed, corpus.heldout_share)
-            stream = packed[source] = _pack(
+            chosen = draw(documents[source], split, corpus.seed, corpus.heldout_share)
+            stream = packed[source] = pack(
                 chosen, wanted[source], corpus.block_length, tokenizer, separator, f"{split} {source}"
             )
             rows[f"{split}.{source}"] = {
@@ -159,7 +160,8 @@ def render_gloss(gloss: Gloss) -> str:
     return " ".join(text if text.endswith((".", "!", "?")) else f"{text}." for text in sentences)
 
 
-def _gloss_documents(reader, lexicon: params.LexiconParams) -> tuple[list[Document], int]:
+def gloss_documents(reader, lexicon: params.LexiconParams) -> tuple[list[Document], int]:
+    """WordNet's synsets without those that have a held-out word among their lemmas, and how many these are."""
     found = list(glosses(reader))
     words = (lemma.lower() for gloss in found for lemma in gloss.lemmas)
     heldout = heldout_words(words, lexicon.seed, lexicon.heldout_share)
@@ -168,8 +170,9 @@ def _gloss_documents(reader, lexicon: params.LexiconParams) -> tuple[list[Docume
     return documents, len(found) - len(kept)
 
 
-def _draw(documents: list[Document], split: str, seed: int, heldout_share: float) -> list[Document]:
-    # Split and order depend on (seed, id) alone: another token budget never moves a document to the other split.
+def draw(documents: list[Document], split: str, seed: int, heldout_share: float) -> list[Document]:
+    """The documents of a split in their order. Both depend on (seed, id) alone: another token budget never moves a
+    document to the other split."""
     if not documents:
         return []
     keys = np.array([text_key(document.id) for document in documents], dtype=np.uint64)
@@ -178,10 +181,10 @@ def _draw(documents: list[Document], split: str, seed: int, heldout_share: float
     return [documents[i] for i in order if heldout[i] == (split == "heldout")]
 
 
-def _pack(documents: list[Document], wanted: int, length: int, tokenizer, separator: int, label: str) -> PackedText:
+def pack(documents: list[Document], wanted: int, length: int, tokenizer, separator: int, label: str) -> PackedText:
     """Up to `wanted` blocks from the beginning of the documents' stream."""
     need = wanted * length + 1 if wanted else 0
-    tokens, ids, characters = [], [], 0
+    tokens, ids, starts, characters = [], [], [], 0
     with tqdm(total=need, desc=label, unit=" tokens", unit_scale=True, mininterval=0.5) as bar:
         for batch in _batches(documents if wanted else []):
             texts = [text for _, text in batch]
@@ -190,8 +193,9 @@ def _pack(documents: list[Document], wanted: int, length: int, tokenizer, separa
             for (name, text), row in zip(batch, rows):
                 if len(tokens) >= need:
                     break
-                tokens += [*row, separator]
                 ids.append(name)
+                starts.append(len(tokens))
+                tokens += [*row, separator]
                 characters += len(text)
             bar.update(min(len(tokens), need) - bar.n)
             if len(tokens) >= need:
@@ -202,7 +206,7 @@ def _pack(documents: list[Document], wanted: int, length: int, tokenizer, separa
     packed = stream[place] if blocks else np.empty((0, length + 1), np.int32)
     if beginning := before_text(tokenizer):  # Gemma and others read no text well that begins without it
         packed[:, : len(beginning)] = beginning
-    return PackedText(packed, ids if blocks else [], characters)
+    return PackedText(packed, *((ids, starts) if blocks else ([], [])), characters)
 
 
 def _batches(documents: list[Document]) -> Iterator[list[tuple[str, str]]]:

@@ -11,14 +11,15 @@ from transformers import PreTrainedTokenizerBase
 
 from dskd.corpus.store import load_corpus
 from dskd.errors import UserError
-from dskd.explore.words import context, made, teacher_tokenizer, token_senses, word_token
+from dskd.explore.words import made, sense_contexts, teacher_tokenizer, token_senses, word_token
 from dskd.infra import artifacts
 from dskd.infra.arithmetic import squared_distances
 from dskd.lexicon.store import antonyms, load_lexicon, synonyms
 from dskd.model.inference import states_at
+from dskd.model.tokenizer import begun
 from dskd.params import Params
 from dskd.pipeline.models import load_models
-from dskd.senses.store import load_senses
+from dskd.senses.store import load_contexts, load_senses
 from dskd.states.store import States, take_positions
 from dskd.targets.choose import span_table, trimmed_lexicon
 from dskd.targets.controls import controlled
@@ -29,7 +30,8 @@ def compare_states(params: Params, word: str, students: list[str], contexts: int
     """Where the teacher's state is of `word`: how far each model's state is from the teacher's, which of the word's
     senses is nearest to it, and what the model predicts.
 
-    The contexts are the nearest ones of the senses, most frequent sense first, so that no cached states are needed.
+    The contexts are the nearest ones of the senses, most frequent sense first: the words on the left of each, as the
+    dictionary keeps them, so that neither its text nor its states are needed.
 
     Returns:
         One row a context; columns (model, measure): "distance" (mean square of a dimension's difference), "sense"
@@ -40,17 +42,16 @@ def compare_states(params: Params, word: str, students: list[str], contexts: int
         made(f"{artifacts.STUDENTS}/{name}", f"distill@{name}")
     tokenizer = teacher_tokenizer()
     senses = load_senses(made(artifacts.SENSES, "senses"))
-    blocks = load_corpus(made(artifacts.CORPUS, "corpus"))[0]["train"]
+    table = load_contexts(made(artifacts.SENSES, "senses"))
     found = token_senses(senses, word_token(tokenizer, word))
     if not found:
-        raise UserError(f"{word!r} has no senses: no state of the training text is of this word")
-    each = zip_longest(*(sense.positions for sense in found))  # the nearest context of every sense comes first
-    positions = [position for nearest in each for position in nearest if position is not None][:contexts]
-    places = [divmod(position, blocks.shape[1] - 1) for position in positions]
-    models = load_models(params, students)
-    states = states_at(models, [blocks[block].tolist() for block, _ in places], [offset for _, offset in places])
+        raise UserError(f"{word!r} has no senses: the dictionary's text has too few states of this word")
+    each = zip_longest(*(sense_contexts(table, sense.row, contexts) for sense in found))  # the nearest of every sense
+    lefts = [context.left for nearest in each for context in nearest if context and context.left][:contexts]
+    models, sequences = load_models(params, students), [begun(tokenizer, left) for left in lefts]
+    states = states_at(models, sequences, [len(ids) - 1 for ids in sequences])
     centroids = senses.centroids[[sense.row for sense in found]].float()
-    columns = {("", "context"): [context(tokenizer, blocks, position) for position in positions]}
+    columns = {("", "context"): [f"{left} …" for left in lefts]}
     for name, of_model in states.items():
         if name in models.tops:
             if name != "teacher":

@@ -9,7 +9,6 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from dskd import params
-from dskd.corpus.store import load_corpus
 from dskd.errors import UserError
 from dskd.infra import artifacts
 from dskd.infra.artifacts import require
@@ -18,19 +17,26 @@ from dskd.lexicon.store import antonyms, load_lexicon, synonyms
 from dskd.lexicon.tokens import word_tokens
 from dskd.model.tokenizer import load_tokenizer
 from dskd.params import Params
-from dskd.senses.store import SenseDictionary, compose_span, load_senses
+from dskd.senses.store import SenseDictionary, compose_span, load_contexts, load_senses
 
 
 class Sense(NamedTuple):
     row: int  # of the dictionary's centroids
     states: int  # in its cluster: how often it occurs
-    positions: list[int]  # of the nearest states, block * L + offset
+
+
+class Context(NamedTuple):
+    """Where a sense was met, as `senses.contexts` has it."""
+
+    left: str
+    right: str
+    document: str
 
 
 class Word(NamedTuple):
     text: str
     summary: str  # how many senses and states, or why there are none
-    senses: list[tuple[int, list[str]]]  # states, and the nearest contexts up to the predicted token
+    senses: list[tuple[int, list[Context]]]  # states, and the nearest contexts
     related: pd.DataFrame  # `related_words`
     note: str  # on its relations; empty where there is nothing to say
 
@@ -57,18 +63,16 @@ def word_token(tokenizer: PreTrainedTokenizerBase, word: str) -> int:
 
 def token_senses(senses: SenseDictionary, token: int) -> list[Sense]:
     """The senses of a token, most frequent first."""
-    found = [
-        Sense(row, int(senses.counts[row]), [position for position in senses.contexts[row].tolist() if position >= 0])
-        for row in senses.rows(token)
-    ]
+    found = [Sense(row, int(senses.counts[row])) for row in senses.rows(token)]
     return sorted(found, key=lambda sense: (-sense.states, sense.row))
 
 
-def context(tokenizer: PreTrainedTokenizerBase, blocks: Tensor, position: int, before: int = 12) -> str:
-    """The text of at most `before` tokens up to a position of `blocks` (n, L + 1), on one line."""
-    block, offset = divmod(position, blocks.shape[1] - 1)
-    text = tokenizer.decode(blocks[block, max(0, offset + 1 - before) : offset + 1])
-    return "… " + " ".join("".join(c if c.isprintable() else " " for c in text).split())
+def sense_contexts(table: pd.DataFrame, sense: int, most: int) -> list[Context]:
+    """The nearest contexts of a sense, a row of the dictionary's centroids, in the table of `load_contexts`."""
+    first = table["sense"].searchsorted(sense)
+    rows = table.iloc[first : first + most]
+    rows = rows[rows["sense"] == sense]
+    return [Context(*row) for row in zip(rows["left"], rows["right"], rows["document"])]
 
 
 def look_up(word: str, settings: params.LexiconParams, contexts: int = 2) -> Word:
@@ -82,7 +86,7 @@ def look_up(word: str, settings: params.LexiconParams, contexts: int = 2) -> Wor
         raise UserError("there is no word to look up: give one, for example `python -m dskd senses bank`")
     tokenizer = teacher_tokenizer()
     dictionary = load_senses(made(artifacts.SENSES, "senses"))
-    blocks = load_corpus(made(artifacts.CORPUS, "corpus"))[0]["train"]
+    table = load_contexts(made(artifacts.SENSES, "senses"))
     related, note = related_words(load_lexicon(made(artifacts.LEXICON, "lexicon")), word)
     if not len(related) and is_heldout(word.lower(), settings.seed, settings.heldout_share):
         note = "none in the lexicon, where it would be held out for the evaluation (lexicon.heldout_share)"
@@ -91,10 +95,7 @@ def look_up(word: str, settings: params.LexiconParams, contexts: int = 2) -> Wor
     if not number and not len(related):
         raise UserError(f"{word!r} has {summary}; synonyms and antonyms: {note}: try another word")
     found = token_senses(dictionary, tokens[0]) if len(tokens) == 1 else []
-    texts = [
-        (sense.states, [context(tokenizer, blocks, position) for position in sense.positions[:contexts]])
-        for sense in found
-    ]
+    texts = [(sense.states, sense_contexts(table, sense.row, contexts)) for sense in found]
     return Word(word, summary, texts, related, note)
 
 
@@ -108,7 +109,7 @@ def _summary(tokenizer: PreTrainedTokenizerBase, senses: SenseDictionary, tokens
         return number, f"{_count(number, 'sense')}, composed of those of {pieces}"
     rows = senses.rows(tokens[0])
     if not rows:
-        return 0, "no senses: no state of the training text is of this word"
+        return 0, "no senses: the dictionary's text has too few states of this word"
     states = int(senses.counts[rows.start : rows.stop].sum())
     occurrences = int(senses.occurrences[(senses.tokens == tokens[0]).nonzero()])
     sample = f", a sample of {occurrences:,}" if states < occurrences else ""
@@ -150,11 +151,12 @@ def related_words(table: pd.DataFrame, word: str) -> tuple[pd.DataFrame, str]:
 
 
 def as_text(found: Word) -> str:
-    """A word for the terminal; the predicted token stands in brackets."""
+    """A word for the terminal; where a state is of it, it stands in brackets."""
     lines = [f"{found.text}: {found.summary}"]
     for states, contexts in found.senses:
         for i, text in enumerate(contexts):
-            lines.append(f"{states if i == 0 else '':>6}  {text} [{found.text}]")
+            shown = f"{text.left} [{found.text}]{text.right}"
+            lines.append(f"{states if i == 0 else '':>6}  {shown}  ({text.document})")
     width = max(map(len, found.related["word"]), default=0)
     if not len(found.related):
         lines += ["", f"synonyms and antonyms: {found.note}"]
@@ -167,10 +169,10 @@ def as_text(found: Word) -> str:
 
 
 def as_html(found: Word) -> str:
-    """The senses of a word as a table; the predicted token is bold, and all that comes from data is escaped."""
+    """The senses of a word as a table, the word in bold; all that comes from data is escaped."""
     rows = "".join(
         f"<tr><td>{number}</td><td>{states}</td><td style='text-align: left'>"
-        + "<br>".join(f"{escape(text)} <b>{escape(found.text)}</b>" for text in contexts)
+        + "<br>".join(f"{escape(c.left)} <b>{escape(found.text)}</b>{escape(c.right)}" for c in contexts)
         + "</td></tr>"
         for number, (states, contexts) in enumerate(found.senses, start=1)
     )
@@ -197,14 +199,12 @@ def with_synonyms(word: str) -> list[str]:
 
 
 def show_senses(word: str, contexts: int = 2) -> pd.DataFrame:
-    """The senses of a word, most frequent first, each with its nearest contexts up to the predicted token."""
-    tokenizer = teacher_tokenizer()
-    senses, blocks = load_senses(artifacts.SENSES), load_corpus(Path(artifacts.CORPUS))[0]["train"]
-    table = []
-    for sense in token_senses(senses, word_token(tokenizer, word)):
-        texts = [f"{context(tokenizer, blocks, position)} [{word}]" for position in sense.positions[:contexts]]
-        table.append({"states": sense.states, "nearest contexts": "  |  ".join(texts)})
-    return pd.DataFrame(table)
+    """The senses of a word, most frequent first, each with its nearest contexts; the word is in brackets."""
+    senses, table, rows = load_senses(artifacts.SENSES), load_contexts(artifacts.SENSES), []
+    for sense in token_senses(senses, word_token(teacher_tokenizer(), word)):
+        texts = [f"{c.left} [{word}]{c.right}" for c in sense_contexts(table, sense.row, contexts)]
+        rows.append({"states": sense.states, "nearest contexts": "  |  ".join(texts)})
+    return pd.DataFrame(rows)
 
 
 def sense_groups(params: Params, words: int = 5) -> dict[str, list[tuple[str, Tensor]]]:

@@ -7,6 +7,7 @@ from nltk.corpus.reader.wordnet import WordNetCorpusReader
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from dskd.corpus.documents import kept_text
 from dskd.corpus.store import load_corpus
 from dskd.errors import UserError
 from dskd.infra import artifacts, processes
@@ -18,7 +19,7 @@ from dskd.model.tokenizer import load_tokenizer
 from dskd.params import Params, Source
 from dskd.states.store import States, Text, open_states
 
-NOT_OF_THE_LEXICON = {"teacher", "student", "wordnet", "wikipedia"}  # sources that have places of their own
+_NOT_OF_THE_LEXICON = ("teacher", "student", "wordnet", "wikipedia", "texts", "tagged")  # they have other places
 
 
 def cached_states(split: str) -> States:
@@ -68,7 +69,7 @@ def lexicon_files(params: Params) -> Files:
     found = {
         name: require(f"{artifacts.SOURCES}/{lexicon_file(every[name], name)}", "sources")
         for name in every
-        if name not in NOT_OF_THE_LEXICON
+        if is_of_the_lexicon(name)
     }
     lists = {
         name: (found.pop(name), params.sources.lists[name.partition(".")[0]].language)
@@ -78,9 +79,20 @@ def lexicon_files(params: Params) -> Files:
     return Files(wordnet_reader(), **found, lists=lists)
 
 
+def is_of_the_lexicon(name: str) -> bool:
+    """Whether a source of `SourcesParams.every` goes into the lexicon."""
+    return name.partition(".")[0] not in _NOT_OF_THE_LEXICON
+
+
 def lexicon_file(source: Source, name: str) -> str:
     """Where a source of the lexicon is kept below `artifacts.SOURCES`; the ending tells what form it has."""
     return f"lexicon/{name}{Path(source.source).suffix}"
+
+
+def text_files(params: Params) -> list[Path]:
+    """The plain texts: sources.wikipedia, then those of sources.texts in the order of their names."""
+    folders = [artifacts.SOURCES, *(f"{artifacts.SOURCES}/texts/{name}" for name in sorted(params.sources.texts))]
+    return [require(kept_text(folder), "sources") for folder in folders]
 
 
 def wordnet_reader() -> WordNetCorpusReader:

@@ -18,6 +18,7 @@ from dskd.corpus.build import build_corpus
 from dskd.corpus.documents import check_text, kept_name, kept_text
 from dskd.corpus.prompts import load_prompts
 from dskd.corpus.store import load_corpus, save_corpus
+from dskd.corpus.tagged_text import check_tagged
 from dskd.corpus.teacher_answers import answer_sets
 from dskd.infra import artifacts, processes
 from dskd.infra.arithmetic import pin
@@ -35,9 +36,17 @@ from dskd.model.folder import check_context
 from dskd.model.load import import_model
 from dskd.model.origin import load_origin, teacher_split
 from dskd.params import Objective, Params, chosen_objective, load_params, student_names
+from dskd.pipeline.dictionary import make_dictionary
+from dskd.pipeline.dictionary_measures import (
+    dictionary_facts,
+    heldout_table,
+    load_dictionaries,
+    probes_table,
+    read_probes,
+)
 from dskd.pipeline.inputs import (
-    NOT_OF_THE_LEXICON,
     cached_states,
+    is_of_the_lexicon,
     kept_dtype,
     labels,
     lexicon_file,
@@ -49,11 +58,11 @@ from dskd.pipeline.inputs import (
 from dskd.pipeline.models import load_models
 from dskd.pipeline.student import heldout_of_all, make_student, means
 from dskd.report.metrics import summarise
+from dskd.scores.dictionary import plain
 from dskd.scores.lexicon_quality import coverage, gold_lists, lexicon_quality
 from dskd.scores.measure import measure
 from dskd.scores.store import Columns, heldout_rows, read_columns
-from dskd.senses.cluster import build_senses
-from dskd.senses.store import SenseDictionary, load_senses, save_senses
+from dskd.senses.store import SenseDictionary, load_senses
 from dskd.sources.fetch import fetch_all
 from dskd.states.harvest import harvest as harvest_states
 from dskd.states.store import States
@@ -92,12 +101,20 @@ def sources(params: Params) -> pd.DataFrame:
             load_origin(params, *load_teacher(params), partial / "student")  # whether the two go together
         wordnet.prepare(fetched["wordnet"], partial / "nltk_data")
 
-        # Text and the rest of the lexicon's sources are kept as they are.
-        check_text(every["wikipedia"].source, fetched["wikipedia"])
-        shutil.move(fetched["wikipedia"], partial / kept_name(every["wikipedia"].source, fetched["wikipedia"]))
-        for name in every.keys() - NOT_OF_THE_LEXICON:
-            place = partial / lexicon_file(every[name], name)
-            place.parent.mkdir(exist_ok=True)
+        # Texts and the rest of the lexicon's sources are kept as they are.
+        for name, source in every.items():
+            if name == "wikipedia" or name.startswith("texts."):
+                check_text(source.source, fetched[name])
+                folder = partial if name == "wikipedia" else partial / name.replace(".", "/")
+                place = folder / kept_name(source.source, fetched[name])
+            elif name.startswith("tagged."):
+                check_tagged(source.source, fetched[name])
+                place = partial / name.replace(".", "/")
+            elif is_of_the_lexicon(name):
+                place = partial / lexicon_file(source, name)
+            else:
+                continue
+            place.parent.mkdir(parents=True, exist_ok=True)
             shutil.move(fetched[name], place)
         remove(partial / ".fetched")
     return rows
@@ -173,9 +190,9 @@ def harvest(params: Params) -> States:
 
 
 def senses(params: Params) -> SenseDictionary:
-    """The sense dictionary of the training text."""
+    """The sense dictionary: a sample of the teacher's states of a text, and their clusters."""
     if not processes.launch(params.launch, "senses"):
-        save_senses(Path(artifacts.SENSES), build_senses(cached_states("train"), labels("train"), params.senses))
+        make_dictionary(params)
     return load_senses(artifacts.SENSES)
 
 
@@ -187,12 +204,11 @@ def targets(params: Params, objective: str) -> SenseTargets:
     return chosen
 
 
-def sense_targets(params: Params, objective: Objective, senses: SenseDictionary | None = None) -> SenseTargets:
+def sense_targets(params: Params, objective: Objective, dictionary: SenseDictionary | None = None) -> SenseTargets:
     """The targets of this objective, from the artifacts of the stages before or other senses; none is written."""
     table = load_lexicon(require(artifacts.LEXICON, "lexicon"))
-    senses = senses or load_senses(artifacts.SENSES)
-    relations = synonyms(table), antonyms(table)
-    return build_targets(cached_states("train"), labels("train"), senses, *relations, params.targets, objective.targets)
+    given = dictionary or load_senses(artifacts.SENSES), synonyms(table), antonyms(table)
+    return build_targets(cached_states("train"), labels("train"), *given, params.targets, objective.targets)
 
 
 def distill(params: Params, objective: str, seed: int) -> dict[str, float]:
@@ -222,13 +238,19 @@ def benchmarks(params: Params) -> dict:
 
 
 def quality(params: Params) -> dict[str, pd.DataFrame]:
-    """How good the lexicon is; writes `reports/quality.json` and returns its tables by name."""
+    """How good lexicon and dictionary are: writes `reports/quality.json` and `reports/senses.json`, and returns the
+    tables by name; "senses" has the measures of the dictionary."""
     summary = artifacts.read_json(require(artifacts.BENCHMARKS, "benchmarks") / "summary.json")
     golds = gold_lists(Path(artifacts.BENCHMARKS), summary)
     tables = lexicon_quality(lexicon_files(params), params.lexicon, golds)
     table = load_lexicon(Path(artifacts.LEXICON))
     tables["coverage"] = coverage(labels("train"), table, load_senses(artifacts.SENSES), params.targets)
     artifacts.write_json(artifacts.QUALITY, {k: json.loads(t.to_json(orient="records")) for k, t in tables.items()})
+
+    dictionaries = load_dictionaries(params)
+    agreement = probes_table(params, dictionaries, read_probes(params)), heldout_table(params, dictionaries)
+    tables["senses"] = pd.concat(agreement, ignore_index=True)
+    artifacts.write_json(artifacts.SENSES_REPORT, plain(dictionary_facts(dictionaries), tables["senses"]))
     return tables
 
 

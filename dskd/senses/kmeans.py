@@ -17,7 +17,7 @@ def kmeans(x: Tensor, sizes: Tensor, keys: Tensor, k: int, seed: int, iterations
 
     Args:
         x: (B, n, d) float32; rows at or beyond a set's size are padding and may hold anything finite.
-        sizes: (B,) int64 numbers of valid rows, each more than k.
+        sizes: (B,) int64 numbers of valid rows, each k or more.
         keys: (B,) int64, one for each set: seeds its centres, together with `seed`.
 
     Returns:
@@ -43,6 +43,34 @@ def kmeans(x: Tensor, sizes: Tensor, keys: Tensor, k: int, seed: int, iterations
         centroids[moving] = _means(rows, counted, nearest, centroids[moving])
     assignment = squared_distances(x, centroids).argmin(dim=2)
     return centroids, assignment.masked_fill(~valid, -1)
+
+
+def without_small(x: Tensor, centroids: Tensor, assignment: Tensor, least: int) -> tuple[Tensor, Tensor]:
+    """Dissolve clusters of fewer than `least` rows, the smallest of a set first: their rows go to the nearest cluster
+    that is left, and all centres move to the means of what they have.
+
+    Args:
+        x: as of `kmeans`, with zeros as padding; a set has `least` rows or more.
+        centroids, assignment: as `kmeans` returns them.
+
+    Returns:
+        centroids and assignment in the same form; a dissolved cluster is empty.
+    """
+    k = centroids.shape[1]
+    valid = assignment >= 0
+    counts = (assignment[:, None] == torch.arange(k)[:, None]).sum(dim=2)
+    alive = counts > 0
+    while (small := alive & (counts < least)).any():
+        sets = small.any(dim=1).nonzero().squeeze(1)
+        smallest = counts[sets].masked_fill(~small[sets], x.shape[1] + 1).argmin(dim=1)
+        alive[sets, smallest] = False
+        distances = squared_distances(x[sets], centroids[sets]).masked_fill_(~alive[sets][:, None], torch.inf)
+        nearest = distances.argmin(dim=2)
+        centroids[sets] = _means(x[sets], valid[sets], nearest, centroids[sets])
+        assignment[sets] = nearest.masked_fill(~valid[sets], -1)
+        counts[sets] = (assignment[sets, None] == torch.arange(k)[:, None]).sum(dim=2)
+        alive &= counts > 0
+    return centroids, assignment
 
 
 def plus_plus(x: Tensor, valid: Tensor, sizes: Tensor, keys: Tensor, k: int, seed: int) -> Tensor:

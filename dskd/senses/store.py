@@ -1,17 +1,30 @@
 """The sense dictionary: its form, how it is saved and loaded, and the senses of a span of tokens."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
 from dskd.infra import processes
 from dskd.infra.arithmetic import squared_distances
-from dskd.infra.artifacts import load_tensors
+from dskd.infra.artifacts import load_tensors, reading, require
 
-_FILE = "senses.safetensors"
+_FILE, _CONTEXTS_FILE = "senses.safetensors", "contexts.parquet"
+_CONTEXTS = pa.schema(
+    [
+        ("token", pa.string()),  # with its leading space, if it has one
+        ("sense", pa.int32()),  # row of the dictionary's centroids
+        ("left", pa.string()),  # up to the token
+        ("right", pa.string()),  # what follows it in the text, or what follows in its place where it was only predicted
+        ("document", pa.string()),  # "wiki:Anarchism", "gloss:bank.n.01"; empty where the text does not tell
+    ]
+)
 
 
 class SenseDictionary(NamedTuple):
@@ -19,10 +32,10 @@ class SenseDictionary(NamedTuple):
 
     tokens: Tensor  # (T,) int32, ascending
     offsets: Tensor  # (T + 1,) int64
-    occurrences: Tensor  # (T,) int64 states of the token in the corpus, before the reservoir
+    occurrences: Tensor  # (T,) int64 states of the token in the text, of which the reservoir kept some
     centroids: Tensor  # (S, d), in the dtype of the states
     counts: Tensor  # (S,) int32 states in the cluster
-    contexts: Tensor  # (S, C) int64 nearest states as positions (block * L + offset), -1 where there are fewer
+    contexts: Tensor  # (S, C) int64 positions (block * L + offset) of the nearest states, -1 where there are fewer
 
     def rows(self, token: int) -> range:
         """The rows of a token's senses; empty where the token was never seen."""
@@ -41,9 +54,11 @@ def join_senses(parts: list[SenseDictionary]) -> SenseDictionary:
     return SenseDictionary(tokens[order], offsets, occurrences[order], *(column[rows] for column in columns))
 
 
-def save_senses(folder: Path, senses: SenseDictionary) -> None:
+def save_senses(
+    folder: Path, senses: SenseDictionary, beside: Callable[[Path, SenseDictionary], None] = lambda *_: None
+) -> None:
     """Write the dictionary, of which many processes have a part each, into `folder`, which appears whole or not at
-    all."""
+    all. `beside` writes more files into the folder, which it is given with the whole dictionary."""
     state = processes.state()
     with processes.output(folder, checksums=True) as partial:
         if state.num_processes > 1:
@@ -56,6 +71,7 @@ def save_senses(folder: Path, senses: SenseDictionary) -> None:
                 for part in parts:
                     part.unlink()
             _write(senses, partial / _FILE)
+            beside(partial, senses)
 
 
 def _write(senses: SenseDictionary, path: Path) -> None:
@@ -65,6 +81,22 @@ def _write(senses: SenseDictionary, path: Path) -> None:
 def load_senses(folder: str | Path) -> SenseDictionary:
     """Raises UserError if the dictionary is missing or damaged."""
     return SenseDictionary(**load_tensors(Path(folder) / _FILE, "senses", SenseDictionary._fields))
+
+
+def save_contexts(folder: Path, table: pd.DataFrame) -> None:
+    """Write the table into a folder that is there; equal tables give equal bytes."""
+    arrays = [pa.array(table[field.name].tolist(), type=field.type) for field in _CONTEXTS]
+    pq.write_table(pa.Table.from_arrays(arrays, schema=_CONTEXTS), folder / _CONTEXTS_FILE, compression="zstd")
+
+
+def load_contexts(folder: str | Path) -> pd.DataFrame:
+    """The contexts of a dictionary; UserError where they are missing or damaged."""
+    path = require(Path(folder) / _CONTEXTS_FILE, "senses")
+    with reading(path, "senses"):
+        data = pq.read_table(path)
+        if data.schema.types != _CONTEXTS.types:
+            raise ValueError("it has other columns")
+        return data.select(_CONTEXTS.names).to_pandas()
 
 
 def compose_span(senses: SenseDictionary, span: tuple[int, ...]) -> Tensor:

@@ -1,0 +1,78 @@
+"""Text in which people marked WordNet's senses, in the form of Raganato et al. (EACL 2017): SemCor and the evaluation
+sets of their framework. A folder has NAME.data.xml with the sentences and NAME.gold.key.txt with the senses."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+from xml.etree import ElementTree
+
+from dskd.errors import UserError, one_line
+
+_DATA, _KEYS = ".data.xml", ".gold.key.txt"
+
+
+class TaggedWord(NamedTuple):
+    lemma: str  # in lower case
+    text: str  # the sentence
+    start: int  # of the word in the sentence, in characters
+    key: str  # of its sense, "long%3:00:02::"; the first where people gave several
+
+
+def check_tagged(source: str, folder: Path) -> None:
+    """Raise UserError where a folder has no text of this form."""
+    try:
+        if not any(True for _ in tagged_words(folder)):
+            raise UserError("no word of it has a sense")
+    except UserError as error:
+        raise UserError(f"{source}: {error}") from None
+
+
+def tagged_words(folder: Path) -> Iterator[TaggedWord]:
+    """The tagged words, one after the other; expressions of several words are left out.
+
+    Raises:
+        UserError: the files are not of this form, or not of one set.
+    """
+    data, keys = _files(folder)
+    senses = _read_keys(keys)
+    for sentence in _sentences(data):
+        words = [word.text or "" for word in sentence]
+        text, start = " ".join(words), 0
+        for word, shown in zip(sentence, words):
+            lemma = word.get("lemma", "").lower()
+            if word.tag == "instance":
+                if word.get("id") not in senses:
+                    raise UserError(f"{data.name}: {word.get('id')} is not in {keys.name}: they are not of one set")
+                if "_" not in lemma and " " not in shown:
+                    yield TaggedWord(lemma, text, start, senses[word.get("id")])
+            start += len(shown) + 1
+
+
+def _files(folder: Path) -> tuple[Path, Path]:
+    found = sorted(folder.glob(f"*{_DATA}")) if folder.is_dir() else []
+    keys = [path.with_name(path.name.removesuffix(_DATA) + _KEYS) for path in found]
+    if len(found) != 1 or not keys[0].is_file():
+        raise UserError(f"it must be a folder with one NAME{_DATA} and its NAME{_KEYS}")
+    return found[0], keys[0]
+
+
+def _sentences(path: Path) -> Iterator[ElementTree.Element]:
+    """Each sentence with its words; memory holds little more."""
+    try:
+        for _, element in ElementTree.iterparse(path):
+            if element.tag == "sentence":
+                yield element
+                element.clear()
+    except ElementTree.ParseError as error:
+        raise UserError(f"{path.name} is no whole XML ({one_line(error)}): fetch it again") from None
+
+
+def _read_keys(path: Path) -> dict[str, str]:
+    """The first sense key of each place."""
+    found = {}
+    for number, line in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), 1):
+        place, *keys = line.split() or [""]
+        if not keys or "%" not in keys[0]:
+            raise UserError(f"{path.name}:{number}: a line has the id of a place and its sense keys (long%3:00:02::)")
+        found[place] = keys[0]
+    return found

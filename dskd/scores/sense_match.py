@@ -1,0 +1,172 @@
+"""Are clusters of states senses? How the senses of a dictionary agree with those that people gave to places in texts.
+
+A table has a row for each measure and each way to put places into classes: by the nearest sense (`senses`), by the
+nearest of as many states drawn at random (`random`), all of a word in one (`one_sense`), or by the part of speech that
+people gave (`part_of_speech`). Intervals are over words.
+"""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from itertools import chain
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+import torch
+from sklearn.metrics import adjusted_rand_score, v_measure_score
+from torch import Tensor
+from transformers import PreTrainedTokenizerBase
+
+from dskd.infra.arithmetic import squared_distances
+from dskd.infra.randomness import hash_integers, text_key
+from dskd.lexicon.tokens import word_tokens
+from dskd.scores.sense_places import Place
+from dskd.scores.weighted import Draws, Statistic, auc, share, table_rows
+from dskd.scores.word_states import best_threshold
+from dskd.senses.store import SenseDictionary, compose_span
+from dskd.states.reservoir import Reservoir
+
+_RANDOM = text_key("scores.random_senses")
+
+
+class Nearest(NamedTuple):
+    """Places under the senses of a dictionary."""
+
+    sense: np.ndarray  # (n,) int64, the number of the nearest sense of the place's word, -1 where it has none
+    posterior: np.ndarray  # (n, k) float64, how probable each sense of the word is; all of it on the first for none
+
+
+def random_senses(senses: SenseDictionary, sample: Reservoir, seed: int) -> SenseDictionary:
+    """The dictionary with as many states of each token, drawn without replacement, in the place of its senses."""
+    order = np.lexsort((hash_integers(_RANDOM, seed, sample.positions.numpy()), _repeated(sample)))
+    starts = torch.cat([sample.sizes.new_zeros(1), sample.sizes.cumsum(0)])
+    first = starts[torch.searchsorted(sample.tokens, senses.tokens)]
+    numbers = senses.offsets.diff()
+    within = torch.arange(len(senses.centroids)) - senses.offsets[:-1].repeat_interleave(numbers)
+    places = torch.from_numpy(order)[first.repeat_interleave(numbers) + within]
+    return senses._replace(centroids=sample.take(places))
+
+
+def _repeated(sample: Reservoir) -> np.ndarray:
+    return sample.tokens.repeat_interleave(sample.sizes).numpy()
+
+
+def nearest_senses(
+    places: Sequence[Place], states: Tensor, senses: SenseDictionary, tokenizer: PreTrainedTokenizerBase
+) -> Nearest:
+    """The nearest sense of each place's word, and a posterior: the softmax of minus the squared distances, in units of
+    the mean squared distance to the nearest sense.
+
+    Args:
+        states: (n, d), the teacher's before the word of each place.
+    """
+    of_word = defaultdict(list)
+    for number, place in enumerate(places):
+        of_word[place.word].append(number)
+    distances = {}
+    for word, span in word_tokens(tokenizer, list(of_word)).items():
+        centroids = compose_span(senses, span)
+        if len(centroids):
+            distances[word] = squared_distances(states[of_word[word]].float()[None], centroids[None])[0]
+    width = max((found.shape[1] for found in distances.values()), default=1)
+    sense, posterior = np.full(len(places), -1), np.zeros((len(places), width))
+    posterior[:, 0] = 1
+    if distances:
+        unit = torch.cat([found.amin(dim=1) for found in distances.values()]).mean()
+        for word, found in distances.items():
+            sense[of_word[word]] = found.argmin(dim=1).numpy()
+            posterior[of_word[word], : found.shape[1]] = (-found / unit).double().softmax(dim=1).numpy()
+    return Nearest(sense, posterior)
+
+
+def wic_table(
+    train: Sequence[dict], test: Sequence[dict], nearest: Mapping[str, Nearest], draws: Draws
+) -> pd.DataFrame:
+    """Is a word meant in the same sense in two sentences (WiC)? On all rows `auc`, by the likeness of the two
+    posteriors, and `accuracy`, by whether the nearest sense is the same; on the test rows `tuned_accuracy`, by a
+    threshold for the likeness that is tuned on the training rows.
+
+    Args:
+        nearest: way -> places, two of each row, training rows first.
+    """
+    rows = [*train, *test]
+    same, words = np.array([row["answer"] == 1 for row in rows]), np.array([row["word"] for row in rows])
+    statistics, of_test = {"auc": {}, "accuracy": {}}, {}
+    for way, found in nearest.items():
+        one, two = found.posterior[::2], found.posterior[1::2]
+        likeness = np.sqrt(one * two).sum(axis=1)
+        statistics["auc"][way] = auc(likeness, same)
+        statistics["accuracy"][way] = share((found.sense[::2] == found.sense[1::2]) == same)
+        threshold, _ = best_threshold(likeness[: len(train)], same[: len(train)])
+        of_test[way] = share((likeness[len(train) :] >= threshold) == same[len(train) :])
+    statistics["auc"]["one_sense"] = auc(np.zeros(len(rows)), same)
+    statistics["accuracy"]["one_sense"] = share(same)
+    of_test["one_sense"] = share(same[len(train) :])
+    found = [_rows(("wic", "all", measure), by_way, words, draws) for measure, by_way in statistics.items()]
+    found.append(_rows(("wic", "all", "tuned_accuracy"), of_test, words[len(train) :], draws))
+    return pd.DataFrame(list(chain.from_iterable(found)))
+
+
+def synset_table(
+    name: str, places: Sequence[Place], nearest: Mapping[str, Nearest], often: Mapping[str, int], draws: Draws
+) -> pd.DataFrame:
+    """Do senses agree with synsets? `v_measure` and `rand` (adjusted) are means over words, by their number of places.
+    `accuracy` names the synset, and `pos_accuracy` the part of speech, that a sense has most often in one half of a
+    word's places, and counts how often that is right in the other half (`pos_accuracy` for words of several parts).
+
+    Args:
+        name: of the set.
+        often: word -> how often it occurs in the dictionary's text; half of the words are `rare`, the others `common`.
+    """
+    frame = pd.DataFrame({"word": [p.word for p in places], "synset": [p.synset for p in places]})
+    frame["pos"] = [place.pos for place in places]
+    frame = frame.assign(one_sense=0, part_of_speech=frame["pos"])
+    frame = frame.assign(**{way: found.sense for way, found in nearest.items()})
+    order = np.argsort([text_key(f"{p.word}:{p.start}:{p.text}") for p in places], kind="stable")
+    frame["half"] = frame.iloc[order].groupby("word").cumcount() % 2
+
+    occurrences = frame["word"].map(lambda word: often.get(word, 0))
+    common = occurrences > occurrences.groupby(frame["word"]).first().median()
+    groups = {"all": frame["half"] >= 0, "rare": ~common, "common": common}
+    groups |= {pos: frame["pos"] == pos for pos in "nvar"}
+    ways, found = [*nearest, "one_sense", "part_of_speech"], []
+    for group, here in groups.items():
+        chosen = frame[here]
+        chosen = chosen[chosen.groupby("word")["synset"].transform("nunique") > 1]
+        if len(chosen):
+            for measure, by_way in _agreement(chosen, ways).items():
+                found += _rows((name, group, measure), by_way, chosen["word"], draws)
+            tested = chosen[chosen["half"] == 1]
+            for measure, label, rows in (
+                ("accuracy", "synset", tested),
+                ("pos_accuracy", "pos", tested[tested.groupby("word")["pos"].transform("nunique") > 1]),
+            ):
+                if len(rows):
+                    by_way = {way: share(_right(chosen, rows, way, label)) for way in ways}
+                    found += _rows((name, group, measure), by_way, rows["word"], draws)
+    return pd.DataFrame(found)
+
+
+def _rows(of: tuple[str, str, str], by_way: Mapping[str, Statistic], words: Sequence[str], draws: Draws) -> list[dict]:
+    return table_rows(of, by_way, np.asarray(words), len(set(words)), draws)
+
+
+def _agreement(frame: pd.DataFrame, ways: Sequence[str]) -> dict[str, dict[str, Statistic]]:
+    """`v_measure` and `rand`: each place has the figure of its word."""
+    found = {}
+    for measure, of in (("v_measure", v_measure_score), ("rand", adjusted_rand_score)):
+        found[measure] = {}
+        for way in ways:
+            by_word = {word: of(rows["synset"], rows[way]) for word, rows in frame.groupby("word")}
+            found[measure][way] = share(frame["word"].map(by_word).to_numpy())
+    return found
+
+
+def _right(frame: pd.DataFrame, tested: pd.DataFrame, way: str, label: str) -> np.ndarray:
+    """Whether the label that is the most frequent one of the class in the other half, or of the word where the class is
+    not met there, is that of each tested place; of equally frequent ones the first in order."""
+    learnt = frame[frame["half"] == 0]
+    most = {key: rows.mode()[0] for key, rows in learnt.groupby(["word", way])[label]}
+    of_word = {word: rows.mode()[0] for word, rows in learnt.groupby("word")[label]}
+    said = [most.get(key, of_word.get(key[0])) for key in zip(tested["word"], tested[way])]
+    return np.array(said, dtype=object) == tested[label].to_numpy()

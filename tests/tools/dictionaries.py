@@ -1,0 +1,164 @@
+"""How a sense dictionary grows: its figures against the size of its text, the key, k, min_states and the reservoir.
+
+    python tests/tools/dictionaries.py TOKENS [TOKENS ...] [--gloss-share S]
+
+It needs a run's sources, lexicon, corpus, states and benchmarks. With DSKD_MIRROR the text has the mirror's Wikipedia
+and textbooks too. The teacher reads the largest text once, for both keys; what is kept lies in build/dictionaries, and
+a run that was stopped goes on. Rows go to docs/trials/dictionaries.csv, which a later run does not make again.
+"""
+
+import argparse
+import json
+import os
+import re
+import shutil
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from tqdm import tqdm
+
+from dskd.corpus.dictionary import dictionary_text, load_dictionary_text, save_dictionary_text
+from dskd.infra.hashes import remove
+from dskd.infra.randomness import hash_integers
+from dskd.pipeline import stages
+from dskd.pipeline.dictionary_measures import (
+    Dictionaries,
+    dictionary_facts,
+    heldout_table,
+    probes_table,
+    read_probes,
+)
+from dskd.pipeline.inputs import kept_dtype, load_teacher, teacher_tokenizer, text_files, wordnet_reader
+from dskd.scores.dictionary import plain
+from dskd.scores.sense_match import random_senses
+from dskd.senses.cluster import build_senses
+from dskd.states.reservoir import Reservoir, Sampler, open_reservoir, read_chunks
+
+ROWS = Path("docs/trials/dictionaries.csv")
+BUILD = Path("build/dictionaries")
+KEYS, MOST = ("predicted", "observed"), 2000
+BASE = {"k": 10, "min_states": 5, "reservoir": 160}
+# Each differs from the base in one thing.
+SETTINGS = [{}, *({"min_states": n} for n in (1, 10, 20)), *({"k": n} for n in (4, 20, 40)), {"reservoir": MOST}]
+
+
+def mirror_texts(folder: Path) -> list[Path]:
+    """The mirror's articles of Wikipedia as JSON lines, and its textbooks."""
+    mirror = os.environ.get("DSKD_MIRROR")
+    if not mirror:
+        return []
+    rows = folder / "wikipedia.jsonl"
+    if not rows.exists():
+        with rows.open("w", encoding="utf-8") as file:
+            for path in sorted(Path(mirror, "text/wikipedia_en").glob("*/wiki_*")):
+                for title, text in re.findall(r'<doc [^>]*title="([^"]*)"[^>]*>\n(.*?)</doc>', path.read_text(), re.S):
+                    file.write(json.dumps({"title": title, "text": text.strip()}) + "\n")
+    return [rows, Path(mirror, "text/openstax")]
+
+
+def make_text(params, tokens: int):
+    """The text in a seeded order of its blocks, so that a smaller text is its beginning."""
+    folder = BUILD / f"text-{tokens}"
+    if not (folder / "documents.json").exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        senses = params.senses.model_copy(update={"tokens": tokens})
+        texts = [*text_files(params), *mirror_texts(BUILD)]
+        text = dictionary_text(senses, params.corpus, params.lexicon, texts, wordnet_reader(), teacher_tokenizer())
+        order = np.argsort(hash_integers(0, np.arange(len(text.blocks))), kind="stable")
+        save_dictionary_text(folder, text._replace(blocks=text.blocks[torch.from_numpy(order)]))
+    return load_dictionary_text(folder).blocks
+
+
+def sampled(params, sizes: list[int]):
+    """Let the teacher read on; yields (tokens, key, folder of the sample, seconds) where a size is reached."""
+    blocks, (teacher, _) = make_text(params, max(sizes)), load_teacher(params)
+    length, per_chunk = blocks.shape[1] - 1, params.harvest.shard_blocks
+    numbers = list(range(-(-len(blocks) // per_chunk)))
+    samplers = {}
+    for key in KEYS:
+        (BUILD / key).mkdir(exist_ok=True)
+        samplers[key] = Sampler(BUILD / key, numbers, params.senses.seed, MOST, teacher.config.vocab_size)
+    waiting = sorted(set(samplers[KEYS[0]].waiting()) | set(samplers[KEYS[1]].waiting()))
+    times = BUILD / "seconds.json"
+    took = json.loads(times.read_text()) if times.exists() else {}
+    ends = {-(-size // (length * per_chunk)): size for size in sorted(sizes)}
+    reading = read_chunks(teacher, blocks, params.harvest, waiting, kept_dtype(params), "predicted")
+    for number in numbers:
+        if number in waiting:
+            start = time.monotonic()
+            _, states, predicted = next(reading)
+            labels = blocks[number * per_chunk : (number + 1) * per_chunk, 1:]
+            for key, keys in zip(KEYS, (predicted, labels)):
+                if number in samplers[key].waiting():
+                    samplers[key].add(number, keys.flatten(), states.flatten(0, 1), number * per_chunk * length)
+            took[str(number)] = time.monotonic() - start
+            times.write_text(json.dumps(took))
+        if size := ends.get(number + 1):
+            for key in KEYS:
+                yield size, key, snapshot(key, number + 1, params, teacher.config.vocab_size), sum(took.values())
+
+
+def snapshot(key: str, chunks: int, params, vocabulary: int) -> Path:
+    """The sample of the first chunks alone, of the same files as far as they stay as they are."""
+    folder = BUILD / f"{key}-{chunks}"
+    remove(folder)
+    folder.mkdir()
+    for path in sorted((BUILD / key).glob("chunk-*"))[:chunks]:
+        os.link(path, folder / path.name)
+    Sampler(folder, range(chunks), params.senses.seed, MOST, vocabulary).finish()
+    return folder
+
+
+def narrowed(sample: Reservoir, seed: int, capacity: int) -> Reservoir:
+    """The sample that a smaller reservoir would have kept."""
+    tokens = sample.tokens.repeat_interleave(sample.sizes).numpy()
+    order = np.lexsort((hash_integers(seed, sample.positions.numpy()), tokens))
+    rank = np.empty(len(order), np.int64)
+    rank[order] = np.arange(len(order)) - np.repeat((sample.sizes.cumsum(0) - sample.sizes).numpy(), sample.sizes)
+    kept = torch.from_numpy(rank < capacity)
+    sizes = sample.sizes.clamp_max(capacity)
+    return sample._replace(sizes=sizes, positions=sample.positions[kept], rows=sample.rows[kept])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("tokens", type=int, nargs="+", help="sizes of the text")
+    parser.add_argument("--gloss-share", type=float, help="of the text (default: senses.gloss_share)")
+    arguments = parser.parse_args()
+    root = Path.cwd()
+    params = stages.begin()
+    assert root == Path.cwd(), "run it in the root of the project"
+    BUILD.mkdir(parents=True, exist_ok=True)
+    if arguments.gloss_share is not None:
+        params = params.model_copy(
+            update={"senses": params.senses.model_copy(update={"gloss_share": arguments.gloss_share})}
+        )
+    done = pd.read_csv(ROWS) if ROWS.exists() else pd.DataFrame()
+    probes = read_probes(params)
+    for size, key, folder, seconds in sampled(params, arguments.tokens):
+        sample = open_reservoir(folder)
+        for changes in tqdm(SETTINGS, desc=f"{size} {key}"):
+            settings = BASE | changes
+            made = {"read": size, "key": key, "gloss_share": params.senses.gloss_share, **settings}
+            if len(done) and (done[list(made)] == pd.Series(made)).all(axis=1).any():
+                continue
+            chosen = params.model_copy(update={"senses": params.senses.model_copy(update={"key": key, **settings})})
+            small = narrowed(sample, params.senses.seed, settings["reservoir"])
+            start = time.monotonic()
+            senses = build_senses(small, chosen.senses)
+            made |= {"read_seconds": round(seconds), "cluster_seconds": round(time.monotonic() - start, 1)}
+            made["sample_megabytes"] = round(len(small.positions) * small.states[0].shape[1] * 2e-6)
+            dictionaries = Dictionaries(senses, random_senses(senses, small, 0), small)
+            table = [probes_table(chosen, dictionaries, probes), heldout_table(chosen, dictionaries)]
+            found = plain(dictionary_facts(dictionaries), pd.concat(table, ignore_index=True))
+            done = pd.concat([done, pd.DataFrame([made | found])], ignore_index=True)
+            ROWS.parent.mkdir(parents=True, exist_ok=True)
+            done.to_csv(ROWS, index=False, float_format="%.4g")
+        shutil.rmtree(folder)
+
+
+if __name__ == "__main__":
+    main()
