@@ -161,6 +161,9 @@ class SourcesParams(Group):
         for name in self.lists:
             if name in type(self).model_fields or name in ("wordnet_indirect", "antsynnet"):
                 raise ValueError(f"lists.{name}: that name is taken; call the list otherwise")
+        for name in self.tagged:
+            if name in ("wic", "examples", "heldout") or name.endswith(("_pos", "_tuned")):
+                raise ValueError(f"tagged.{name}: the dictionary's figures have that name; call the text otherwise")
         return self
 
 

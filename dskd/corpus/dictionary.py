@@ -10,7 +10,7 @@ from torch import Tensor
 from dskd.corpus.build import draw, gloss_documents, pack, separator_token
 from dskd.corpus.documents import Document, text_documents
 from dskd.errors import UserError
-from dskd.infra.artifacts import load_tensors, read_json, write_json
+from dskd.infra.artifacts import load_tensors, read_json, reading, require, write_json
 from dskd.params import CorpusParams, LexiconParams, SensesParams
 
 
@@ -107,4 +107,6 @@ def save_dictionary_text(folder: Path, text: DictionaryText) -> None:
 def load_dictionary_text(folder: Path) -> DictionaryText:
     """The text that `save_dictionary_text` wrote; UserError where there is none, or a damaged one."""
     tensors = load_tensors(folder / "text.safetensors", "senses", ["blocks", "starts"])
-    return DictionaryText(**tensors, documents=read_json(folder / "documents.json")["documents"])
+    names = require(folder / "documents.json", "senses")
+    with reading(names, "senses"):
+        return DictionaryText(**tensors, documents=read_json(names)["documents"])

@@ -21,7 +21,7 @@ class TaggedWord(NamedTuple):
 def check_tagged(source: str, folder: Path) -> None:
     """Raise UserError where a folder has no text of this form."""
     try:
-        if not any(True for _ in tagged_words(folder)):
+        if not sum(1 for _ in tagged_words(folder)):  # all of it is read
             raise UserError("no word of it has a sense")
     except UserError as error:
         raise UserError(f"{source}: {error}") from None
@@ -49,7 +49,7 @@ def tagged_words(folder: Path) -> Iterator[TaggedWord]:
 
 
 def _files(folder: Path) -> tuple[Path, Path]:
-    found = sorted(folder.glob(f"*{_DATA}")) if folder.is_dir() else []
+    found = sorted(path for path in folder.glob(f"*{_DATA}") if path.is_file()) if folder.is_dir() else []
     keys = [path.with_name(path.name.removesuffix(_DATA) + _KEYS) for path in found]
     if len(found) != 1 or not keys[0].is_file():
         raise UserError(f"it must be a folder with one NAME{_DATA} and its NAME{_KEYS}")
@@ -58,13 +58,17 @@ def _files(folder: Path) -> tuple[Path, Path]:
 
 def _sentences(path: Path) -> Iterator[ElementTree.Element]:
     """Each sentence with its words; memory holds little more."""
-    try:
-        for _, element in ElementTree.iterparse(path):
-            if element.tag == "sentence":
-                yield element
-                element.clear()
-    except ElementTree.ParseError as error:
-        raise UserError(f"{path.name} is no whole XML ({one_line(error)}): fetch it again") from None
+    elements = ElementTree.iterparse(path)
+    while True:
+        try:
+            _, element = next(elements, (None, None))
+        except (ElementTree.ParseError, LookupError, ValueError) as error:  # the latter two: of its encoding
+            raise UserError(f"{path.name} is no whole XML ({one_line(error)}): fetch it again") from None
+        if element is None:
+            return
+        if element.tag == "sentence":
+            yield element
+            element.clear()
 
 
 def _read_keys(path: Path) -> dict[str, str]:

@@ -156,7 +156,7 @@ def as_text(found: Word) -> str:
     for states, contexts in found.senses:
         for i, text in enumerate(contexts):
             shown = f"{text.left} [{found.text}]{text.right}"
-            lines.append(f"{states if i == 0 else '':>6}  {shown}  ({text.document})")
+            lines.append(f"{states if i == 0 else '':>6}  {shown}{text.document and f'  ({text.document})'}")
     width = max(map(len, found.related["word"]), default=0)
     if not len(found.related):
         lines += ["", f"synonyms and antonyms: {found.note}"]

@@ -124,15 +124,15 @@ def stored_numbers(shape: Shape) -> int:
     return 6 * shape.hidden_size + 2 * shape.query + 2 * shape.key + 4 * shape.intermediate_size
 
 
-def sense_count(shape: Shape, tokens: int, k: int) -> int:
-    """Senses of a text, at most k a token type, as far as English text tells.
+def count_up_to(shape: Shape, tokens: int, most: int) -> int:
+    """States of a text if each token type has at most `most`, as far as English text tells.
 
-    A type of share p has min(k, p N) senses, so the sum over types is k F(N / k) for one function F. F(x) =
+    A type of share p has min(most, p N) of N, so the sum over types is most F(N / most) for one function F. F(x) =
     x / (1.5 + .0295 x^.47), never above the vocabulary, is fitted to random parts of the committed run's predicted
-    tokens, 2 thousand to 300 thousand, with k from 5 to 40: within 7 %. Beyond that it is an extrapolation.
+    tokens, 2 thousand to 300 thousand, with 5 to 40 a type: within 7 %. Beyond that it is an extrapolation.
     """
-    x = tokens / k
-    return round(min(tokens, k * min(shape.vocab_size, x / (1.5 + 0.0295 * x**0.47))))
+    x = tokens / most
+    return round(min(tokens, most * min(shape.vocab_size, x / (1.5 + 0.0295 * x**0.47))))
 
 
 def state_bytes(shape: Shape, kept: int) -> int:

@@ -55,7 +55,7 @@ def measures_table(found: Mapping[str, float]) -> pd.DataFrame:
             name, measure = match.groups()
             label = "same sense or not, accuracy" if key == "wic_accuracy" else _MEASURES[measure]
             ways = [way for way in _WAYS if f"{key}_{way}" in found]
-            better = all(found[f"{key}_less_{way}_low"] > 0 for way in ways)
+            better = bool(ways) and all(found[f"{key}_less_{way}_low"] > 0 for way in ways)
             star = " *" if better else ""
             row = {"text": _SETS.get(name, name), "measure": label}
             row["senses"] = f"{found[key]:.3f} [{found[f'{key}_low']:.3f}, {found[f'{key}_high']:.3f}]{star}"
@@ -86,3 +86,42 @@ def groups_table(table: pd.DataFrame) -> pd.DataFrame:
         row["senses"] = "{value:.3f} [{low:.3f}, {high:.3f}]".format(**by.loc["senses"])
         rows.append(row | {_WAYS[way]: f"{by.loc[way, 'value']:.3f}" for way in ("random", "one_sense")})
     return pd.DataFrame(rows)
+
+
+def glance_table(found: Mapping[str, float]) -> pd.DataFrame:
+    """The dictionary in one line."""
+    row = {
+        "text (tokens)": f"{found['text_tokens']:,}",
+        "senses": f"{found['senses']:,} of {found['tokens']:,} tokens",
+        "senses of one state": f"{found['singleton_share']:.1%}",
+        "words of the lexicon with two senses": f"{found['heads_with_two_senses']:.0%}",
+    }
+    if "wic_auc" in found:
+        row["same sense or not (WiC, AUC)"] = "{wic_auc:.3f} [{wic_auc_low:.3f}, {wic_auc_high:.3f}]".format(**found)
+        row["by random states"] = f"{found['wic_auc_random']:.3f}"
+    return pd.DataFrame([row])
+
+
+def curves_table(rows: pd.DataFrame) -> pd.DataFrame:
+    """How dictionaries differ: size of text and key, then what differs from the base in one thing.
+
+    Args:
+        rows: of docs/trials/dictionaries.csv.
+    """
+    shown = []
+    for row in rows.sort_values(["read", "key", "min_states", "k", "reservoir"], kind="stable").to_dict("records"):
+        line = {
+            "text (tokens)": f"{row['read']:,}",
+            "key": row["key"],
+            **{name: int(row[name]) for name in ("k", "min_states", "reservoir")},
+            "senses": f"{int(row['senses']):,}",
+            "one state": f"{row['singleton_share']:.0%}",
+            "more than 10 states": f"{row['heads_with_more_than_10_states']:.0%}",
+            "50 states": f"{row['heads_with_50_states']:.0%}",
+            "two senses": f"{row['heads_with_two_senses']:.0%}",
+        }
+        for key, name in (("wic_auc", "WiC, AUC"), ("examples_rand", "Rand"), ("heldout_variance", "variance")):
+            if key in row and row[key] == row[key]:
+                line[name] = f"{row[key]:.3f} ({row[f'{key}_random']:.3f})"
+        shown.append(line | {"sample (MB)": f"{int(row['sample_megabytes']):,}"})
+    return pd.DataFrame(shown)

@@ -14,7 +14,7 @@ from dskd.infra import artifacts
 from dskd.infra.arithmetic import arithmetic_dtype
 from dskd.infra.artifacts import require
 from dskd.params import Params
-from dskd.report import figures, plan
+from dskd.report import figures, plan, stage_costs
 from dskd.report.metrics import BASELINE, SENSES
 from dskd.report.tables import (
     CHANCE,
@@ -132,12 +132,12 @@ def show_controls(metrics: dict) -> list[Markdown | Figure]:
 def cost_table(params: Params) -> pd.DataFrame:
     """Tokens, floating point operations, memory and disk (GB) of each stage that grows with text or teacher.
 
-    `report.plan` counts them. Measured times are left out, because the page has to be the same bytes after every run.
+    `report.stage_costs` counts them. Measured times are left out: the page has to be the same bytes after every run.
     """
     held = arithmetic_dtype(getattr(torch, params.runtime.dtype)).itemsize
     rows = []
-    for stage in plan.run_stages(params, plan.default_shape(Path(".")), held):
-        memory = None if stage.memory is None else stage.memory + plan.LIBRARIES
+    for stage in stage_costs.run_stages(params, plan.default_shape(Path(".")), held):
+        memory = None if stage.memory is None else stage.memory + stage_costs.LIBRARIES
         sizes = ["–" if value is None else f"{value / 1e9:.2f}" for value in (memory, stage.disk)]
         rows.append([stage.name, f"{stage.tokens:,}", f"{stage.flops:.1e}" if stage.flops else "0", *sizes])
     return pd.DataFrame(rows, columns=["stage", "tokens", "operations", "memory (GB)", "disk (GB)"])

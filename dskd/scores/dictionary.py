@@ -46,7 +46,7 @@ def variance_table(
 
     Args:
         hidden_states: (n, L, d) of the held-out blocks; keys: (n, L) the token that each belongs to.
-        dictionaries: "senses" and "random", of the same tokens.
+        dictionaries: "senses" and "random", with as many senses of each token.
     """
     senses = dictionaries["senses"]
     flat, keys = hidden_states.flatten(0, 1), keys.flatten().to(senses.tokens.dtype)

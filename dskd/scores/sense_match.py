@@ -72,7 +72,7 @@ def nearest_senses(
     sense, posterior = np.full(len(places), -1), np.zeros((len(places), width))
     posterior[:, 0] = 1
     if distances:
-        unit = torch.cat([found.amin(dim=1) for found in distances.values()]).mean()
+        unit = torch.cat([found.amin(dim=1) for found in distances.values()]).mean().clamp_min(1e-12)
         for word, found in distances.items():
             sense[of_word[word]] = found.argmin(dim=1).numpy()
             posterior[of_word[word], : found.shape[1]] = (-found / unit).double().softmax(dim=1).numpy()
@@ -111,8 +111,9 @@ def synset_table(
     name: str, places: Sequence[Place], nearest: Mapping[str, Nearest], often: Mapping[str, int], draws: Draws
 ) -> pd.DataFrame:
     """Do senses agree with synsets? `v_measure` and `rand` (adjusted) are means over words, by their number of places.
-    `accuracy` names the synset, and `pos_accuracy` the part of speech, that a sense has most often in one half of a
-    word's places, and counts how often that is right in the other half (`pos_accuracy` for words of several parts).
+    `accuracy` names the synset, and `pos_accuracy` the part of speech, that a sense has most often in one half of the
+    places, and counts how often that is right in the other half; for words of which two synsets, or two parts of
+    speech, are in both halves.
 
     Args:
         name: of the set.
@@ -122,12 +123,11 @@ def synset_table(
     frame["pos"] = [place.pos for place in places]
     frame = frame.assign(one_sense=0, part_of_speech=frame["pos"])
     frame = frame.assign(**{way: found.sense for way, found in nearest.items()})
-    order = np.argsort([text_key(f"{p.word}:{p.start}:{p.text}") for p in places], kind="stable")
-    frame["half"] = frame.iloc[order].groupby("word").cumcount() % 2
+    frame = frame.iloc[np.argsort([text_key(f"{p.word}:{p.start}:{p.text}") for p in places], kind="stable")]
 
     occurrences = frame["word"].map(lambda word: often.get(word, 0))
     common = occurrences > occurrences.groupby(frame["word"]).first().median()
-    groups = {"all": frame["half"] >= 0, "rare": ~common, "common": common}
+    groups = {"all": frame["word"] != "", "rare": ~common, "common": common}
     groups |= {pos: frame["pos"] == pos for pos in "nvar"}
     ways, found = [*nearest, "one_sense", "part_of_speech"], []
     for group, here in groups.items():
@@ -136,14 +136,11 @@ def synset_table(
         if len(chosen):
             for measure, by_way in _agreement(chosen, ways).items():
                 found += _rows((name, group, measure), by_way, chosen["word"], draws)
-            tested = chosen[chosen["half"] == 1]
-            for measure, label, rows in (
-                ("accuracy", "synset", tested),
-                ("pos_accuracy", "pos", tested[tested.groupby("word")["pos"].transform("nunique") > 1]),
-            ):
-                if len(rows):
-                    by_way = {way: share(_right(chosen, rows, way, label)) for way in ways}
-                    found += _rows((name, group, measure), by_way, rows["word"], draws)
+            for measure, label in (("accuracy", "synset"), ("pos_accuracy", "pos")):
+                learnt, tested = _halves(chosen, label)
+                if len(tested):
+                    by_way = {way: share(_right(learnt, tested, way, label)) for way in ways}
+                    found += _rows((name, group, measure), by_way, tested["word"], draws)
     return pd.DataFrame(found)
 
 
@@ -162,10 +159,17 @@ def _agreement(frame: pd.DataFrame, ways: Sequence[str]) -> dict[str, dict[str, 
     return found
 
 
-def _right(frame: pd.DataFrame, tested: pd.DataFrame, way: str, label: str) -> np.ndarray:
-    """Whether the label that is the most frequent one of the class in the other half, or of the word where the class is
-    not met there, is that of each tested place; of equally frequent ones the first in order."""
-    learnt = frame[frame["half"] == 0]
+def _halves(frame: pd.DataFrame, label: str) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Every other place of each word and label, to learn from, and the rest, to test; of the rest only words with two
+    labels there, which are then in both halves."""
+    later = frame.groupby(["word", label]).cumcount() % 2 == 1
+    tested = frame[later]
+    return frame[~later], tested[tested.groupby("word")[label].transform("nunique") > 1]
+
+
+def _right(learnt: pd.DataFrame, tested: pd.DataFrame, way: str, label: str) -> np.ndarray:
+    """Whether the label that is the most frequent one of a class among the learnt places, or of the word where the
+    class is not met there, is that of each tested place; of equally frequent ones the first in order."""
     most = {key: rows.mode()[0] for key, rows in learnt.groupby(["word", way])[label]}
     of_word = {word: rows.mode()[0] for word, rows in learnt.groupby("word")[label]}
     said = [most.get(key, of_word.get(key[0])) for key in zip(tested["word"], tested[way])]

@@ -16,7 +16,7 @@ _BATCH = 10_000  # contexts in memory as lists of tokens
 def contexts_table(senses: SenseDictionary, text: DictionaryText, tokenizer: PreTrainedTokenizerBase) -> pd.DataFrame:
     """A row for each context of each sense, the nearest first, with the columns of `store.save_contexts`."""
     stream = text.stream()
-    ends = torch.cat([text.starts[1:] - 1, torch.tensor([len(stream)])])  # without the separator
+    ends = torch.cat([text.starts[1:], torch.tensor([len(stream)])])  # a separator there is decoded to nothing
     sense, place = (senses.contexts >= 0).nonzero(as_tuple=True)
     tokens = senses.tokens.repeat_interleave(senses.offsets.diff())[sense]
     rows = []

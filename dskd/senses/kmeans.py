@@ -46,8 +46,8 @@ def kmeans(x: Tensor, sizes: Tensor, keys: Tensor, k: int, seed: int, iterations
 
 
 def without_small(x: Tensor, centroids: Tensor, assignment: Tensor, least: int) -> tuple[Tensor, Tensor]:
-    """Dissolve clusters of fewer than `least` rows, the smallest of a set first: their rows go to the nearest cluster
-    that is left, and all centres move to the means of what they have.
+    """Dissolve clusters of fewer than `least` rows, the smallest of a set first. After each, all rows of its set go to
+    the nearest centre that is left, and the centres move to the means of what they have.
 
     Args:
         x: as of `kmeans`, with zeros as padding; a set has `least` rows or more.

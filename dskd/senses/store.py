@@ -93,7 +93,11 @@ def load_contexts(folder: str | Path) -> pd.DataFrame:
     """The contexts of a dictionary; UserError where they are missing or damaged."""
     path = require(Path(folder) / _CONTEXTS_FILE, "senses")
     with reading(path, "senses"):
-        data = pq.read_table(path)
+        try:
+            data = pq.read_table(path)
+            data.validate(full=True)
+        except (pa.ArrowException, OSError) as error:
+            raise ValueError(error) from None
         if data.schema.types != _CONTEXTS.types:
             raise ValueError("it has other columns")
         return data.select(_CONTEXTS.names).to_pandas()

@@ -24,9 +24,9 @@ from dskd.infra.output import output
 from dskd.infra.randomness import hash_integers
 from dskd.model.parts import run_part
 from dskd.params import HarvestParams, SensesParams
+from dskd.states import SPARE
 from dskd.states.harvest import predict
 
-SPARE = 1.25  # how many times the sample's states the disk may hold before the files are thinned
 _CHUNKS = "chunk-*.safetensors"
 
 
@@ -102,8 +102,7 @@ def read_chunks(
     and what the teacher predicts, (b, L) int32; None where no `key` needs it, as it costs a product with the head."""
     chunks, head = blocks[:, :-1].split(harvest.shard_blocks), teacher.get_output_embeddings().weight
     with tqdm(
-        total=len(blocks) * (blocks.shape[1] - 1) // processes.state().num_processes,
-        initial=sum(chunk.numel() for number, chunk in enumerate(chunks) if number not in set(numbers)),
+        total=sum(chunks[number].numel() for number in numbers),
         desc="sample",
         unit="tok",
         unit_scale=True,

@@ -18,7 +18,17 @@ from dskd.errors import UserError
 from dskd.explore.distances import compare_states
 from dskd.explore.items import counts, differing_benchmarks, differing_words
 from dskd.explore.runs import curves, runs
-from dskd.explore.words import Word, as_html, as_text, related_words, token_senses, with_synonyms, word_group
+from dskd.explore.words import (
+    Context,
+    Word,
+    as_html,
+    as_text,
+    related_words,
+    sense_contexts,
+    token_senses,
+    with_synonyms,
+    word_group,
+)
 from dskd.infra import notebook
 from dskd.infra.hashes import remove
 from dskd.params import load_params
@@ -69,19 +79,29 @@ def test_senses_are_in_the_order_of_their_frequency():
     counts = torch.tensor([1, 5, 2], dtype=torch.int32)
     tokens, occurrences = torch.tensor([3, 9], dtype=torch.int32), torch.tensor([6, 2])
     senses = SenseDictionary(tokens, torch.tensor([0, 2, 3]), occurrences, torch.zeros(3, 4), counts, contexts)
-    assert token_senses(senses, 3) == [(1, 5, [7, 2]), (0, 1, [4])]
+    assert token_senses(senses, 3) == [(1, 5), (0, 1)]
     assert token_senses(senses, 5) == []
 
 
+def test_the_contexts_of_a_sense_are_the_first_rows_of_it():
+    rows = [(" a", 0, "x", " y", "d"), (" a", 2, "so", "", ""), (" a", 2, "as", " if", "wiki:B"), (" b", 3, "", "", "")]
+    table = pd.DataFrame(rows, columns=["token", "sense", "left", "right", "document"])
+    assert sense_contexts(table, 2, 9) == [("so", "", ""), ("as", " if", "wiki:B")]
+    assert sense_contexts(table, 2, 1) == [("so", "", "")] and sense_contexts(table, 0, 2) == [("x", " y", "d")]
+    assert sense_contexts(table, 1, 2) == sense_contexts(table, 4, 2) == []
+
+
 def test_what_comes_from_data_is_escaped(table):
-    found = Word(EVIL, EVIL, [(2, [EVIL])], related_words(table, "happy")[0], "")
+    found = Word(EVIL, EVIL, [(2, [Context(EVIL, EVIL, EVIL)])], related_words(table, "happy")[0], "")
     assert "<script" not in as_html(found) and "<b>&lt;script&gt;" in as_html(found)
 
 
 def test_a_word_in_the_terminal_has_contexts_relations_and_their_sources(table):
-    found = Word("happy", "1 sense of 2 states", [(2, ["… so", "… a"])], *related_words(table, "happy"))
+    contexts = [Context("so", " that", "wiki:Joy"), Context("a", "", "")]
+    found = Word("happy", "1 sense of 2 states", [(2, contexts)], *related_words(table, "happy"))
     lines = as_text(found).splitlines()
-    assert lines[:3] == ["happy: 1 sense of 2 states", "     2  … so [happy]", "        … a [happy]"]
+    assert lines[:2] == ["happy: 1 sense of 2 states", "     2  so [happy] that  (wiki:Joy)"]
+    assert lines[2].rstrip(" ()") == "        a [happy]"
     assert lines[-1] == "  sad         wordnet, negation undone: unhappy.a.01"
     nothing = Word("blue", "1 sense of 2 states", [], *related_words(table, "blue"))
     assert as_text(nothing).splitlines()[-1] == "synonyms and antonyms: none in the lexicon"
@@ -92,14 +112,15 @@ def test_a_word_in_the_terminal_has_contexts_relations_and_their_sources(table):
 
 def test_the_command_needs_neither_weights_nor_what_imports_models(project):
     (project / "artifacts/teacher/model.safetensors").unlink()
-    shutil.rmtree(project / "artifacts/states")
+    for name in ("states", "reservoir", "corpus"):
+        shutil.rmtree(project / "artifacts" / name)
     code = (
         "import sys\nfrom dskd.__main__ import main\ncode = main(['senses', 'fast'])\n"
         "assert not {'transformers.modeling_utils', 'matplotlib', 'lm_eval', 'dvc'} & set(sys.modules)\nsys.exit(code)"
     )
     done = subprocess.run([sys.executable, "-c", code], env=ENV, capture_output=True, text=True, check=False)
     assert done.returncode == 0 and done.stderr == "", done.stderr
-    assert done.stdout.startswith("fast: 2 senses of ") and " [fast]\n" in done.stdout
+    assert done.stdout.startswith("fast: 2 senses of ") and " [fast]" in done.stdout
     assert "antonyms:\n  slow  wordnet: " in done.stdout
 
 
@@ -127,7 +148,7 @@ def test_a_word_of_which_nothing_is_known_is_one_clear_line(project, capsys, wor
 
 @pytest.mark.parametrize(
     ("name", "stage"),
-    [("teacher", "sources"), ("senses", "senses"), ("corpus", "corpus"), ("lexicon.parquet", "lexicon")],
+    [("teacher", "sources"), ("senses", "senses"), ("lexicon.parquet", "lexicon")],
 )
 def test_a_missing_artifact_is_named_with_both_ways_to_get_it(project, capsys, name, stage):
     remove(project / "artifacts" / name)
@@ -138,7 +159,7 @@ def test_a_missing_artifact_is_named_with_both_ways_to_get_it(project, capsys, n
 
 def test_teacher_and_student_are_compared_where_the_word_is_predicted(project):
     found = compare_states(load_params(), "bank", ["dskd-0"], contexts=3)
-    assert found["", "context"].str.startswith("… ").all() and len(found) == 3
+    assert found["", "context"].str.endswith(" …").all() and len(found) == 3
     assert found["teacher", "sense"].isin([1, 2]).all() and ("teacher", "distance") not in found
     assert (found["cut", "distance"] > 0).all() and (found["dskd-0", "distance"] != found["cut", "distance"]).all()
     with pytest.raises(UserError, match=r"students/kd-7 is missing: .*dvc pull"):

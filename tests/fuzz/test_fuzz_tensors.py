@@ -7,9 +7,11 @@ import warnings
 
 import gguf
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from hypothesis import strategies as st
+from safetensors.torch import save_file
 from tiny.models import LOWER_LAST, make_teacher, make_tokenizer
 from tools.hostile import bounded_memory, damaged, fuzz, hostile_json, hostile_tensors, survives, values  # noqa: F401 (a fixture for all)
 
@@ -18,7 +20,8 @@ from dskd.infra import artifacts
 from dskd.infra.hashes import SUMS
 from dskd.model.folder import INDEX
 from dskd.model.load import import_gguf, load_decoder
-from dskd.senses.store import SenseDictionary, load_senses
+from dskd.senses.store import SenseDictionary, load_contexts, load_senses, save_contexts
+from dskd.states.reservoir import Chunk, Reservoir, load_chunk, open_reservoir
 from dskd.states.store import States, open_states, save_shard
 from dskd.students.checkpoint import Progress, load_checkpoint, save_checkpoint
 from dskd.students.store import load_student_top
@@ -37,6 +40,13 @@ OF_SENSES = {
 OF_TARGETS = {"vectors": torch.zeros(2, 4), **{k: torch.zeros(2, 3, 1, dtype=torch.int32) for k in ("pull", "push")}}
 OF_STATES = {"hidden_states": torch.zeros(2, 3, 4), "split_states": torch.zeros(2, 3, 4)}
 OF_STATES["predicted"] = torch.zeros(2, 3, dtype=torch.int32)
+OF_CHUNK = {
+    "keys": torch.tensor([3, 3, 9], dtype=torch.int32),
+    "positions": torch.tensor([0, 2, 5]),
+    "states": torch.zeros(3, 4),
+    "seen": torch.tensor([3, 9], dtype=torch.int32),
+    "seen_counts": torch.tensor([2, 4]),
+}
 OF_CORPUS = {"train": torch.zeros(2, 4, dtype=torch.int32), "heldout": torch.zeros(1, 4, dtype=torch.int32)}
 OF_CORPUS |= {"train_source": torch.zeros(2, dtype=torch.int8), "heldout_source": torch.zeros(1, dtype=torch.int8)}
 
@@ -64,6 +74,42 @@ def test_states_may_be_anything(tmp_path, content, name):
     (tmp_path / name).write_bytes(content)
     with survives(tmp_path / name):
         assert isinstance(open_states(tmp_path, "train"), States)
+
+
+@fuzz(hostile_tensors(OF_CHUNK))
+def test_a_chunk_of_the_sample_may_be_anything(tmp_path, content):
+    path = tmp_path / "chunk-000000.safetensors"
+    path.write_bytes(content)
+    with survives(path):
+        assert isinstance(load_chunk(path), Chunk)
+
+
+@fuzz(hostile_tensors(OF_CHUNK), st.sampled_from(["chunk-000000.safetensors", "chunk-000001.safetensors"]))
+def test_a_sample_may_be_anything(tmp_path, content, name):
+    for index in range(2):
+        save_file(OF_CHUNK, tmp_path / f"chunk-{index:06d}.safetensors")
+    assert isinstance(open_reservoir(tmp_path), Reservoir)
+    (tmp_path / name).write_bytes(content)
+    with survives(tmp_path / name):
+        assert isinstance(open_reservoir(tmp_path), Reservoir)
+
+
+CONTEXTS = {"token": [" bank", " bank"], "sense": [0, 1], "left": ["the", "a"], "right": ["", " of"]}
+
+
+@pytest.fixture(scope="module")
+def contexts_file(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("contexts")
+    save_contexts(folder, pd.DataFrame(CONTEXTS | {"document": ["", "wiki:River"]}))
+    return (folder / "contexts.parquet").read_bytes()
+
+
+@fuzz(st.data())
+def test_contexts_may_be_anything(tmp_path, contexts_file, data):
+    path = tmp_path / "contexts.parquet"
+    path.write_bytes(data.draw(damaged(contexts_file)))
+    with survives(path):
+        assert list(load_contexts(tmp_path).columns) == [*CONTEXTS, "document"]
 
 
 @fuzz(hostile_tensors(OF_CORPUS), hostile_json({"block_length": 3, "separator": {"id": 0}}), st.booleans())

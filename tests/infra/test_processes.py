@@ -9,8 +9,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from senses.test_cluster import BLOCKS, LENGTH, NO_LABELS, TOKENS, WIDTH
-from senses.test_cluster import settings as sense_settings
 from states.test_harvest import run as harvest
+from states.test_reservoir import run as sample
 from students.test_train import (
     OBJECTIVES,
     fresh_accelerator,  # noqa: F401
@@ -21,7 +21,7 @@ from students.test_train import (
 )
 from students.test_train import curves as curves_of
 from students.test_train import run as distill
-from tiny.models import random_states
+from tiny.models import random_states, sampled, sense_settings
 from tiny.project import ROOT
 from tiny.project import run as run_stage
 from tools.parallel import run_in_processes
@@ -46,12 +46,20 @@ def test_the_shards_are_the_same_bytes_from_any_number_of_processes(teacher, tmp
     assert sha256_tree(tmp_path / "more") == sha256_tree(tmp_path / "one")
 
 
+@pytest.mark.parametrize("number", [2, 5])  # 5: one has no chunk
+def test_the_sample_is_the_same_bytes_from_any_number_of_processes(teacher, tmp_path, number):
+    sample(teacher, tmp_path / "one")
+    assert run_in_processes(number, lambda _: sample(teacher, tmp_path / "more") and None) == [0] * number
+    assert sha256_tree(tmp_path / "more") == sha256_tree(tmp_path / "one")
+
+
 @pytest.mark.parametrize("number", [2, 4])
 def test_the_senses_are_the_same_bytes_from_any_number_of_processes(tmp_path, number):
-    states = random_states(BLOCKS, LENGTH, WIDTH, TOKENS)
+    settings = sense_settings(min_states=2)
+    drawn = sampled(random_states(BLOCKS, LENGTH, WIDTH, TOKENS), NO_LABELS, settings)
 
     def make(folder):
-        save_senses(folder, build_senses(states, NO_LABELS, sense_settings()))
+        save_senses(folder, build_senses(drawn, settings))
 
     make(tmp_path / "one")
     assert run_in_processes(number, lambda _: make(tmp_path / "more")) == [0] * number

@@ -9,7 +9,8 @@ from whole.test_pipeline import ROOT
 from dskd.params import load_params
 from dskd.report import findings
 from dskd.report.pipeline_graph import draw, edges
-from dskd.report.plan import default_shape, run_stages
+from dskd.report.plan import default_shape
+from dskd.report.stage_costs import run_stages
 
 
 def cell(mean, p_holm=0.5, **more):

@@ -23,7 +23,7 @@ from dskd.model.cut import student_top
 from dskd.model.logits import head_of
 from dskd.model.parts import run_part
 from dskd.params import PromptsParams, load_params
-from dskd.report import plan
+from dskd.report import plan, stage_costs
 from dskd.report.decoder_shape import (
     KNOWN,
     Shape,
@@ -63,8 +63,8 @@ def changed(group: str, **values):
     return PARAMS.model_copy(update={group: getattr(PARAMS, group).model_copy(update=values)})
 
 
-def stages(params=PARAMS, shape=SMOL, held=4) -> dict[str, plan.Stage]:
-    return {stage.name: stage for stage in plan.run_stages(params, shape, held)}
+def stages(params=PARAMS, shape=SMOL, held=4) -> dict[str, stage_costs.Stage]:
+    return {stage.name: stage for stage in stage_costs.run_stages(params, shape, held)}
 
 
 # Parameters as counted by transformers in the published weights.
@@ -137,7 +137,7 @@ def test_operations_of_training_are_those_that_torch_counts(counted, kl):
 @pytest.mark.parametrize("kind", ["states", "senses", "targets", "students"])
 def test_disk_is_within_15_percent_of_the_committed_run(root, kind):
     stage = {"states": "harvest", "students": "distill"}.get(kind, kind)
-    ours = sum(cost.disk for cost in stages().values() if plan.kind(cost) == stage)
+    ours = sum(cost.disk for cost in stages().values() if stage_costs.kind(cost) == stage)
     assert ours / 1e6 == pytest.approx(read_json(PROVENANCE)["artifacts_mb"][kind], rel=0.15)
 
 
@@ -147,7 +147,7 @@ def test_memory_is_within_15_percent_of_the_committed_run(root, name):
     record = read_json(PROVENANCE)
     stage = stages(held=2 if record["machine"]["fast_bfloat16"] else 4)[name]
     peak = record["stages"][name]["peak_memory_mb"] * 2**20  # its megabytes are these
-    assert plan.LIBRARIES + stage.memory + stage.mapped == pytest.approx(peak, rel=0.15)
+    assert stage_costs.LIBRARIES + stage.memory + stage.mapped == pytest.approx(peak, rel=0.15)
 
 
 @pytest.mark.parametrize("kind", ["", "avx2", "avx512", "bfloat16"])
@@ -162,7 +162,7 @@ def test_training_ran_at_the_speed_of_the_harvest(root, kind):
 def test_hours_of_the_measured_run_are_those_that_were_measured(root):
     measured, speed, run = read_json(PROVENANCE)["stages"], plan.measured_speed(root, PARAMS), stages().values()
     for kind in speed.flops:
-        chosen = [stage for stage in run if plan.kind(stage) == kind]
+        chosen = [stage for stage in run if stage_costs.kind(stage) == kind]
         ours = sum(plan.stage_seconds(stage, speed, 1) for stage in chosen)
         assert ours == pytest.approx(sum(measured[stage.name]["seconds"] for stage in chosen), rel=0.15), kind
 
@@ -172,10 +172,10 @@ def test_hours_of_the_study_follow_from_those_of_the_default_run_on_its_processo
     record, speed = read_json(ROOT / "reports/runs/study/provenance.json"), plan.measured_speed(root, PARAMS)
     cores = read_json(PROVENANCE)["machine"]["cores"] / record["machine"]["cores"]
     ratios = {"distill": [], "evaluate": []}
-    for stage in plan.run_stages(load_profile("study", root), SMOL, speed.held):
-        if plan.kind(stage) in ratios:
+    for stage in stage_costs.run_stages(load_profile("study", root), SMOL, speed.held):
+        if stage_costs.kind(stage) in ratios:
             seconds = cores * plan.stage_seconds(stage, speed, 1)
-            ratios[plan.kind(stage)].append(seconds / record["stages"][stage.name]["seconds"])
+            ratios[stage_costs.kind(stage)].append(seconds / record["stages"][stage.name]["seconds"])
     assert len(ratios["distill"]) == 40 and median(ratios["distill"]) == pytest.approx(1, abs=0.1)
     assert ratios["evaluate"] == [pytest.approx(1, abs=0.25)]
 
@@ -183,9 +183,9 @@ def test_hours_of_the_study_follow_from_those_of_the_default_run_on_its_processo
 def test_prompts_are_counted_where_there_are_some(root, capsys):
     assert "prompts" not in stages()
     paper = load_profile("paper", root)
-    number, tokens = plan.prompt_tokens(paper)
+    number, tokens = stage_costs.prompt_tokens(paper)
     assert number == 130319 + round(1119 / 4) + round(9741 / 4) + round(16113 / 4) + round(285 / 4)
-    assert 40e6 < tokens < plan.train_tokens(paper) < 50e6
+    assert 40e6 < tokens < stage_costs.train_tokens(paper) < 50e6
     assert plan.measured_speed(root, paper) == plan.measured_speed(root, PARAMS)  # the measured run had none
     assert main(["plan", "--profile", "paper", "--model", "Llama-3-8B-Instruct", "--flops", "4e14"]) == 0
     assert re.search(rf"^prompts +{tokens:,} ", capsys.readouterr().out, re.M)
@@ -193,12 +193,12 @@ def test_prompts_are_counted_where_there_are_some(root, capsys):
 
 @pytest.mark.parametrize(("mean", "length"), [(300, 1024), (500, 1024), (450, 256)])
 def test_blocks_of_prompts_are_as_many_as_they_are_packed_into(monkeypatch, mean, length):
-    monkeypatch.setitem(plan.PROMPTS, "piqa", (1000, mean))
+    monkeypatch.setitem(stage_costs.PROMPTS, "piqa", (1000, mean))
     params = changed("corpus", train_tokens=1, block_length=length)
     params = params.model_copy(update={"prompts": PromptsParams(sets={"piqa": {"share": 1.0}})})
     sizes = np.random.default_rng(0).integers(mean // 2, 3 * mean // 2, size=1000)
     packed = pack_prompts(join_prompts([([0] * size, []) for size in sizes.tolist()]), length, 0)
-    assert plan.train_tokens(params) == pytest.approx(length * len(packed), rel=0.2)
+    assert stage_costs.train_tokens(params) == pytest.approx(length * len(packed), rel=0.2)
 
 
 @pytest.mark.parametrize(
@@ -221,10 +221,10 @@ def test_more_of_anything_never_costs_less(params, shape):
     assert total[1] > total[0]
 
 
-def test_devices_share_the_blocks_and_not_the_clustering():
+def test_devices_share_the_blocks_and_not_the_choice_of_targets():
     speed, run = plan.given_speed(1e12, PARAMS), stages(held=2)
     assert plan.stage_seconds(run["harvest"], speed, 4) == pytest.approx(run["harvest"].flops / 4e12)
-    assert plan.stage_seconds(run["senses"], speed, 4) == plan.stage_seconds(run["senses"], speed, 1)
+    assert plan.stage_seconds(run["targets-dskd"], speed, 4) == plan.stage_seconds(run["targets-dskd"], speed, 1)
 
 
 def test_every_student_and_objective_has_a_line_and_nothing_is_written(root, capsys):

@@ -1,13 +1,9 @@
-import numpy as np
 import pytest
 import torch
-from tiny.models import generator, random_states
+from tiny.models import generator, random_states, sampled, sense_settings
 
 from dskd.errors import UserError
-from dskd.infra.randomness import hash_integers
-from dskd.params import SensesParams
-from dskd.senses import cluster as senses_module
-from dskd.senses.cluster import build_senses, reservoir
+from dskd.senses.cluster import build_senses
 from dskd.senses.store import SenseDictionary, compose_span, load_senses, save_senses
 from dskd.states.store import States
 
@@ -15,9 +11,10 @@ BLOCKS, LENGTH, WIDTH, TOKENS = 12, 16, 32, 30
 NO_LABELS = torch.zeros(BLOCKS, LENGTH, dtype=torch.int64)
 
 
-def settings(**changes):
-    values = {"seed": 0, "key": "predicted", "k": 4, "reservoir": 12, "iterations": 30, "contexts": 3}
-    return SensesParams(**(values | changes))
+def senses_of(states: States, labels: torch.Tensor = NO_LABELS, **changes) -> SenseDictionary:
+    """The dictionary of these states, with these changes of the settings."""
+    chosen = sense_settings(**changes)
+    return build_senses(sampled(states, labels, chosen), chosen)
 
 
 def flat(states: States) -> tuple[torch.Tensor, torch.Tensor]:
@@ -34,56 +31,10 @@ def assert_same(one, other):
         assert torch.equal(getattr(one, name), getattr(other, name)), name
 
 
-def test_the_reservoir_takes_at_most_its_capacity_of_each_token_s_own_positions():
-    keys = (torch.rand(500, generator=generator(0)).square() * 20).to(torch.int32)
-    tokens, occurrences, positions, sizes = reservoir([keys], 0, 15)
-    true_tokens, true_counts = np.unique(keys.numpy(), return_counts=True)
-    assert tokens.tolist() == true_tokens.tolist() and occurrences.tolist() == true_counts.tolist()
-    assert sizes.tolist() == np.minimum(true_counts, 15).tolist()
-    assert sizes.max() == 15 and sizes.min() < 15  # both cases are there
-    for token, chosen in zip(tokens.tolist(), positions.split(sizes.tolist())):
-        assert (keys[chosen] == token).all()
-        assert chosen.tolist() == sorted(set(chosen.tolist()))
-
-
-@pytest.mark.parametrize("piece", [1, 7, 64, 10_000])
-def test_the_reservoir_is_the_same_however_much_it_takes_in_at_one_time(monkeypatch, piece):
-    keys = (torch.rand(1000, generator=generator(3)).square() * 40).to(torch.int32)
-    whole = reservoir([keys], 5, 12)
-    # Sorted by hash, key by key, as the definition says.
-    hashes = hash_integers(5, np.arange(1000))
-    for token, chosen in zip(whole[0].tolist(), whole[2].split(whole[3].tolist())):
-        own = (keys == token).nonzero().squeeze(1).numpy()
-        assert chosen.tolist() == sorted(own[hashes[own].argsort()][:12].tolist())
-    monkeypatch.setattr(senses_module, "_PIECE", piece)
-    for shards in ([keys], list(keys.split(100)), [keys[:3], keys[3:3], keys[3:].view(-1, 997)]):
-        assert all(torch.equal(a, b) for a, b in zip(reservoir(shards, 5, 12), whole, strict=True))
-
-
-def test_the_reservoir_is_uniform_over_seeds():
-    keys, draws = torch.zeros(40, dtype=torch.int32), 1000
-    taken = torch.zeros(40)
-    for seed in range(draws):
-        taken[reservoir([keys], seed, 10)[2]] += 1
-    # Binomial(1000, 1/4) a position: standard deviation 13.7; all 40 within 4 of them (chi-square likewise).
-    assert (taken - 250).abs().max() < 55
-    assert ((taken - 250).square() / 250).sum() < 62  # 39 degrees of freedom times 3/4, far tail
-
-
-def test_a_token_s_sample_does_not_depend_on_the_tokens_elsewhere():
-    keys = (torch.rand(400, generator=generator(1)) * 5).to(torch.int32)
-    others = torch.where(keys == 2, keys, keys + 7)  # every other position holds another token
-    one, two = (
-        dict(zip(tokens.tolist(), positions.split(sizes.tolist())))
-        for tokens, _, positions, sizes in (reservoir([k], 0, 20) for k in (keys, others))
-    )
-    assert len(one[2]) == 20 and torch.equal(one[2], two[2])
-
-
 def test_a_token_with_few_states_keeps_them_as_they_are():
     states = random_states(BLOCKS, LENGTH, WIDTH, TOKENS)
     vectors, keys = flat(states)
-    senses = build_senses(states, NO_LABELS, settings())
+    senses = senses_of(states)
     few = [t for t, n in zip(senses.tokens.tolist(), senses.occurrences.tolist()) if n <= 4]
     assert few
     for token in few:
@@ -96,12 +47,12 @@ def test_a_token_with_few_states_keeps_them_as_they_are():
 def test_each_sense_is_the_mean_of_its_cluster_and_names_its_nearest_states():
     states = random_states(BLOCKS, LENGTH, WIDTH, TOKENS)
     vectors, keys = flat(states)
-    chosen = settings()
-    senses = build_senses(states, NO_LABELS, chosen)
-    tokens, occurrences, positions, sizes = reservoir([keys], chosen.seed, chosen.reservoir)
-    assert torch.equal(senses.tokens, tokens) and torch.equal(senses.occurrences, occurrences)
+    chosen = sense_settings()
+    drawn = sampled(states, NO_LABELS, chosen)
+    senses = build_senses(drawn, chosen)
+    assert torch.equal(senses.tokens, drawn.tokens) and torch.equal(senses.occurrences, keys.bincount()[drawn.tokens])
     many = 0
-    for token, sample in zip(tokens.tolist(), positions.split(sizes.tolist())):
+    for token, sample in zip(drawn.tokens.tolist(), drawn.positions.split(drawn.sizes.tolist())):
         found = entry(senses, token)
         assert found["counts"].sum() == len(sample)
         assert len(found["counts"]) <= chosen.k
@@ -125,7 +76,7 @@ def test_each_sense_is_the_mean_of_its_cluster_and_names_its_nearest_states():
 def test_the_observed_key_files_a_state_under_the_token_that_follows():
     states = random_states(BLOCKS, LENGTH, WIDTH, TOKENS)
     labels = torch.randint(100, 110, (BLOCKS, LENGTH), generator=generator(2))
-    senses = build_senses(states, labels, settings(key="observed"))
+    senses = senses_of(states, labels, key="observed")
     assert senses.tokens.tolist() == labels.unique().tolist()
     for token in senses.tokens.tolist():
         contexts = entry(senses, token)["contexts"]
@@ -137,27 +88,73 @@ def test_the_dictionary_is_bitwise_the_same_however_the_states_are_cut_into_shar
     whole, cut = (random_states(BLOCKS, LENGTH, WIDTH, TOKENS, shard=shard) for shard in (1000, 5))
     whole, cut = (s._replace(hidden_states=[t.to(dtype) for t in s.hidden_states]) for s in (whole, cut))
     assert len(cut.predicted) == 3
-    senses = build_senses(whole, NO_LABELS, settings())
+    senses = senses_of(whole)
     assert senses.centroids.dtype == dtype
-    assert_same(senses, build_senses(cut, NO_LABELS, settings()))
+    assert_same(senses, senses_of(cut))
 
 
-def test_a_token_s_senses_are_bitwise_the_same_whatever_the_other_tokens_are():
+@pytest.mark.parametrize("least", [1, 3])
+def test_a_token_s_senses_are_bitwise_the_same_whatever_the_other_tokens_are(least):
     states = random_states(BLOCKS, LENGTH, WIDTH, TOKENS)
-    senses = build_senses(states, NO_LABELS, settings())
+    senses = senses_of(states, min_states=least)
     (keys,) = states.predicted
     clustered = senses.tokens[senses.occurrences > 4].tolist()
     for token in (clustered[0], clustered[len(clustered) // 2], clustered[-1]):
         alone = states._replace(predicted=[torch.where(keys == token, keys, 1000 + keys // 4)])
-        others = build_senses(alone, NO_LABELS, settings())
+        others = senses_of(alone, min_states=least)
         assert len(others.tokens) < len(senses.tokens)
         for name, value in entry(senses, token).items():
             assert torch.equal(value, entry(others, token)[name])
 
 
+@pytest.mark.parametrize("least", [2, 3, 5])
+def test_each_sense_stands_for_as_many_states_as_were_asked_for(least):
+    states = random_states(BLOCKS, LENGTH, WIDTH, TOKENS)
+    vectors, keys = flat(states)
+    chosen = sense_settings(min_states=least)
+    drawn = sampled(states, NO_LABELS, chosen)
+    senses = build_senses(drawn, chosen)
+    samples = dict(zip(drawn.tokens.tolist(), drawn.positions.split(drawn.sizes.tolist())))
+    assert senses.tokens.tolist() == [token for token, sample in samples.items() if len(sample) >= least]
+    assert torch.equal(senses.occurrences, keys.bincount()[senses.tokens]) and senses.counts.min() >= least
+    fewer = 0
+    for token, sample in samples.items():
+        found = entry(senses, token)
+        number, most = len(found["counts"]), min(chosen.k, len(sample) // least)
+        assert number <= most and bool(number) == bool(most)
+        assert found["counts"].sum() == (len(sample) if number else 0)
+        fewer += number < most
+        near = found["contexts"][found["contexts"] >= 0]
+        assert torch.isin(near, sample).all() and len(near) == found["counts"].clamp_max(chosen.contexts).sum()
+        if number == 1:
+            torch.testing.assert_close(found["centroids"][0], vectors[sample].mean(dim=0), rtol=1e-4, atol=1e-5)
+    assert fewer or least == 2  # some clusters were too small
+
+
+def test_where_each_sense_needs_several_states_they_are_the_ones_that_lie_together():
+    """Two heaps of five states and a stray one: three senses could stand for three each, but only two do."""
+    heaps = torch.tensor([[0.0, 0], [1, 0], [0, 1], [1, 1], [0.5, 0.5]])
+    vectors = torch.cat([heaps, heaps + 40, torch.tensor([[20.5, 21.5]])])[None]
+    states = States([vectors], [vectors], [torch.full((1, 11), 7, dtype=torch.int32)])
+    senses = senses_of(states, torch.zeros(1, 11), min_states=3)
+    order = senses.centroids[:, 0].argsort()
+    means = torch.tensor([[0.5, 0.5], [(5 * 40.5 + 20.5) / 6, (5 * 40.5 + 21.5) / 6]])
+    torch.testing.assert_close(senses.centroids[order], means)
+    assert senses.counts[order].tolist() == [5, 6] and senses.contexts[order[0], 0] == 4
+
+
+def test_no_token_with_enough_states_is_an_error_that_says_how_many_there_are():
+    states = random_states(BLOCKS, LENGTH, WIDTH, TOKENS)
+    assert len(senses_of(states, min_states=12).tokens)
+    with pytest.raises(
+        UserError, match=r"no token has senses\.min_states = 13 states; the most frequent one has 12: lower"
+    ):
+        senses_of(states, min_states=13)
+
+
 def test_the_seed_changes_the_dictionary():
     states = random_states(BLOCKS, LENGTH, WIDTH, TOKENS)
-    one, two = (build_senses(states, NO_LABELS, settings(seed=seed)) for seed in (0, 1))
+    one, two = (senses_of(states, seed=seed) for seed in (0, 1))
     common = int(one.tokens[one.occurrences.argmax()])
     assert not torch.equal(entry(one, common)["contexts"], entry(two, common)["contexts"])
 
@@ -166,13 +163,13 @@ def test_equal_states_of_a_token_become_one_sense():
     states = random_states(BLOCKS, LENGTH, WIDTH, TOKENS)
     predicted = torch.full((BLOCKS, LENGTH), 3, dtype=torch.int32)
     same = states._replace(hidden_states=[torch.ones(BLOCKS, LENGTH, WIDTH)], predicted=[predicted])
-    senses = build_senses(same, NO_LABELS, settings())
+    senses = senses_of(same)
     assert len(senses.centroids) == 1 and senses.counts.tolist() == [12]
     assert torch.equal(senses.centroids[0], torch.ones(WIDTH))
 
 
 def test_a_saved_dictionary_is_read_back_as_it_was(tmp_path):
-    senses = build_senses(random_states(BLOCKS, LENGTH, WIDTH, TOKENS), NO_LABELS, settings())
+    senses = senses_of(random_states(BLOCKS, LENGTH, WIDTH, TOKENS))
     save_senses(tmp_path / "senses", senses)
     assert_same(load_senses(tmp_path / "senses"), senses)
 
@@ -180,7 +177,7 @@ def test_a_saved_dictionary_is_read_back_as_it_was(tmp_path):
 def test_a_missing_or_damaged_dictionary_names_the_stage_that_makes_it(tmp_path):
     with pytest.raises(UserError, match="dvc repro senses"):
         load_senses(tmp_path / "senses")
-    save_senses(tmp_path / "senses", build_senses(random_states(2, 8, 4, 5), torch.zeros(2, 8), settings()))
+    save_senses(tmp_path / "senses", senses_of(random_states(2, 8, 4, 5)))
     (file,) = (tmp_path / "senses").glob("*.safetensors")
     file.write_bytes(file.read_bytes()[:-40])
     with pytest.raises(UserError, match=r"has changed.*dvc repro senses"):
@@ -222,12 +219,12 @@ def test_a_span_with_an_unseen_token_has_no_senses():
 @pytest.mark.parametrize("reservoir", [1000, 3])  # all states, to be clustered; too few for that
 def test_the_seed_draws_the_first_centres_and_the_sample(reservoir):
     states = random_states(BLOCKS, LENGTH, WIDTH, TOKENS)
-    one, again, other = (build_senses(states, NO_LABELS, settings(seed=s, reservoir=reservoir)) for s in (3, 3, 4))
+    one, again, other = (senses_of(states, seed=s, reservoir=reservoir) for s in (3, 3, 4))
     assert_same(one, again)
     assert torch.equal(one.tokens, other.tokens) and torch.equal(one.occurrences, other.occurrences)
     assert not torch.equal(one.centroids, other.centroids)
 
 
 def test_one_process_leaves_the_dictionary_and_its_checksums_alone(tmp_path):
-    save_senses(tmp_path / "senses", build_senses(random_states(BLOCKS, LENGTH, WIDTH, TOKENS), NO_LABELS, settings()))
+    save_senses(tmp_path / "senses", senses_of(random_states(BLOCKS, LENGTH, WIDTH, TOKENS)))
     assert sorted(path.name for path in (tmp_path / "senses").iterdir()) == ["SHA256SUMS", "senses.safetensors"]

@@ -6,7 +6,7 @@ from tiny.models import generator
 
 from dskd.infra.arithmetic import squared_distances
 from dskd.infra.randomness import uniform
-from dskd.senses.kmeans import kmeans, plus_plus
+from dskd.senses.kmeans import kmeans, plus_plus, without_small
 
 
 def mixtures(sets, n, d, clusters, seed):
@@ -170,3 +170,78 @@ def test_centres_are_those_of_a_plain_greedy_k_means_plus_plus():
         for i, centres in enumerate(plus_plus(x * valid[..., None], valid, sizes, keys, k, seed=3)):
             plain = plain_plus_plus(x[i, : sizes[i]].double().numpy(), int(keys[i]), k, 3)
             np.testing.assert_allclose(centres.numpy(), plain, rtol=1e-6)
+
+
+# Three clusters on a line, {0, 1, 2}, {10} and {13, 14}; then two, {1, 3} and {9}, with three rows of padding.
+ROWS = torch.tensor([[0.0, 1, 2, 10, 13, 14], [1, 3, 9, 0, 0, 0]])[..., None]
+CENTRES = torch.tensor([[1.0, 10, 13.5], [2, 9, 50]])[..., None]
+CLUSTERS = torch.tensor([[0, 0, 0, 1, 2, 2], [0, 0, 1, -1, -1, -1]])
+
+
+@pytest.mark.parametrize(
+    ("least", "centres", "clusters"),
+    [
+        (1, [[1, 10, 13.5], [2, 9, 50]], CLUSTERS.tolist()),
+        (2, [[1, None, 37 / 3], [13 / 3, None, None]], [[0, 0, 0, 2, 2, 2], [0, 0, 0, -1, -1, -1]]),
+        # {10} is the smallest: it goes first, and makes {13, 14} large enough.
+        (3, [[1, None, 37 / 3], [13 / 3, None, None]], [[0, 0, 0, 2, 2, 2], [0, 0, 0, -1, -1, -1]]),
+    ],
+)
+def test_small_clusters_dissolve_the_smallest_first_into_the_nearest_that_is_left(least, centres, clusters):
+    found, assignment = without_small(ROWS, CENTRES.clone(), CLUSTERS.clone(), least)
+    assert assignment.tolist() == clusters
+    for means, expected in zip(found.squeeze(2).tolist(), centres, strict=True):
+        for mean, value in zip(means, expected, strict=True):
+            assert value is None or mean == pytest.approx(value)
+
+
+def test_rows_of_a_cluster_that_dissolves_part_where_others_are_nearer():
+    x = torch.tensor([0.0, 1, 2, 4, 6, 8, 9, 10])[None, :, None]
+    centres, clusters = torch.tensor([1.0, 5, 9])[None, :, None], torch.tensor([[0, 0, 0, 1, 1, 2, 2, 2]])
+    found, assignment = without_small(x, centres, clusters, 3)
+    assert assignment.tolist() == [[0, 0, 0, 0, 2, 2, 2, 2]]
+    assert found[0, [0, 2], 0].tolist() == [1.75, 8.25]
+
+
+def test_where_all_clusters_are_large_enough_nothing_changes():
+    x, sizes, keys = ragged()
+    centroids, assignment = kmeans(x, sizes, keys, 5, seed=0, iterations=30)
+    smallest = min(int(n) for row in assignment for n in row[row >= 0].bincount(minlength=5))
+    assert smallest > 0
+    found = without_small(x, centroids.clone(), assignment.clone(), smallest)
+    assert torch.equal(found[0], centroids) and torch.equal(found[1], assignment)
+
+
+def plain_without_small(rows, centres, clusters, least):
+    """The same for one set, cluster by cluster: the centres of those that are left, and the cluster of each row."""
+    centres, clusters = centres.copy(), clusters.copy()
+    while True:
+        counts = {c: int((clusters == c).sum()) for c in sorted(set(clusters.tolist()))}
+        small = [c for c in counts if counts[c] < least]
+        if not small:
+            return {c: centres[c] for c in counts}, clusters
+        left = [c for c in counts if c != min(small, key=counts.get)]
+        distances = ((rows[:, None] - centres[left]) ** 2).sum(axis=2)
+        clusters = np.array(left)[distances.argmin(axis=1)]
+        for c in set(clusters.tolist()):
+            centres[c] = rows[clusters == c].mean(axis=0)
+
+
+@pytest.mark.parametrize("least", [2, 4, 6])
+def test_what_dissolves_is_what_a_plain_loop_dissolves_also_beside_other_sets(least):
+    x, sizes, keys = ragged(sets=40, k=6)
+    x = x * (torch.arange(x.shape[1]) < sizes[:, None])[..., None]
+    centroids, assignment = kmeans(x, sizes, keys, 6, seed=0, iterations=2)
+    found, clusters = without_small(x, centroids.clone(), assignment.clone(), least)
+    assert torch.equal(clusters == -1, assignment == -1)
+    dissolved = 0
+    for i, size in enumerate(sizes.tolist()):
+        given = (v.numpy() for v in (x[i, :size].double(), centroids[i].double(), assignment[i, :size]))
+        left, expected = plain_without_small(*given, least)
+        assert clusters[i, :size].tolist() == expected.tolist()
+        np.testing.assert_allclose(found[i, list(left)].numpy(), list(left.values()), rtol=1e-4, atol=1e-4)
+        assert clusters[i, :size].bincount()[list(left)].min() >= least
+        dissolved += 6 - len(left)
+        alone = without_small(x[i : i + 1], centroids[i : i + 1].clone(), assignment[i : i + 1].clone(), least)
+        assert torch.equal(alone[0][0], found[i]) and torch.equal(alone[1][0], clusters[i])
+    assert dissolved > 10

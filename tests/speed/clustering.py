@@ -1,28 +1,36 @@
-"""The senses of the whole training text beside a scikit-learn loop over the same sets of states.
+"""The senses of the run's sample, and of tokens with 2 000 states each, beside a scikit-learn loop over the same sets.
 
-Needs the artifacts of `harvest`.
+Needs the artifacts of `senses`.
 """
+
+from pathlib import Path
 
 import torch
 from sklearn.cluster import KMeans
 from speed.measure import line, seconds
 
+from dskd.infra import artifacts
 from dskd.infra.arithmetic import squared_distances
+from dskd.params import SensesParams
 from dskd.pipeline import stages
-from dskd.pipeline.inputs import cached_states
-from dskd.pipeline.inputs import labels as labels_of
-from dskd.senses.cluster import build_senses, reservoir
-from dskd.states.store import take_positions
+from dskd.senses.cluster import build_senses
+from dskd.states.reservoir import Reservoir, open_reservoir
+
+MANY = 2000  # states a token, the paper's most
 
 
 def bench_senses() -> list[dict]:
-    params = stages.begin()
-    states, labels, settings = cached_states("train"), labels_of("train"), params.senses
-    sets = _sets(states, settings)
+    settings = stages.begin().senses.model_copy(update={"min_states": 1})  # scikit-learn dissolves no cluster
+    sample = open_reservoir(Path(artifacts.RESERVOIR))
+    return [*_compare(sample, settings), *_compare(_dense(sample, 40), settings)]
+
+
+def _compare(sample: Reservoir, settings: SensesParams) -> list[dict]:
+    sets = _sets(sample, settings.k)
     found = {}
 
     def ours() -> None:
-        found["senses"] = build_senses(states, labels, settings)
+        found["senses"] = build_senses(sample, settings)
 
     def theirs() -> None:
         found["models"] = [
@@ -48,11 +56,22 @@ def bench_senses() -> list[dict]:
     ]  # fmt: skip
 
 
-def _sets(states, settings) -> list[tuple[int, torch.Tensor]]:
+def _dense(sample: Reservoir, tokens: int) -> Reservoir:
+    """So many tokens with `MANY` real states each: those of the most frequent tokens, whatever their own token is."""
+    most = sample.sizes.argsort(descending=True, stable=True)[: -(-tokens * MANY // int(sample.sizes.max()))]
+    of_most = torch.isin(torch.arange(len(sample.tokens)).repeat_interleave(sample.sizes), most)
+    places = of_most.nonzero().squeeze(1)[: tokens * MANY]
+    each = torch.full((tokens,), MANY)
+    return sample._replace(
+        tokens=torch.arange(tokens, dtype=torch.int32), occurrences=each, sizes=each,
+        positions=sample.positions[places], rows=sample.rows[places],
+    )  # fmt: skip
+
+
+def _sets(sample: Reservoir, k: int) -> list[tuple[int, torch.Tensor]]:
     """The states of every token that has more of them than senses: token, (n, d) float32."""
-    tokens, _, positions, sizes = reservoir(states.predicted, settings.seed, settings.reservoir)
-    by_token = zip(tokens.tolist(), positions.split(sizes.tolist()))
-    return [(t, take_positions(states.hidden_states, p).float()) for t, p in by_token if len(p) > settings.k]
+    places = torch.arange(len(sample.positions)).split(sample.sizes.tolist())
+    return [(t, sample.take(p).float()) for t, p in zip(sample.tokens.tolist(), places) if len(p) > k]
 
 
 def _inertia(rows: torch.Tensor, centroids: torch.Tensor) -> float:

@@ -6,6 +6,7 @@ beside this file.
 
 import csv
 from collections.abc import Callable, Iterable
+from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -14,10 +15,11 @@ from matplotlib.ticker import EngFormatter
 from speed.measure import FOLDER, append, here, memory_beyond, seconds
 from speed.training import Setting
 
+from dskd.infra import artifacts
 from dskd.model.logits import Head
 from dskd.model.parts import run_part
 from dskd.senses.cluster import build_senses
-from dskd.states.store import States
+from dskd.states.reservoir import Reservoir, open_reservoir
 from dskd.students.batches import Reader, load_batch
 from dskd.students.output_loss import Heads, OutputWeights, output_loss
 from dskd.students.store import new_student
@@ -54,25 +56,26 @@ def measure() -> list[dict]:
     return rows
 
 
-def repeated(states: States, blocks: int) -> States:
-    """So many blocks: the shards there are, as often as it takes. They are mapped once, so no disk is needed."""
-    size = len(states.predicted[0])
-    whole = [index for index, shard in enumerate(states.predicted) if len(shard) == size]
-    order = [whole[i % len(whole)] for i in range(-(-blocks // size))]
-    cut = [size] * (blocks // size) + [blocks % size] * (blocks % size > 0)
-    return States(*([shards[i][:n] for i, n in zip(order, cut)] for shards in states))
+def part(sample: Reservoir, share: int) -> Reservoir:
+    """Every so manieth token of the sample."""
+    chosen = torch.arange(len(sample.tokens)) % share == 0
+    places = chosen.repeat_interleave(sample.sizes)
+    tokens = (column[chosen] for column in (sample.tokens, sample.occurrences, sample.sizes))
+    return Reservoir(*tokens, sample.positions[places], sample.rows[places], sample.states)
 
 
 def _by_states(s: Setting) -> Iterable[tuple[int, Callable]]:
-    for states in (10_240, 102_400, 1_024_000, 10_240_000, 102_400_000):
-        grown = repeated(s.text.states, states // s.text.states.length)
-        yield states, lambda grown=grown: build_senses(grown, s.text.labels, s.params.senses)
+    sample = open_reservoir(Path(artifacts.RESERVOIR))
+    for share in (1000, 100, 10, 1):
+        some = part(sample, share)
+        yield len(some.positions), lambda some=some: build_senses(some, s.params.senses)
 
 
 def _by_k(s: Setting) -> Iterable[tuple[int, Callable]]:
+    sample = part(open_reservoir(Path(artifacts.RESERVOIR)), 4)
     for k in (5, 10, 20, 40):
         settings = s.params.senses.model_copy(update={"k": k})
-        yield k, lambda settings=settings: build_senses(s.text.states, s.text.labels, settings)
+        yield k, lambda settings=settings: build_senses(sample, settings)
 
 
 def _by_vocabulary(s: Setting, positions: int = 1024) -> Iterable[tuple[int, Callable]]:

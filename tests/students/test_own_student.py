@@ -43,7 +43,7 @@ from dskd.model.parts import run_part
 from dskd.params import Lora, Objective, Source, load_params
 from dskd.pipeline import models as models_of_run
 from dskd.report.decoder_shape import KNOWN
-from dskd.report.plan import run_stages
+from dskd.report.stage_costs import run_stages
 from dskd.scores.harness import SharedTrunk
 from dskd.scores.heldout import heldout_scores
 from dskd.students import train as distill_module

@@ -4,14 +4,14 @@ import pytest
 import torch
 from accelerate.state import AcceleratorState
 from tiny.families import make_decoder
-from tiny.models import LOWER_LAST, VOCABULARY, distill_settings, make_ids, make_states
+from tiny.models import LOWER_LAST, VOCABULARY, distill_settings, make_ids, make_states, sampled, sense_settings
 
 from dskd.infra import arithmetic
 from dskd.infra.hashes import sha256_tree
 from dskd.model.cut import student_top
 from dskd.model.logits import head_of
 from dskd.model.parts import run_part
-from dskd.params import Objective, SensesParams, TargetsParams
+from dskd.params import Objective, TargetsParams
 from dskd.scores import heldout
 from dskd.scores.heldout import heldout_scores
 from dskd.senses.cluster import build_senses
@@ -72,9 +72,8 @@ def make_text():
 
 def make_lexicon(states, labels):
     """Senses, synonyms, antonyms and the settings of the targets."""
-    senses = build_senses(
-        states, labels, SensesParams(seed=0, key="observed", k=3, reservoir=20, iterations=10, contexts=1)
-    )
+    chosen = sense_settings(key="observed", k=3, reservoir=20, iterations=10, contexts=1)
+    senses = build_senses(sampled(states, labels, chosen), chosen)
     related = senses.tokens.tolist()[::3]
     synonyms, antonyms = {t: [(related[0],)] for t in related}, {t: [(related[-1],)] for t in related[:-1]}
     limits = {"neighbours": 2, "max_synonyms": 5, "max_antonyms": 5, "related_share": 0.5, "related_min": 1}

@@ -1,12 +1,12 @@
 import numpy as np
 import pytest
 import torch
-from tiny.models import random_states
+from tiny.models import random_states, sampled, sense_settings
 from torch import Tensor
 
 from dskd.errors import UserError
 from dskd.infra.randomness import uniform
-from dskd.params import SensesParams, TargetsParams
+from dskd.params import TargetsParams
 from dskd.senses.cluster import build_senses
 from dskd.senses.store import compose_span
 from dskd.targets.choose import build_targets, candidates, nearest_rows, sample_positions, trimmed_lexicon
@@ -35,8 +35,8 @@ def settings(**changes):
 def made():
     states = random_states(BLOCKS, LENGTH, WIDTH, TOKENS, shard=3)
     labels = torch.cat(states.predicted).roll(1, dims=1).long()
-    chosen = SensesParams(seed=0, key="predicted", k=4, reservoir=30, iterations=20, contexts=1)
-    return states, labels, build_senses(states, labels, chosen)
+    chosen = sense_settings(reservoir=30, iterations=20, contexts=1)
+    return states, labels, build_senses(sampled(states, labels, chosen), chosen)
 
 
 def members(senses, spans: list[tuple[int, ...]]) -> list[Tensor]:

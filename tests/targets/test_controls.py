@@ -1,8 +1,7 @@
 import pytest
 import torch
-from tiny.models import random_states
+from tiny.models import random_states, sampled, sense_settings
 
-from dskd.params import SensesParams
 from dskd.senses.cluster import build_senses
 from dskd.targets.controls import SenseLexicon, collapsed, controlled, noise, shuffled
 
@@ -11,9 +10,8 @@ from dskd.targets.controls import SenseLexicon, collapsed, controlled, noise, sh
 def senses():
     states = random_states(8, 40, 8, 25)
     labels = torch.cat(states.predicted).long()
-    return build_senses(
-        states, labels, SensesParams(seed=0, key="predicted", k=4, reservoir=30, iterations=20, contexts=1)
-    )
+    chosen = sense_settings(reservoir=30, iterations=20, contexts=1)
+    return build_senses(sampled(states, labels, chosen), chosen)
 
 
 def test_shuffling_gives_every_head_the_list_of_another_of_like_degree():

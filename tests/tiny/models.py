@@ -1,5 +1,8 @@
 """A decoder, a tokenizer and states small enough for a test: Llama with 6 layers of width 32 and 120 tokens."""
 
+import tempfile
+from pathlib import Path
+
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from torch import Tensor
@@ -7,8 +10,9 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel, PreTrai
 
 from dskd.model.cut import student_top, teacher_top, trunk
 from dskd.model.parts import run_part
-from dskd.params import DistillParams, StudentParams
+from dskd.params import DistillParams, SensesParams, StudentParams
 from dskd.states.harvest import predict
+from dskd.states.reservoir import Reservoir, Sampler, open_reservoir
 from dskd.states.store import States
 
 VOCABULARY, LAYERS, WIDTH = 120, 6, 32
@@ -89,6 +93,42 @@ def random_states(blocks: int, length: int, width: int, tokens: int, seed: int =
     hidden_states = torch.randn(blocks, length, width, generator=g)
     predicted = (torch.rand(blocks, length, generator=g).square() * tokens).to(torch.int32)
     return States(*(list(t.split(shard)) for t in (hidden_states, hidden_states.clone(), predicted)))
+
+
+def sampled(states: States, labels: Tensor, settings: SensesParams) -> Reservoir:
+    """The sample that a run would keep of these states, which it reads in chunks as long as their shards.
+
+    Args:
+        labels: (n, L) token ids that follow each position; the key where `settings.key` is "observed".
+    """
+    shards = states.predicted
+    if settings.key == "observed":
+        shards = labels.split([len(shard) for shard in shards])
+    vocabulary = 1 + max(int(shard.max()) for shard in shards)
+    with tempfile.TemporaryDirectory() as folder:  # the files stay mapped
+        sampler = Sampler(Path(folder), range(len(shards)), settings.seed, settings.reservoir, vocabulary)
+        start = 0
+        for number, (keys, hidden_states) in enumerate(zip(shards, states.hidden_states, strict=True)):
+            sampler.add(number, keys.flatten(), hidden_states.flatten(0, 1), start)
+            start += keys.numel()
+        sampler.finish()
+        return open_reservoir(Path(folder))
+
+
+def sense_settings(**changes) -> SensesParams:
+    values = {
+        "seed": 0,
+        "text": "own",
+        "tokens": 1000,
+        "gloss_share": 0.0,
+        "key": "predicted",
+        "k": 4,
+        "min_states": 1,
+        "reservoir": 12,
+        "iterations": 30,
+        "contexts": 3,
+    }
+    return SensesParams(**(values | changes))
 
 
 def distill_settings(**changes) -> DistillParams:

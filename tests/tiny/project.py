@@ -38,7 +38,15 @@ CHANGES = {
     "corpus": {"block_length": 16, "train_tokens": 640, "heldout_tokens": 160, "heldout_share": 0.3},
     "student": {"layers": 4, "trained": 2},
     "harvest": {"batch_size": 4, "shard_blocks": 8},
-    "senses": {"key": "observed", "k": 2, "reservoir": 20, "contexts": 2},
+    "senses": {
+        "tokens": 640,
+        "gloss_share": 0.15,
+        "key": "observed",
+        "k": 2,
+        "min_states": 2,
+        "reservoir": 20,
+        "contexts": 2,
+    },
     "distill": {"objectives": ["dskd"], "checkpoint_steps": 2, "log_steps": 2},
 }
 

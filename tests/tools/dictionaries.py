@@ -10,6 +10,7 @@ a run that was stopped goes on. Rows go to docs/trials/dictionaries.csv, which a
 import argparse
 import json
 import os
+import pickle
 import re
 import shutil
 import time
@@ -41,8 +42,9 @@ ROWS = Path("docs/trials/dictionaries.csv")
 BUILD = Path("build/dictionaries")
 KEYS, MOST = ("predicted", "observed"), 2000
 BASE = {"k": 10, "min_states": 5, "reservoir": 160}
-# Each differs from the base in one thing.
-SETTINGS = [{}, *({"min_states": n} for n in (1, 10, 20)), *({"k": n} for n in (4, 20, 40)), {"reservoir": MOST}]
+# Each differs from the base in one thing; the second are tried on the largest text alone.
+SETTINGS = [{}, *({"min_states": n} for n in (1, 2, 3, 10)), {"reservoir": MOST}]
+MORE = [{"k": 4}, {"k": 20}]
 
 
 def mirror_texts(folder: Path) -> list[Path]:
@@ -137,10 +139,12 @@ def main() -> None:
             update={"senses": params.senses.model_copy(update={"gloss_share": arguments.gloss_share})}
         )
     done = pd.read_csv(ROWS) if ROWS.exists() else pd.DataFrame()
-    probes = read_probes(params)
+    kept = BUILD / "probes.pickle"
+    probes = pickle.loads(kept.read_bytes()) if kept.exists() else read_probes(params)
+    kept.write_bytes(pickle.dumps(probes))
     for size, key, folder, seconds in sampled(params, arguments.tokens):
         sample = open_reservoir(folder)
-        for changes in tqdm(SETTINGS, desc=f"{size} {key}"):
+        for changes in tqdm(SETTINGS + (MORE if size == max(arguments.tokens) else []), desc=f"{size} {key}"):
             settings = BASE | changes
             made = {"read": size, "key": key, "gloss_share": params.senses.gloss_share, **settings}
             if len(done) and (done[list(made)] == pd.Series(made)).all(axis=1).any():

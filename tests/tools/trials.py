@@ -38,7 +38,7 @@ from dskd.model.inference import Models
 from dskd.model.logits import head_of
 from dskd.params import Objective, Params
 from dskd.pipeline import stages
-from dskd.pipeline.inputs import cached_states, cached_text, kept_dtype, labels, load_teacher, wordnet_reader
+from dskd.pipeline.inputs import cached_text, kept_dtype, load_teacher, wordnet_reader
 from dskd.report.figures import COLOURS, STYLE
 from dskd.report.statistics import compare
 from dskd.report.study_tables import TRIAL_MEASURES
@@ -46,6 +46,7 @@ from dskd.scores.heldout import heldout_scores
 from dskd.scores.lexical_choice import build_items, read_vocabulary
 from dskd.scores.measure import lexical_rows, pair_rows
 from dskd.senses.cluster import build_senses
+from dskd.states.reservoir import open_reservoir
 from dskd.states.store import States, Text, take_blocks
 from dskd.students.store import Student, new_student
 from dskd.students.train import Recipe, train
@@ -100,6 +101,11 @@ def trial(params: Params, changes: dict) -> Trial:
     own = changed(params, groups)
     if not groups.keys() <= {"senses", "targets", "distill", "student"}:
         raise UserError(f"params of a trial may change senses, targets, distill and student, not {', '.join(groups)}")
+    clustering = {"k": 1, "min_states": 1, "iterations": 1, "contexts": 1}
+    if own.senses.model_copy(update=clustering) != params.senses.model_copy(update=clustering):
+        raise UserError(
+            "a trial clusters the run's sample: of senses it may change k, min_states, iterations, contexts"
+        )
     if split_depth(own.student) != split_depth(params.student):
         raise UserError("a trial's student needs the split of the states: student.layers - student.trained must stay")
     return Trial(Objective(**base | {key: value for key, value in changes.items() if key != "params"}), own)
@@ -123,7 +129,7 @@ def make_student(name: str, seed: int, of: Trial, base: Params, made: dict[str, 
     kind = f"{objective.targets} {params.senses} {params.targets}"
     if objective.sense and kind not in made:
         changed_senses = params.senses != base.senses
-        senses = build_senses(cached_states("train"), labels("train"), params.senses) if changed_senses else None
+        senses = build_senses(open_reservoir(Path(artifacts.RESERVOIR)), params.senses) if changed_senses else None
         made[kind] = stages.sense_targets(params, objective, senses)
     targets = made[kind] if objective.sense else None
     teacher, _ = load_teacher(params)

@@ -62,7 +62,9 @@ FULL = [  # a stage, free kilobytes, and what it was writing when there were no 
     ("harvest", 0, "states"),
     ("harvest", 20, ".states.partial/train-00000.safetensors"),
     ("harvest", 60, ".states.partial/train-00001.safetensors"),
-    ("senses", 8, "senses"),
+    ("senses", 0, "reservoir"),
+    ("senses", 40, ".reservoir.partial/chunk-000001.safetensors"),
+    ("senses", 200, "senses"),
     ("targets", 20, "targets/dskd"),
     ("distill", 0, "students/dskd-0"),
     ("distill", 200, "students/.dskd-0.partial/.work/checkpoint-000000002"),
@@ -83,12 +85,19 @@ def test_on_a_full_disk_a_stage_says_so_and_goes_on_when_there_is_room(project, 
     after = files(project)
     assert {path: after.get(path) for path in before} == before
     left = after.keys() - before.keys()
-    assert all(".states." in path or ".dskd-0." in path for path in left)  # what the next run goes on from
+    # What the next run goes on from.
+    assert all(any(name in path for name in (".states.", ".reservoir.", ".dskd-0.")) for path in left)
     assert run(stage)[0] == 0
     assert files(project) == before
 
 
-PLACES = {"lexicon": "lexicon.parquet", "harvest": "states", "targets": "targets/dskd", "distill": "students/dskd-0"}
+PLACES = {
+    "lexicon": "lexicon.parquet",
+    "harvest": "states",
+    "senses": "reservoir",
+    "targets": "targets/dskd",
+    "distill": "students/dskd-0",
+}
 
 
 @pytest.mark.parametrize("stage", [stage for stage in STAGES if stage not in ("quality", "evaluate")])
