@@ -8,6 +8,7 @@ tokenizer begins every text with tokens of its own, so does every block, in the 
 import hashlib
 import json
 import re
+from array import array
 from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
@@ -184,7 +185,7 @@ def draw(documents: list[Document], split: str, seed: int, heldout_share: float)
 def pack(documents: list[Document], wanted: int, length: int, tokenizer, separator: int, label: str) -> PackedText:
     """Up to `wanted` blocks from the beginning of the documents' stream."""
     need = wanted * length + 1 if wanted else 0
-    tokens, ids, starts, characters = [], [], [], 0
+    tokens, ids, starts, characters = array("i"), [], [], 0  # four bytes a token, however long the text is
     with tqdm(total=need, desc=label, unit=" tokens", unit_scale=True, mininterval=0.5) as bar:
         for batch in _batches(documents if wanted else []):
             texts = [text for _, text in batch]
@@ -195,13 +196,13 @@ def pack(documents: list[Document], wanted: int, length: int, tokenizer, separat
                     break
                 ids.append(name)
                 starts.append(len(tokens))
-                tokens += [*row, separator]
+                tokens.extend((*row, separator))
                 characters += len(text)
             bar.update(min(len(tokens), need) - bar.n)
             if len(tokens) >= need:
                 break
     blocks = max(0, min(wanted, (len(tokens) - 1) // length))
-    stream = np.array(tokens, dtype=np.int32)
+    stream = np.frombuffer(tokens, dtype=np.int32) if tokens else np.empty(0, np.int32)
     place = np.arange(blocks)[:, None] * length + np.arange(length + 1)[None, :]  # (blocks, L+1)
     packed = stream[place] if blocks else np.empty((0, length + 1), np.int32)
     if beginning := before_text(tokenizer):  # Gemma and others read no text well that begins without it

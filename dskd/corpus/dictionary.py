@@ -21,6 +21,11 @@ class DictionaryText(NamedTuple):
     starts: Tensor  # (m,) int64, ascending: where each document begins in the stream
     documents: list[str]  # (m,) "wiki:Anarchism", "gloss:bank.n.01"; "" where it is not known
 
+    @property
+    def joined(self) -> bool:
+        """Whether each block goes on where the one before it ends."""
+        return bool(self.documents[0])
+
     def stream(self) -> Tensor:
         """The tokens in their order: (n·L + 1,)."""
         return torch.cat([self.blocks[:, :-1].flatten(), self.blocks[-1, -1:]])
@@ -36,7 +41,8 @@ def dictionary_text(
 ) -> DictionaryText:
     """`senses.tokens` tokens of text, of which WordNet's glosses have their share.
 
-    Held-out documents are left out, and so is every document with the title of one, and every gloss of a held-out word.
+    Held-out documents are left out, and every gloss of a held-out word. A document of a later text is left out where an
+    earlier text has one of its title, held out or not.
 
     Args:
         texts: the students' text first, then others; all of one are read before the next begins.
@@ -52,10 +58,11 @@ def dictionary_text(
     # Documents, by what they are and in their order.
     first, *others = texts
     plain = text_documents(first)
-    heldout = {_title(document) for document in draw(plain, "heldout", corpus.seed, corpus.heldout_share)}
+    titles = {_title(document) for document in plain}
     chosen = draw(plain, "train", corpus.seed, corpus.heldout_share)
     for path in others:
-        found = [document for document in text_documents(path) if _title(document) not in heldout]
+        found = [document for document in text_documents(path) if _title(document) not in titles]
+        titles |= {_title(document) for document in found}
         chosen += draw(found, "train", corpus.seed, 0.0)
     glosses = draw(gloss_documents(reader, lexicon)[0], "train", corpus.seed, corpus.heldout_share)
 
@@ -106,7 +113,7 @@ def save_dictionary_text(folder: Path, text: DictionaryText) -> None:
 
 def load_dictionary_text(folder: Path) -> DictionaryText:
     """The text that `save_dictionary_text` wrote; UserError where there is none, or a damaged one."""
-    tensors = load_tensors(folder / "text.safetensors", "senses", ["blocks", "starts"])
-    names = require(folder / "documents.json", "senses")
-    with reading(names, "senses"):
+    tensors = load_tensors(folder / "text.safetensors", "harvest", ["blocks", "starts"])
+    names = require(folder / "documents.json", "harvest")
+    with reading(names, "harvest"):
         return DictionaryText(**tensors, documents=read_json(names)["documents"])

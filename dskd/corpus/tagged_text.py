@@ -43,7 +43,7 @@ def tagged_words(folder: Path) -> Iterator[TaggedWord]:
             if word.tag == "instance":
                 if word.get("id") not in senses:
                     raise UserError(f"{data.name}: {word.get('id')} is not in {keys.name}: they are not of one set")
-                if "_" not in lemma and " " not in shown:
+                if shown and "_" not in lemma and " " not in shown:
                     yield TaggedWord(lemma, text, start, senses[word.get("id")])
             start += len(shown) + 1
 

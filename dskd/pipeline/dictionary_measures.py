@@ -6,42 +6,69 @@ from typing import NamedTuple
 
 import pandas as pd
 import torch
+from nltk.corpus.reader.wordnet import WordNetCorpusReader
 from torch import Tensor
 
 from dskd.benchmarks.catalogue import read_benchmark
+from dskd.errors import UserError
 from dskd.infra import artifacts
 from dskd.infra.artifacts import require
 from dskd.lexicon.store import load_lexicon
 from dskd.lexicon.tokens import word_tokens
 from dskd.model.inference import states_at
 from dskd.params import Params
-from dskd.pipeline.inputs import cached_states, labels, teacher_tokenizer, wordnet_reader
+from dskd.pipeline.inputs import cached_states, labels, run_senses, teacher_tokenizer, wordnet_reader
 from dskd.pipeline.models import load_models
-from dskd.scores.dictionary import facts, variance_table
+from dskd.scores.dictionary import facts, plain, variance_table
 from dskd.scores.sense_match import nearest_senses, random_senses, synset_table, wic_table
-from dskd.scores.sense_places import Place, before, example_places, tagged_places, wic_places
+from dskd.scores.sense_places import Place, before, example_places, tagged_places, unread, wic_places
 from dskd.scores.weighted import COLUMNS, Draws
-from dskd.senses.store import SenseDictionary, load_senses
+from dskd.senses.store import SenseDictionary
 from dskd.states.reservoir import Reservoir, open_reservoir
+
+_RANDOM = 5  # draws of the random baseline
+_DRAWS = 2000  # resamples of an interval
 
 
 class Dictionaries(NamedTuple):
-    """The run's dictionary, and the same tokens with states drawn at random in the place of senses."""
+    """A dictionary, and the sample that it was made of."""
 
-    senses: SenseDictionary
-    random: SenseDictionary
+    by_way: dict[str, list[SenseDictionary]]  # "senses", and draws of "random": states in the place of senses
     sample: Reservoir
+
+    @property
+    def senses(self) -> SenseDictionary:
+        return self.by_way["senses"][0]
 
 
 def load_dictionaries(params: Params) -> Dictionaries:
-    """What the measures compare."""
-    senses, sample = load_senses(artifacts.SENSES), open_reservoir(Path(artifacts.RESERVOIR))
-    return Dictionaries(senses, random_senses(senses, sample, params.evaluate.seed), sample)
+    """What the measures compare; UserError where dictionary and sample are not of one run."""
+    senses, sample = run_senses(), open_reservoir(Path(artifacts.RESERVOIR))
+    place = torch.searchsorted(sample.tokens, senses.tokens).clamp_max(len(sample.tokens) - 1)
+    if not (
+        torch.equal(sample.tokens[place], senses.tokens) and torch.equal(sample.occurrences[place], senses.occurrences)
+    ):
+        raise UserError(f"{artifacts.SENSES} was not made of {artifacts.RESERVOIR}: run `dvc repro senses`")
+    return with_random(senses, sample, params.evaluate.seed)
+
+
+def with_random(senses: SenseDictionary, sample: Reservoir, seed: int) -> Dictionaries:
+    """A dictionary beside the random baseline."""
+    drawn = [random_senses(senses, sample, seed * _RANDOM + i) for i in range(_RANDOM)]
+    return Dictionaries({"senses": [senses], "random": drawn}, sample)
 
 
 def dictionary_facts(dictionaries: Dictionaries) -> dict[str, float]:
     """What the run's dictionary is, in numbers."""
     return facts(dictionaries.senses, dictionaries.sample, load_lexicon(require(artifacts.LEXICON, "lexicon")))
+
+
+def describe_dictionary(params: Params) -> dict[str, float]:
+    """What the dictionary is, and how well its senses agree with WordNet's; keys as in reports/senses.json. The teacher
+    reads WordNet's examples for it."""
+    dictionaries = load_dictionaries(params)
+    table = probes_table(params, dictionaries, read_probes(params, wic=False))
+    return plain(dictionary_facts(dictionaries), table)
 
 
 class Probe(NamedTuple):
@@ -50,6 +77,7 @@ class Probe(NamedTuple):
     name: str  # of the set
     places: list[Place]
     states: Tensor  # (n, d) float32
+    rows: tuple[list[dict], list[dict]] = ([], [])  # of WiC, for training and for the test
 
 
 def read_probes(params: Params, wic: bool = True) -> list[Probe]:
@@ -58,53 +86,52 @@ def read_probes(params: Params, wic: bool = True) -> list[Probe]:
     places = {"examples": example_places(reader, params.lexicon)}
     for name in params.sources.tagged:
         places[name] = tagged_places(require(f"{artifacts.SOURCES}/tagged/{name}", "sources"), reader)
-    if wic and (rows := _wic_rows()):
-        places["wic"] = wic_places(chain(*rows))
+    rows = _wic_rows(reader) if wic else ([], [])
+    places["wic"] = wic_places(chain(*rows))
     models = load_models(params, []).of("teacher")
     models = models._replace(tops={"teacher": models.tops["teacher"]}, apart=None)
     probes = []
     for name, found in places.items():
         if found:  # there are no examples where no word is held out
             ids = before(found, models.tokenizer)
-            probes.append(Probe(name, found, states_at(models, ids, [len(row) - 1 for row in ids])["teacher"]))
+            states = states_at(models, ids, [len(row) - 1 for row in ids])["teacher"]
+            probes.append(Probe(name, found, states, rows if name == "wic" else ([], [])))
     return probes
 
 
-def _wic_rows() -> list[list[dict]]:
-    """WiC's training and test rows; none where it could not be had."""
+def _wic_rows(reader: WordNetCorpusReader) -> tuple[list[dict], list[dict]]:
+    """WiC's training and test rows that no dictionary has read; none where WiC could not be had."""
     folder = require(artifacts.BENCHMARKS, "benchmarks")
     if not artifacts.read_json(folder / "summary.json")["wic"]["available"]:
-        return []
-    return [read_benchmark(folder, "wic", split) for split in ("train", "test")]
+        return [], []
+    train, test = (unread(read_benchmark(folder, "wic", split), reader) for split in ("train", "test"))
+    return train, test
 
 
 def probes_table(params: Params, dictionaries: Dictionaries, probes: list[Probe]) -> pd.DataFrame:
     """How well senses agree with what people said of the places of each probe."""
-    tokenizer, draws, tables = teacher_tokenizer(), _draws(params), [pd.DataFrame(columns=COLUMNS)]
-    for name, places, states in probes:
-        by_name = {"senses": dictionaries.senses, "random": dictionaries.random}
-        nearest = {way: nearest_senses(places, states, senses, tokenizer) for way, senses in by_name.items()}
+    tokenizer, draws, tables = teacher_tokenizer(), Draws(_DRAWS, params.evaluate.seed), []
+    for name, places, states, rows in probes:
+        nearest = {
+            way: [nearest_senses(places, states, senses, tokenizer) for senses in drawn]
+            for way, drawn in dictionaries.by_way.items()
+        }
         if name == "wic":
-            tables.append(wic_table(*_wic_rows(), nearest, draws))
+            tables.append(wic_table(*rows, nearest, draws))
         else:
             often = _often([place.word for place in places], dictionaries.sample)
             tables.append(synset_table(name, places, nearest, often, draws))
-    return pd.concat([table for table in tables if len(table)] or tables, ignore_index=True)
+    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=COLUMNS)
 
 
 def heldout_table(params: Params, dictionaries: Dictionaries) -> pd.DataFrame:
     """How much of the variance of held-out states the senses explain."""
-    states = cached_states("heldout")
+    states, draws = cached_states("heldout"), Draws(_DRAWS, params.evaluate.seed)
     keys = torch.cat(states.predicted) if params.senses.key == "predicted" else labels("heldout")
-    by_name = {"senses": dictionaries.senses, "random": dictionaries.random}
-    return variance_table(torch.cat(states.hidden_states), keys, by_name, _draws(params))
+    return variance_table(torch.cat(states.hidden_states), keys, dictionaries.by_way, draws)
 
 
 def _often(words: list[str], sample: Reservoir) -> dict[str, int]:
     """How often each word's first token was met in the dictionary's text."""
     occurrences = dict(zip(sample.tokens.tolist(), sample.occurrences.tolist()))
     return {word: occurrences.get(ids[0], 0) for word, ids in word_tokens(teacher_tokenizer(), words).items()}
-
-
-def _draws(params: Params) -> Draws:
-    return Draws(min(params.evaluate.bootstrap, 2000), params.evaluate.seed)

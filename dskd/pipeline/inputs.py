@@ -12,11 +12,13 @@ from dskd.corpus.store import load_corpus
 from dskd.errors import UserError
 from dskd.infra import artifacts, processes
 from dskd.infra.artifacts import require
+from dskd.infra.hashes import sha256_tree
 from dskd.lexicon.build import Files
 from dskd.lexicon.readers import wordnet
 from dskd.model.load import load_decoder
 from dskd.model.tokenizer import load_tokenizer
 from dskd.params import Params, Source
+from dskd.senses.store import SenseDictionary, check_origin, load_senses
 from dskd.states.store import States, Text, open_states
 
 _NOT_OF_THE_LEXICON = ("teacher", "student", "wordnet", "wikipedia", "texts", "tagged")  # they have other places
@@ -61,6 +63,18 @@ def kept_dtype(params: Params) -> torch.dtype:
 def teacher_tokenizer() -> PreTrainedTokenizerBase:
     """The teacher's tokenizer alone, in a second."""
     return load_tokenizer(require(artifacts.TEACHER, "sources"))
+
+
+def teacher_hash() -> str:
+    """What the teacher and its tokenizer are known by."""
+    return sha256_tree(require(artifacts.TEACHER, "sources"))
+
+
+def run_senses() -> SenseDictionary:
+    """The run's sense dictionary; UserError where it is of another teacher."""
+    senses = load_senses(artifacts.SENSES)
+    check_origin(artifacts.SENSES, teacher_hash())
+    return senses
 
 
 def lexicon_files(params: Params) -> Files:

@@ -36,7 +36,7 @@ from dskd.model.folder import check_context
 from dskd.model.load import import_model
 from dskd.model.origin import load_origin, teacher_split
 from dskd.params import Objective, Params, chosen_objective, load_params, student_names
-from dskd.pipeline.dictionary import make_dictionary
+from dskd.pipeline.dictionary import make_senses
 from dskd.pipeline.dictionary_measures import (
     dictionary_facts,
     heldout_table,
@@ -52,17 +52,19 @@ from dskd.pipeline.inputs import (
     lexicon_file,
     lexicon_files,
     load_teacher,
+    run_senses,
     teacher_tokenizer,
     wordnet_reader,
 )
 from dskd.pipeline.models import load_models
+from dskd.pipeline.reservoir import make_reservoir
 from dskd.pipeline.student import heldout_of_all, make_student, means
 from dskd.report.metrics import summarise
 from dskd.scores.dictionary import plain
 from dskd.scores.lexicon_quality import coverage, gold_lists, lexicon_quality
 from dskd.scores.measure import measure
 from dskd.scores.store import Columns, heldout_rows, read_columns
-from dskd.senses.store import SenseDictionary, load_senses
+from dskd.senses.store import SenseDictionary
 from dskd.sources.fetch import fetch_all
 from dskd.states.harvest import harvest as harvest_states
 from dskd.states.store import States
@@ -171,7 +173,8 @@ def corpus(params: Params) -> tuple[dict[str, Tensor], dict]:
 
 
 def harvest(params: Params) -> States:
-    """The teacher's states for all blocks; returns those of the training split."""
+    """The teacher's states for all blocks, and a sample of those for the dictionary's text; returns the former of the
+    training split."""
     if processes.launch(params.launch, "harvest"):
         return cached_states("train")
     teacher, _ = load_teacher(params)
@@ -186,14 +189,15 @@ def harvest(params: Params) -> States:
     )
     parts = {part: blocks[part] for part in ("train", "heldout")}
     harvest_states(teacher, parts, split, params.harvest, Path(artifacts.STATES), made_from, kept_dtype(params))
+    make_reservoir(params, teacher)
     return cached_states("train")
 
 
 def senses(params: Params) -> SenseDictionary:
-    """The sense dictionary: a sample of the teacher's states of a text, and their clusters."""
+    """The sense dictionary: clusters of the sample of the teacher's states."""
     if not processes.launch(params.launch, "senses"):
-        make_dictionary(params)
-    return load_senses(artifacts.SENSES)
+        make_senses(params)
+    return run_senses()
 
 
 def targets(params: Params, objective: str) -> SenseTargets:
@@ -207,7 +211,7 @@ def targets(params: Params, objective: str) -> SenseTargets:
 def sense_targets(params: Params, objective: Objective, dictionary: SenseDictionary | None = None) -> SenseTargets:
     """The targets of this objective, from the artifacts of the stages before or other senses; none is written."""
     table = load_lexicon(require(artifacts.LEXICON, "lexicon"))
-    given = dictionary or load_senses(artifacts.SENSES), synonyms(table), antonyms(table)
+    given = dictionary or run_senses(), synonyms(table), antonyms(table)
     return build_targets(cached_states("train"), labels("train"), *given, params.targets, objective.targets)
 
 
@@ -244,7 +248,7 @@ def quality(params: Params) -> dict[str, pd.DataFrame]:
     golds = gold_lists(Path(artifacts.BENCHMARKS), summary)
     tables = lexicon_quality(lexicon_files(params), params.lexicon, golds)
     table = load_lexicon(Path(artifacts.LEXICON))
-    tables["coverage"] = coverage(labels("train"), table, load_senses(artifacts.SENSES), params.targets)
+    tables["coverage"] = coverage(labels("train"), table, run_senses(), params.targets)
     artifacts.write_json(artifacts.QUALITY, {k: json.loads(t.to_json(orient="records")) for k, t in tables.items()})
 
     dictionaries = load_dictionaries(params)

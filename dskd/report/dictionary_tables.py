@@ -94,7 +94,7 @@ def glance_table(found: Mapping[str, float]) -> pd.DataFrame:
         "text (tokens)": f"{found['text_tokens']:,}",
         "senses": f"{found['senses']:,} of {found['tokens']:,} tokens",
         "senses of one state": f"{found['singleton_share']:.1%}",
-        "words of the lexicon with two senses": f"{found['heads_with_two_senses']:.0%}",
+        "words of the lexicon with two senses or more": f"{found['heads_with_two_senses']:.0%}",
     }
     if "wic_auc" in found:
         row["same sense or not (WiC, AUC)"] = "{wic_auc:.3f} [{wic_auc_low:.3f}, {wic_auc_high:.3f}]".format(**found)
@@ -111,7 +111,7 @@ def curves_table(rows: pd.DataFrame) -> pd.DataFrame:
     shown = []
     for row in rows.sort_values(["read", "key", "min_states", "k", "reservoir"], kind="stable").to_dict("records"):
         line = {
-            "text (tokens)": f"{row['read']:,}",
+            "text (tokens)": f"{int(row['text_tokens']):,}",
             "key": row["key"],
             **{name: int(row[name]) for name in ("k", "min_states", "reservoir")},
             "senses": f"{int(row['senses']):,}",

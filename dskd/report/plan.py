@@ -18,7 +18,7 @@ from dskd.report.decoder_shape import KNOWN, Shape, read_shape
 from dskd.report.stage_costs import LIBRARIES, Stage, kept_bytes, kind, run_stages
 
 # Stages whose blocks or items can be shared out among devices.
-PARALLEL = ("prompts", "harvest", "senses", "distill", "evaluate")
+PARALLEL = ("prompts", "harvest", "distill", "evaluate")
 
 
 class Speed(NamedTuple):

@@ -92,7 +92,7 @@ def run_stages(params: Params, shape: Shape, held: int) -> list[Stage]:
     if wanted > layers:
         raise UserError(f"student.layers = {wanted}, but the teacher has {layers}: take at most {layers}")
     found = [_prompts(params, shape)] if params.prompts.sets else []
-    found += [_harvest(params, shape, held), _senses(params, shape, held)]
+    found += [_harvest(params, shape, held), _senses(params, shape)]
     found += [_targets(params, shape, name) for name in params.distill.objectives]
     for name in params.distill.objectives:
         found += [_distill(params, shape, held, name, seed) for seed in params.distill.seeds]
@@ -120,38 +120,39 @@ def _prompts(params: Params, shape: Shape) -> Stage:
     return Stage("prompts", tokens, flops, None, None, 4 * tokens)
 
 
-def _harvest(params: Params, shape: Shape, held: int) -> Stage:
-    tokens = train_tokens(params) + params.corpus.heldout_tokens
-    flops = forward_flops(shape, shape.num_hidden_layers, tokens, params.corpus.block_length)
-    of_token = state_bytes(shape, kept_bytes(params))
-    memory = reading_memory(shape, params, held, of_token)
-    return Stage("harvest", tokens, flops + head_flops(shape, tokens), memory, 0, tokens * of_token)
-
-
 def dictionary_tokens(params: Params) -> int:
     """Of the text that the dictionary is made of."""
     return params.senses.tokens if params.senses.text == "own" else train_tokens(params)
 
 
-def _senses(params: Params, shape: Shape, held: int) -> Stage:
-    """The teacher's pass over the dictionary's text, then k-means over the sample, in which seeding and the search for
-    contexts count as an iteration each.
+def _harvest(params: Params, shape: Shape, held: int) -> Stage:
+    """The teacher's pass over the corpus, of which all states are kept, and over the dictionary's text, of which a
+    sample is kept. Of each state in the sample the process knows eight numbers: its key, position and hash, and what
+    their order takes. Each process thins what it has read alone."""
+    length, d, kept = params.corpus.block_length, shape.hidden_size, kept_bytes(params)
+    corpus, text = train_tokens(params) + params.corpus.heldout_tokens, dictionary_tokens(params)
+    processes = params.launch.processes
+    states = processes * count_up_to(shape, text // processes, params.senses.reservoir)
 
-    While it reads, the process knows eight numbers of each state in the sample: its key, position and hash, and what
-    their order takes. While it clusters, it has all centroids three times in float32: as found, as one, in order.
-    """
+    flops = forward_flops(shape, shape.num_hidden_layers, corpus + text, length) + head_flops(shape, corpus)
+    flops += head_flops(shape, text) if params.senses.key == "predicted" else 0
+    of_token = state_bytes(shape, kept)
+    memory = max(
+        reading_memory(shape, params, held, of_token), reading_memory(shape, params, held, d * kept) + 64 * states
+    )
+    disk = corpus * of_token + round(SPARE * states * (d * kept + 12)) + 4 * text
+    return Stage("harvest", corpus + text, flops, memory, 0, disk)
+
+
+def _senses(params: Params, shape: Shape) -> Stage:
+    """k-means over the sample; seeding and the search for contexts count as an iteration each. All centroids are there
+    three times in float32: as found, as one, in order."""
     settings, tokens, d, kept = params.senses, dictionary_tokens(params), shape.hidden_size, kept_bytes(params)
-    states, senses = count_up_to(shape, tokens, settings.reservoir), sense_count(params, shape)
-
-    flops = forward_flops(shape, shape.num_hidden_layers, tokens, params.corpus.block_length)
-    flops += head_flops(shape, tokens) if settings.key == "predicted" else 0
-    flops += 2 * d * settings.k * states * (settings.iterations + 2)
-
-    teacher = parameters(shape, shape.num_hidden_layers) * held
-    memory = max(reading_memory(shape, params, held, d * kept) + 8 * 8 * states, teacher + 3 * 4 * d * senses)
-    disk = round(SPARE * states * (d * kept + 12)) + 4 * tokens
-    disk += senses * (d * kept + 4 + (8 + CONTEXT) * settings.contexts)
-    return Stage("senses", tokens, flops, memory, states * d * kept, disk)
+    states = count_up_to(shape, tokens, settings.reservoir)
+    flops = 2 * d * settings.k * states * (settings.iterations + 2)
+    senses = sense_count(params, shape)
+    disk = senses * (d * kept + 4 + (8 + CONTEXT) * settings.contexts)
+    return Stage("senses", tokens, flops, 3 * 4 * d * senses, states * d * kept, disk)
 
 
 def sense_count(params: Params, shape: Shape) -> int:

@@ -9,6 +9,7 @@ from transformers import PreTrainedTokenizerBase
 
 from dskd.lexicon.tokens import word_tokens
 from dskd.senses.store import SenseDictionary, compose_span
+from dskd.states.reservoir import Reservoir
 from dskd.states.store import States
 from dskd.targets.store import SenseTargets
 
@@ -50,6 +51,19 @@ def states_table(states: States, vocabulary: int, sample: int = 4) -> pd.DataFra
         "their variance": f"{numbers.var(dim=0).mean():.2f}",
     }
     return pd.Series(rows, dtype=object).to_frame("states")
+
+
+def sample_table(sample: Reservoir, capacity: int) -> pd.DataFrame:
+    """What a sample of at most `capacity` states of each token has."""
+    rows = {
+        "tokens read": f"{int(sample.occurrences.sum()):,}",
+        "tokens of the vocabulary with states": f"{len(sample.tokens):,}",
+        "states in the sample": f"{len(sample.positions):,}",
+        "states of a token, median": int(sample.sizes.median()),
+        f"tokens with {capacity} states": f"{int((sample.sizes == capacity).sum()):,}",
+        "megabytes": round(sum(piece.nbytes for piece in sample.states) / 1e6),
+    }
+    return pd.Series(rows, dtype=object).to_frame("sample")
 
 
 def next_tokens(

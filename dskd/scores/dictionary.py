@@ -1,6 +1,6 @@
 """What a sense dictionary is, and how well its senses are those of people: the figures of reports/senses.json."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -14,7 +14,8 @@ from dskd.states.reservoir import Reservoir
 
 
 def facts(senses: SenseDictionary, sample: Reservoir, lexicon: pd.DataFrame) -> dict[str, float]:
-    """Plain counts and shares; `heads_...` are shares of the lexicon's heads (of which one form is enough)."""
+    """Plain counts and shares. `heads_...` are shares of the lexicon's heads; of a head that is written in several
+    forms (bank, Bank) one is enough. States are counted in the sample."""
     numbers = dict(zip(senses.tokens.tolist(), senses.offsets.diff().tolist()))
     states = dict(zip(sample.tokens.tolist(), sample.sizes.tolist()))
     heads = lexicon[["head", "head_token"]].drop_duplicates()
@@ -39,35 +40,43 @@ def facts(senses: SenseDictionary, sample: Reservoir, lexicon: pd.DataFrame) -> 
 
 
 def variance_table(
-    hidden_states: Tensor, keys: Tensor, dictionaries: Mapping[str, SenseDictionary], draws: Draws
+    hidden_states: Tensor, keys: Tensor, dictionaries: Mapping[str, Sequence[SenseDictionary]], draws: Draws
 ) -> pd.DataFrame:
     """The share of the variance of held-out states that the nearest sense of their token explains: of all (`variance`),
-    and of what is left around the mean of their token (`variance_within`). Intervals are over blocks.
+    where a token without senses explains nothing, and of what is left around the mean of their token, for tokens with
+    senses (`variance_within`). Intervals are over blocks.
 
     Args:
         hidden_states: (n, L, d) of the held-out blocks; keys: (n, L) the token that each belongs to.
-        dictionaries: "senses" and "random", with as many senses of each token.
+        dictionaries: "senses" and "random", draws of each, all with as many senses of each token.
     """
-    senses = dictionaries["senses"]
-    flat, keys = hidden_states.flatten(0, 1), keys.flatten().to(senses.tokens.dtype)
+    senses, numbers = dictionaries["senses"][0], hidden_states.flatten(0, 1).float()
+    keys = keys.flatten().to(senses.tokens.dtype)
+    whole = (numbers - numbers.double().mean(dim=0)).square().sum(dim=1).numpy()
+    rest = {way: np.stack([whole] * len(drawn)) for way, drawn in dictionaries.items()} | {
+        "one_sense": whole[None].copy()
+    }
+
+    # Token by token: the squared distance to the nearest sense, and to the mean of the token's states.
     known = torch.isin(keys, senses.tokens).nonzero().squeeze(1)
-    mean = flat[known].double().mean(dim=0)
-    whole = (flat[known].double() - mean).square().sum(dim=1).numpy()
-    rest = {name: np.empty(len(known)) for name in (*dictionaries, "one_sense")}
-    order = keys[known].argsort(stable=True)
+    order = known[keys[known].argsort(stable=True)]
     tokens, counts = keys[known].unique(return_counts=True)
-    for token, here in zip(tokens.tolist(), order.split(counts.tolist())):
-        states, rows, here = flat[known[here]].float(), senses.rows(token), here.numpy()
-        for name, dictionary in dictionaries.items():
-            centroids = dictionary.centroids[rows.start : rows.stop].float()
-            rest[name][here] = squared_distances(states[None], centroids[None])[0].amin(dim=1).numpy()
-        weights = senses.counts[rows.start : rows.stop, None].float()
-        centre = (senses.centroids[rows.start : rows.stop].float() * weights).sum(dim=0) / weights.sum()
-        rest["one_sense"][here] = (states - centre).square().sum(dim=1).numpy()
-    blocks, found = (known // hidden_states.shape[1]).numpy(), []
-    for measure, total in (("variance", whole), ("variance_within", rest["one_sense"])):
-        by_way = {name: explained(values, total) for name, values in rest.items()}
-        found += table_rows(("heldout", "all", measure), by_way, blocks, len(tokens), draws)
+    for token, places in zip(tokens.tolist(), order.split(counts.tolist())):
+        states, rows, here = numbers[places][None], senses.rows(token), places.numpy()
+        rows = slice(rows.start, rows.stop)
+        for way, drawn in dictionaries.items():
+            for i, dictionary in enumerate(drawn):
+                distances = squared_distances(states, dictionary.centroids[rows].float()[None])
+                rest[way][i, here] = distances[0].amin(dim=1).numpy()
+        weights = senses.counts[rows, None].float()
+        centre = (senses.centroids[rows].float() * weights).sum(dim=0) / weights.sum()
+        rest["one_sense"][0, here] = (states[0] - centre).square().sum(dim=1).numpy()
+
+    blocks, found = np.arange(len(keys)) // hidden_states.shape[1], []
+    within, total = known.numpy(), rest["one_sense"][0]
+    for measure, chosen, of in (("variance", np.arange(len(keys)), whole), ("variance_within", within, total)):
+        by_way = {way: explained(values.mean(axis=0)[chosen], of[chosen]) for way, values in rest.items()}
+        found += table_rows(("heldout", "all", measure), by_way, blocks[chosen], len(tokens), draws)
     return pd.DataFrame(found)
 
 

@@ -4,6 +4,7 @@ The dictionary's states stand before a word, so what is asked for is the state o
 """
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -34,14 +35,24 @@ class Place(NamedTuple):
         return self.synset.split(".")[-2].replace("s", "a")
 
 
+def unread(rows: Sequence[dict], reader: WordNetCorpusReader) -> list[dict]:
+    """The rows of WiC without those of which a sentence is an example in WordNet: a dictionary may have read it."""
+    examples = {_letters(example) for gloss in glosses(reader) for example in gloss.examples}
+    return [row for row in rows if not {_letters(row["sentence1"]), _letters(row["sentence2"])} & examples]
+
+
+def _letters(text: str) -> str:
+    return "".join(filter(str.isalnum, text.lower()))
+
+
 def wic_places(rows: Iterable[dict]) -> list[Place]:
     """Two places of each row of WiC, one after the other."""
     return [Place(row["word"].lower(), row[f"sentence{i}"], row[f"span{i}"][0]) for row in rows for i in (1, 2)]
 
 
 def example_places(reader: WordNetCorpusReader, lexicon: LexiconParams) -> list[Place]:
-    """Held-out words in the examples of WordNet, which no text of a run has, neither dictionary nor corpus; of words
-    with examples in two synsets or more.
+    """Held-out words in the examples of their synsets, which no text of a run has, neither dictionary nor corpus; of
+    words with examples in two synsets or more. An example that stands under several synsets is left out.
 
     A form of a word counts as the word where WordNet's own rules lead to it (banks, bank).
     """
@@ -49,14 +60,14 @@ def example_places(reader: WordNetCorpusReader, lexicon: LexiconParams) -> list[
     heldout = heldout_words(
         (lemma.lower() for gloss in found for lemma in gloss.lemmas), lexicon.seed, lexicon.heldout_share
     )
-    places = []
+    places, often = [], Counter(example for gloss in found for example in set(gloss.examples))
     for gloss in found:
         own = {lemma.lower() for lemma in gloss.lemmas} & heldout
         for example in gloss.examples if own else ():
             for match in _WORDS.finditer(example):
                 form = match[0].lower()
                 word = form if form in own else reader.morphy(form, gloss.pos.replace("s", "a"))
-                if word in own:
+                if word in own and often[example] == 1:
                     places.append(Place(word, example, match.start(), gloss.name))
     return of_several_synsets(places)
 

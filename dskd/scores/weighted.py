@@ -4,7 +4,7 @@ A statistic is a function of the weights of n rows. A resample of the units give
 unit was drawn; so figures that belong together are computed on the same resamples, and so are their differences.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -66,6 +66,11 @@ def figure(statistic: Statistic, units: np.ndarray, draws: Draws) -> Figure:
             resamples[draw] = statistic(drawn[unit_of].astype(np.float64))
     low, high = np.nanpercentile(resamples, [2.5, 97.5])
     return Figure(statistic(np.ones(len(units))), float(low), float(high))
+
+
+def mean_of(statistics: Sequence[Statistic]) -> Statistic:
+    """The mean of several, as of one baseline drawn several times."""
+    return lambda weights: sum(statistic(weights) for statistic in statistics) / len(statistics)
 
 
 def difference(one: Statistic, other: Statistic) -> Statistic:

@@ -22,7 +22,8 @@ def contexts_table(senses: SenseDictionary, text: DictionaryText, tokenizer: Pre
     rows = []
     for group in torch.arange(len(sense)).split(_BATCH):
         positions = senses.contexts[sense[group], place[group]]
-        of = torch.searchsorted(text.starts, positions, right=True) - 1
+        # The document of the token, which follows the state: a state at a document's end expects the next one.
+        of = torch.searchsorted(text.starts, positions + text.joined, right=True) - 1
         lefts, rights = [], []
         for position, token, document in zip(positions.tolist(), tokens[group].tolist(), of.tolist()):
             start, end = int(text.starts[document]), int(ends[document])

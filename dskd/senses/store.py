@@ -11,17 +11,18 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
+from dskd.errors import UserError
 from dskd.infra import processes
 from dskd.infra.arithmetic import squared_distances
-from dskd.infra.artifacts import load_tensors, reading, require
+from dskd.infra.artifacts import load_tensors, read_json, reading, require, write_json
 
-_FILE, _CONTEXTS_FILE = "senses.safetensors", "contexts.parquet"
+_FILE, _CONTEXTS_FILE, _ORIGIN_FILE = "senses.safetensors", "contexts.parquet", "origin.json"
 _CONTEXTS = pa.schema(
     [
         ("token", pa.string()),  # with its leading space, if it has one
         ("sense", pa.int32()),  # row of the dictionary's centroids
         ("left", pa.string()),  # up to the token
-        ("right", pa.string()),  # what follows it in the text, or what follows in its place where it was only predicted
+        ("right", pa.string()),  # what follows the token; where it was predicted and is not there, what is there
         ("document", pa.string()),  # "wiki:Anarchism", "gloss:bank.n.01"; empty where the text does not tell
     ]
 )
@@ -76,6 +77,23 @@ def save_senses(
 
 def _write(senses: SenseDictionary, path: Path) -> None:
     save_file({name: value.contiguous() for name, value in senses._asdict().items()}, path)
+
+
+def save_origin(folder: Path, teacher: str) -> None:
+    """Note in a folder that is there which teacher the dictionary is of: the hash of its files."""
+    write_json(folder / _ORIGIN_FILE, {"teacher": teacher})
+
+
+def check_origin(folder: str | Path, teacher: str) -> None:
+    """Raise UserError where a dictionary is of another teacher, or another tokenizer, than the one with this hash."""
+    path = require(Path(folder) / _ORIGIN_FILE, "senses")
+    with reading(path, "senses"):
+        known = read_json(path)["teacher"]
+    if known != teacher:
+        raise UserError(
+            f"{folder} was made with another teacher or tokenizer than artifacts/teacher: run `dvc repro senses`, or "
+            "get both of one run"
+        )
 
 
 def load_senses(folder: str | Path) -> SenseDictionary:

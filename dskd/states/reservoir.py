@@ -19,7 +19,7 @@ from transformers import PreTrainedModel
 
 from dskd.errors import UserError
 from dskd.infra import processes
-from dskd.infra.artifacts import load_tensors
+from dskd.infra.artifacts import load_tensors, require
 from dskd.infra.output import output
 from dskd.infra.randomness import hash_integers
 from dskd.model.parts import run_part
@@ -188,14 +188,14 @@ def _smallest(keys: np.ndarray, hashes: np.ndarray, capacity: int, vocabulary: i
 
 def load_chunk(path: Path) -> Chunk:
     """The chunk of a file, mapped; UserError where it is damaged."""
-    return Chunk(**load_tensors(path, "senses", Chunk._fields))
+    return Chunk(**load_tensors(path, "harvest", Chunk._fields))
 
 
 def open_reservoir(folder: Path) -> Reservoir:
     """Map the sample; UserError where there is none, or files of it are missing or damaged."""
-    paths = sorted(Path(folder).glob(_CHUNKS))
+    paths = sorted(require(folder, "harvest").glob(_CHUNKS))
     if not paths or [int(path.stem.split("-")[1]) for path in paths] != list(range(len(paths))):
-        raise UserError(f"{folder} lacks chunks of the sample: make them with `dvc repro senses`")
+        raise UserError(f"{folder} lacks chunks of the sample: make them with `dvc repro harvest`")
     return gathered([load_chunk(path) for path in paths])
 
 

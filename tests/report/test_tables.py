@@ -449,6 +449,7 @@ OTHERS = {
     "trust": ("kills", "fuzz", "licences"),
     "lexicon": ("negations", "steps", "coverage", "sources"),
     "parameters": ("parameters",),
+    "senses": ("dictionary", "agreement", "curves"),
 }
 SPEEDS = """date,commit,machine,threads,versions,figure,shape,value,unit,reference_value,ratio,target,met
 2026-01-01,a,"one, 2 cores, AVX2",2,torch 2,loss,1024 x 49152,50,tokens/s,20,2.5,2.5,True
@@ -477,12 +478,12 @@ def write_readme(root, metrics):
         n: f"<!-- {n}: python -m dskd readme -->\nstale\n<!-- end of {n} -->\n"
         for n in ("headline", *(name for names in OTHERS.values() for name in names))
     }
-    (root / "README.md").write_text("# Before\n" + blocks["headline"] + "after\n")
+    (root / "README.md").write_text("# Before\n" + blocks["dictionary"] + blocks["headline"] + "after\n")
     (root / "docs").mkdir()
     for page, names in OTHERS.items():
         (root / f"docs/{page}.md").write_text("between\n".join(blocks[n] for n in names))
-    for committed in ("docs/lexicon.csv", artifacts.QUALITY):
-        (root / committed).parent.mkdir(exist_ok=True)
+    for committed in ("docs/lexicon.csv", "docs/trials/dictionaries.csv", artifacts.QUALITY, artifacts.SENSES_REPORT):
+        (root / committed).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / committed, root / committed)
     (root / "docs/fuzz.csv").write_text("reader,cases,passed\nJSON,10000,True\n")
     (root / "docs/killing.csv").write_text(KILLS)
@@ -491,7 +492,7 @@ def write_readme(root, metrics):
     artifacts.write_json(root / artifacts.METRICS, metrics)
     artifacts.write_json(root / artifacts.STUDY, metrics)
     artifacts.write_json(root / artifacts.CLAIM, metrics)
-    (root / artifacts.HALF).parent.mkdir()
+    (root / artifacts.HALF).parent.mkdir(exist_ok=True)
     (root / artifacts.HALF).write_text(HALF)
     cost = {"stages": {"senses": {"seconds": 61.5, "peak_memory_mb": 900}}, "versions": {"torch": "2"}}
     machine = {"processor": "one", "cores": 2, "memory_gb": 8.0, "fast_bfloat16": True, "system": "Linux"}

@@ -10,7 +10,6 @@ a run that was stopped goes on. Rows go to docs/trials/dictionaries.csv, which a
 import argparse
 import json
 import os
-import pickle
 import re
 import shutil
 import time
@@ -23,18 +22,17 @@ from tqdm import tqdm
 
 from dskd.corpus.dictionary import dictionary_text, load_dictionary_text, save_dictionary_text
 from dskd.infra.hashes import remove
-from dskd.infra.randomness import hash_integers
+from dskd.infra.randomness import hash_integers, text_key
 from dskd.pipeline import stages
 from dskd.pipeline.dictionary_measures import (
-    Dictionaries,
     dictionary_facts,
     heldout_table,
     probes_table,
     read_probes,
+    with_random,
 )
 from dskd.pipeline.inputs import kept_dtype, load_teacher, teacher_tokenizer, text_files, wordnet_reader
 from dskd.scores.dictionary import plain
-from dskd.scores.sense_match import random_senses
 from dskd.senses.cluster import build_senses
 from dskd.states.reservoir import Reservoir, Sampler, open_reservoir, read_chunks
 
@@ -62,8 +60,9 @@ def mirror_texts(folder: Path) -> list[Path]:
 
 
 def make_text(params, tokens: int):
-    """The text in a seeded order of its blocks, so that a smaller text is its beginning."""
-    folder = BUILD / f"text-{tokens}"
+    """The text in a seeded order of its blocks, so that a smaller text is its beginning, and a folder for it."""
+    made_from = f"{tokens} {params.senses} {params.corpus} {params.lexicon} {params.harvest} {params.sources.texts}"
+    folder = BUILD / f"{text_key(f'{made_from} {mirror_texts(BUILD)}'):016x}"
     if not (folder / "documents.json").exists():
         folder.mkdir(parents=True, exist_ok=True)
         senses = params.senses.model_copy(update={"tokens": tokens})
@@ -71,22 +70,23 @@ def make_text(params, tokens: int):
         text = dictionary_text(senses, params.corpus, params.lexicon, texts, wordnet_reader(), teacher_tokenizer())
         order = np.argsort(hash_integers(0, np.arange(len(text.blocks))), kind="stable")
         save_dictionary_text(folder, text._replace(blocks=text.blocks[torch.from_numpy(order)]))
-    return load_dictionary_text(folder).blocks
+    return load_dictionary_text(folder).blocks, folder
 
 
 def sampled(params, sizes: list[int]):
     """Let the teacher read on; yields (tokens, key, folder of the sample, seconds) where a size is reached."""
-    blocks, (teacher, _) = make_text(params, max(sizes)), load_teacher(params)
+    (blocks, build), (teacher, _) = make_text(params, max(sizes)), load_teacher(params)
     length, per_chunk = blocks.shape[1] - 1, params.harvest.shard_blocks
     numbers = list(range(-(-len(blocks) // per_chunk)))
     samplers = {}
     for key in KEYS:
-        (BUILD / key).mkdir(exist_ok=True)
-        samplers[key] = Sampler(BUILD / key, numbers, params.senses.seed, MOST, teacher.config.vocab_size)
+        (build / key).mkdir(exist_ok=True)
+        samplers[key] = Sampler(build / key, numbers, params.senses.seed, MOST, teacher.config.vocab_size)
     waiting = sorted(set(samplers[KEYS[0]].waiting()) | set(samplers[KEYS[1]].waiting()))
-    times = BUILD / "seconds.json"
+    times = build / "seconds.json"
     took = json.loads(times.read_text()) if times.exists() else {}
-    ends = {-(-size // (length * per_chunk)): size for size in sorted(sizes)}
+    ends = {size // (length * per_chunk): size for size in sorted(sizes)}
+    ends[len(numbers)] = max(sizes)
     reading = read_chunks(teacher, blocks, params.harvest, waiting, kept_dtype(params), "predicted")
     for number in numbers:
         if number in waiting:
@@ -99,16 +99,19 @@ def sampled(params, sizes: list[int]):
             took[str(number)] = time.monotonic() - start
             times.write_text(json.dumps(took))
         if size := ends.get(number + 1):
+            if not set(numbers[number + 1 :]) <= set(waiting):
+                continue  # later chunks were read before and have thinned the files: this sample is no longer there
             for key in KEYS:
-                yield size, key, snapshot(key, number + 1, params, teacher.config.vocab_size), sum(took.values())
+                seconds = sum(took[str(n)] for n in range(number + 1))
+                yield size, key, snapshot(build / key, number + 1, params, teacher.config.vocab_size), seconds
 
 
-def snapshot(key: str, chunks: int, params, vocabulary: int) -> Path:
+def snapshot(whole: Path, chunks: int, params, vocabulary: int) -> Path:
     """The sample of the first chunks alone, of the same files as far as they stay as they are."""
-    folder = BUILD / f"{key}-{chunks}"
+    folder = whole.with_name(f"{whole.name}-{chunks}")
     remove(folder)
     folder.mkdir()
-    for path in sorted((BUILD / key).glob("chunk-*"))[:chunks]:
+    for path in sorted(whole.glob("chunk-*"))[:chunks]:
         os.link(path, folder / path.name)
     Sampler(folder, range(chunks), params.senses.seed, MOST, vocabulary).finish()
     return folder
@@ -139,9 +142,7 @@ def main() -> None:
             update={"senses": params.senses.model_copy(update={"gloss_share": arguments.gloss_share})}
         )
     done = pd.read_csv(ROWS) if ROWS.exists() else pd.DataFrame()
-    kept = BUILD / "probes.pickle"
-    probes = pickle.loads(kept.read_bytes()) if kept.exists() else read_probes(params)
-    kept.write_bytes(pickle.dumps(probes))
+    probes = read_probes(params)
     for size, key, folder, seconds in sampled(params, arguments.tokens):
         sample = open_reservoir(folder)
         for changes in tqdm(SETTINGS + (MORE if size == max(arguments.tokens) else []), desc=f"{size} {key}"):
@@ -155,7 +156,7 @@ def main() -> None:
             senses = build_senses(small, chosen.senses)
             made |= {"read_seconds": round(seconds), "cluster_seconds": round(time.monotonic() - start, 1)}
             made["sample_megabytes"] = round(len(small.positions) * small.states[0].shape[1] * 2e-6)
-            dictionaries = Dictionaries(senses, random_senses(senses, small, 0), small)
+            dictionaries = with_random(senses, small, params.evaluate.seed)
             table = [probes_table(chosen, dictionaries, probes), heldout_table(chosen, dictionaries)]
             found = plain(dictionary_facts(dictionaries), pd.concat(table, ignore_index=True))
             done = pd.concat([done, pd.DataFrame([made | found])], ignore_index=True)
