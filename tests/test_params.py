@@ -13,6 +13,8 @@ from dskd.params import Source, load_params, validated
 ROOT = Path(__file__).parents[1]
 PROFILES = sorted(path.stem for path in (ROOT / "profiles").glob("*.yaml"))
 
+TAGGED = '{source: "file:x", sha256: "0000000000000000000000000000000000000000000000000000000000000000", licence: x}'
+
 
 @pytest.fixture
 def project(tmp_path):
@@ -108,6 +110,11 @@ def test_reading_gives_the_values_that_the_file_says(project):
         ("lexicon.indirect_antonyms", "1", "lexicon.indirect_antonyms = 1"),
         ("sources.lists", "{mine: {}}", "lexicon.weights has none for mine"),
         ("sources.lists", "{wordnet: {}}", "lists.wordnet: that name is taken"),
+        ("sources.tagged", f"{{wic: {TAGGED}}}", "tagged.wic: the dictionary's figures have that name"),
+        ("sources.tagged", f"{{a_pos: {TAGGED}}}", "tagged.a_pos: the dictionary's figures have that name"),
+        ("sources.texts", f"{{../x: {TAGGED}}}", "sources.texts.../x"),
+        ("senses.tokens", "0", "senses.tokens"),
+        ("senses.min_states", "0", "senses.min_states"),
         ("sources.lists", "{a b: {}}", "sources.lists.a b"),
         ("prompts.sets", "{squad_v2: {share: 1.0}}", "squad_v2 needs a source"),
         ("prompts.sets", "{wic: {share: 1.0}}", "prompts.sets.wic"),

@@ -276,7 +276,7 @@ def paper_project(root: Path, mirror: Path) -> None:
         values[group] |= CHANGES[group]
     values["corpus"]["block_length"] = 768
     values["corpus"] |= {"train_tokens": 7680, "heldout_tokens": 1536, "gloss_share": 0.0}  # its glosses fill no block
-    values["senses"] |= {"tokens": 7680, "gloss_share": 0.0}
+    values["senses"] |= {"tokens": 3072, "gloss_share": 0.0}
     values["distill"] |= {"objectives": ["dskd"], "learning_rate": 1e-3}
     (root / "params.yaml").write_text(yaml.safe_dump(values, sort_keys=False))
 

@@ -7,11 +7,13 @@ from dskd.report.stage_tables import (
     lexicon_counts,
     lexicon_pairs,
     next_tokens,
+    sample_table,
     spans_table,
     states_table,
     targets_table,
 )
 from dskd.senses.store import SenseDictionary
+from dskd.states.reservoir import Reservoir
 from dskd.states.store import States
 from dskd.targets.store import SenseTargets, no_targets
 
@@ -79,3 +81,18 @@ def test_a_word_of_several_tokens_has_senses_where_each_token_has_some():
     senses = SenseDictionary(tokens, offsets, torch.ones(2).long(), torch.randn(3, 2), none, torch.zeros(3, 1).long())
     found = spans_table(senses, Tokenizer(), ["a b", "a c"]).to_dict("split")["data"]
     assert found == [["a b", [" a", " b"], 2], ["a c", [" a", " c"], 0]]
+
+
+def test_a_sample_is_told_by_its_sizes():
+    sizes = torch.tensor([1, 4, 4])
+    tokens = torch.tensor([2, 3, 9], dtype=torch.int32)
+    states = [torch.zeros(9, 250_000, dtype=torch.bfloat16)]
+    sample = Reservoir(tokens, torch.tensor([1, 4, 1000]), sizes, torch.arange(9), torch.arange(9), states)
+    assert sample_table(sample, 4)["sample"].to_dict() == {
+        "tokens read": "1,005",
+        "tokens of the vocabulary with states": "3",
+        "states in the sample": "9",
+        "states of a token, median": 4,
+        "tokens with 4 states": "2",
+        "megabytes": 4,
+    }

@@ -65,14 +65,15 @@ RANDOM = dictionary({3: [[1, 0]] * 3, 5: [[4, 6]] * 2})  # as many of each token
 
 
 def variances(senses, random, states=STATES, keys=KEYS, draws=DRAWS):
-    return variance_table(states, keys, {"senses": senses, "random": random}, draws)
+    return variance_table(states, keys, {"senses": [senses], "random": [random, random]}, draws)
 
 
 def test_senses_that_are_the_states_explain_all_and_one_sense_nothing_within_a_token():
     table = variances(dictionary(EACH), RANDOM)
-    for measure in ("variance", "variance_within"):
-        assert value(table, measure, "senses") == pytest.approx(1)
-        assert value(table, measure, "senses", "words") == 2 and value(table, measure, "senses", "rows") == 5
+    whole = (STATES.flatten(0, 1) - STATES.flatten(0, 1).mean(dim=0)).square().sum(dim=1)
+    for measure, rows, explained in (("variance", 6, 1 - whole[2] / whole.sum()), ("variance_within", 5, 1)):
+        assert value(table, measure, "senses") == pytest.approx(float(explained))  # of token 7 nothing is
+        assert value(table, measure, "senses", "words") == 2 and value(table, measure, "senses", "rows") == rows
     assert [value(table, "variance_within", "one_sense", end) for end in ("value", "low", "high")] == [0, 0, 0]
     assert 0 < value(table, "variance", "one_sense") < 1
     assert set(table["set"]) == {"heldout"} and set(table["group"]) == {"all"}
@@ -83,15 +84,16 @@ def test_variance_by_hand():
     senses = senses._replace(counts=torch.tensor([30, 10, 8], dtype=torch.int32))
     random = dictionary({3: [[0, 0], [0, 0]], 5: [[4, 4]]})
     table = variances(senses, random)
-    mean = np.array([10, 13]) / 5
+    mean = np.array([19, 22]) / 6
     known = np.array([[0, 0], [2, 0], [4, 4], [4, 8], [0, 1]])
-    whole = np.square(known - mean).sum()
+    unknown = np.square(np.array([9, 9]) - mean).sum()
+    whole = np.square(known - mean).sum() + unknown
     # Nearest senses of the states of token 3: [1, 0], [1, 0], and [0, 2] for [0, 1].
     rest = {"senses": 1 + 1 + 1 + 1 + 9, "random": 0 + 4 + 1 + 0 + 16}
     centre = np.array([0.75, 0.5])  # of the senses of token 3, by their states
     rest["one_sense"] = np.square(known[[0, 1, 4]] - centre).sum() + 1 + 9
     for way, left in rest.items():
-        assert value(table, "variance", way) == pytest.approx(1 - left / whole)
+        assert value(table, "variance", way) == pytest.approx(1 - (left + unknown) / whole)
         assert value(table, "variance_within", way) == pytest.approx(1 - left / rest["one_sense"])
     more = value(table, "variance", "random", "senses_less_value")
     assert more == pytest.approx((rest["random"] - rest["senses"]) / whole)
@@ -111,11 +113,11 @@ def test_states_belong_to_their_tokens_in_whatever_order_they_come():
     )
     assert first["value"].tolist() == pytest.approx(second["value"].tolist())
     left = total = 0.0
-    flat, known = states.flatten(0, 1), keys.flatten() != 2
-    for state, key in zip(flat[known], keys.flatten()[known].tolist()):
-        rows = senses.rows(key)
-        left += min(float((state - senses.centroids[row]).square().sum()) for row in rows)
-        total += float((state - flat[known].mean(dim=0)).square().sum())
+    flat = states.flatten(0, 1)
+    for state, key in zip(flat, keys.flatten().tolist()):
+        whole = float((state - flat.mean(dim=0)).square().sum())
+        left += min((float((state - senses.centroids[r]).square().sum()) for r in senses.rows(key)), default=whole)
+        total += whole
     assert value(first, "variance", "senses") == pytest.approx(1 - left / total, abs=1e-5)
 
 
@@ -139,7 +141,7 @@ def test_intervals_are_over_blocks():
 
 def test_states_may_be_of_half_precision():
     first = variances(dictionary(EACH), RANDOM, STATES.bfloat16())
-    assert value(first, "variance", "senses") == pytest.approx(1)
+    assert value(first, "variance_within", "senses") == pytest.approx(1)
 
 
 # --- plain keys ------------------------------------------------------------------------------------------------------

@@ -7,7 +7,15 @@ from tokenizers.processors import TemplateProcessing
 from dskd.errors import UserError
 from dskd.lexicon.readers.wordnet import open_wordnet, prepare
 from dskd.lexicon.relations import is_heldout
-from dskd.scores.sense_places import Place, before, example_places, of_several_synsets, tagged_places, wic_places
+from dskd.scores.sense_places import (
+    Place,
+    before,
+    example_places,
+    of_several_synsets,
+    tagged_places,
+    unread,
+    wic_places,
+)
 
 SYNSETS = [
     ("bank1", "n", ["bank", "depository"], [], 'holds money; "a Bank closed"; "the banks\' men"; "two banks merged"'),
@@ -173,3 +181,23 @@ def test_a_key_of_another_wordnet_is_an_error_that_names_it(tmp_path, wordnet, k
     with pytest.raises(UserError, match="is no sense of this WordNet") as raised:
         tagged_places(folder, wordnet)
     assert str(raised.value).startswith(f"{folder}: {key} is") and "\n" not in str(raised.value)
+
+
+def test_rows_of_wic_with_a_sentence_that_a_dictionary_may_have_read_are_left_out(wordnet):
+    rows = [
+        {"id": 1, "sentence1": "Two banks, merged!", "sentence2": "He has a bank ."},  # as WordNet has it but for marks
+        {"id": 2, "sentence1": "We bank here .", "sentence2": "THE PLANE BANKED"},
+        {"id": 3, "sentence1": "We bank here .", "sentence2": "The plane banked twice ."},
+    ]
+    assert [row["id"] for row in unread(rows, wordnet)] == [3]
+
+
+def test_an_example_that_stands_under_two_synsets_is_left_out(tmp_path):
+    synsets = [
+        ("mole1", "n", ["mole"], [], 'one; "the mole digs"; "a mole"'),
+        ("mole2", "n", ["mole"], [], 'two; "a mole"'),
+        ("mole3", "v", ["mole"], [], 'three; "they mole"'),
+    ]
+    prepare(write_wordnet(tmp_path / "raw", synsets), tmp_path)
+    found = example_places(open_wordnet(tmp_path), lexicon(heldout_share=1.0))
+    assert {place.text for place in found} == {"the mole digs", "they mole"}

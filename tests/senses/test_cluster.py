@@ -4,7 +4,7 @@ from tiny.models import generator, random_states, sampled, sense_settings
 
 from dskd.errors import UserError
 from dskd.senses.cluster import build_senses
-from dskd.senses.store import SenseDictionary, compose_span, load_senses, save_senses
+from dskd.senses.store import SenseDictionary, check_origin, compose_span, load_senses, save_origin, save_senses
 from dskd.states.store import States
 
 BLOCKS, LENGTH, WIDTH, TOKENS = 12, 16, 32, 30
@@ -228,3 +228,13 @@ def test_the_seed_draws_the_first_centres_and_the_sample(reservoir):
 def test_one_process_leaves_the_dictionary_and_its_checksums_alone(tmp_path):
     save_senses(tmp_path / "senses", senses_of(random_states(BLOCKS, LENGTH, WIDTH, TOKENS)))
     assert sorted(path.name for path in (tmp_path / "senses").iterdir()) == ["SHA256SUMS", "senses.safetensors"]
+
+
+def test_a_dictionary_of_another_teacher_is_an_error_that_says_what_to_do(tmp_path):
+    save_origin(tmp_path, "abc")
+    check_origin(tmp_path, "abc")
+    with pytest.raises(UserError, match=r"another teacher or tokenizer.*dvc repro senses"):
+        check_origin(tmp_path, "abd")
+    (tmp_path / "origin.json").write_text("{}")
+    with pytest.raises(UserError, match=r"origin\.json is damaged.*dvc repro senses"):
+        check_origin(tmp_path, "abc")

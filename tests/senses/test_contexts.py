@@ -75,7 +75,7 @@ def test_contexts_end_with_their_document(tokenizer):
         (" the", 0, FOX.strip(), "", "wiki:A"),
         (" the", 0, "five", " dozen jugs", "wiki:B"),
         (" the", 0, "five dozen jugs", "", "wiki:B"),
-        (" the", 0, "five dozen jugs", "", "wiki:B"),  # the separator: a state of it is after the last word
+        (" the", 0, "", " quick brown fox jumps over the lazy dog", "wiki:C"),  # at the separator: what begins is meant
         (" the", 0, "the", " quick brown fox jumps over the lazy dog", "wiki:C"),
     ]
 

@@ -288,7 +288,7 @@ def copy(whole, tmp_path):
 def test_a_missing_chunk_is_an_error_that_names_the_way_out(copy, missing):
     for path in copy.glob(missing):
         path.unlink()
-    with pytest.raises(UserError, match=r"lacks chunks of the sample.*dvc repro senses"):
+    with pytest.raises(UserError, match=r"lacks chunks of the sample.*dvc repro harvest"):
         open_reservoir(copy)
 
 
@@ -296,5 +296,5 @@ def test_a_missing_chunk_is_an_error_that_names_the_way_out(copy, missing):
 def test_a_truncated_chunk_is_an_error_that_names_it(copy, left):
     path = copy / "chunk-000002.safetensors"
     path.write_bytes(path.read_bytes()[:left])
-    with pytest.raises(UserError, match=r"chunk-000002\.safetensors is damaged.*dvc repro senses"):
+    with pytest.raises(UserError, match=r"chunk-000002\.safetensors is damaged.*dvc repro harvest"):
         open_reservoir(copy)

@@ -1,17 +1,17 @@
 """How a sense dictionary grows: its figures against the size of its text, the key, k, min_states and the reservoir.
 
-    python tests/tools/dictionaries.py TOKENS [TOKENS ...] [--gloss-share S]
+    python tests/tools/dictionaries.py                                the run's own sample, under other settings
+    python tests/tools/dictionaries.py TOKENS [...] [--gloss-share S]  texts of these sizes, under both keys
 
-It needs a run's sources, lexicon, corpus, states and benchmarks. With DSKD_MIRROR the text has the mirror's Wikipedia
-and textbooks too. The teacher reads the largest text once, for both keys; what is kept lies in build/dictionaries, and
-a run that was stopped goes on. Rows go to docs/trials/dictionaries.csv, which a later run does not make again.
+It needs the artifacts of a run. In the second form the teacher reads the largest text once, for both keys; with
+DSKD_MIRROR the text has the mirror's Wikipedia and textbooks too. What is kept lies in build/dictionaries, and a run
+that was stopped goes on. Rows go to docs/trials/dictionaries.csv; rows that are there are not made again.
 """
 
 import argparse
 import json
 import os
 import re
-import shutil
 import time
 from pathlib import Path
 
@@ -21,6 +21,7 @@ import torch
 from tqdm import tqdm
 
 from dskd.corpus.dictionary import dictionary_text, load_dictionary_text, save_dictionary_text
+from dskd.infra import artifacts
 from dskd.infra.hashes import remove
 from dskd.infra.randomness import hash_integers, text_key
 from dskd.pipeline import stages
@@ -39,9 +40,9 @@ from dskd.states.reservoir import Reservoir, Sampler, open_reservoir, read_chunk
 ROWS = Path("docs/trials/dictionaries.csv")
 BUILD = Path("build/dictionaries")
 KEYS, MOST = ("predicted", "observed"), 2000
-BASE = {"k": 10, "min_states": 5, "reservoir": 160}
+BASE = {"k": 10, "min_states": 2, "reservoir": 160}
 # Each differs from the base in one thing; the second are tried on the largest text alone.
-SETTINGS = [{}, *({"min_states": n} for n in (1, 2, 3, 10)), {"reservoir": MOST}]
+SETTINGS = [{}, *({"min_states": n} for n in (1, 3, 5, 10)), {"reservoir": MOST}]
 MORE = [{"k": 4}, {"k": 20}]
 
 
@@ -130,39 +131,49 @@ def narrowed(sample: Reservoir, seed: int, capacity: int) -> Reservoir:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("tokens", type=int, nargs="+", help="sizes of the text")
+    parser.add_argument("tokens", type=int, nargs="*", help="sizes of the text (default: the run's sample)")
     parser.add_argument("--gloss-share", type=float, help="of the text (default: senses.gloss_share)")
     arguments = parser.parse_args()
-    root = Path.cwd()
-    params = stages.begin()
-    assert root == Path.cwd(), "run it in the root of the project"
+    params, sizes = stages.begin(), arguments.tokens
     BUILD.mkdir(parents=True, exist_ok=True)
     if arguments.gloss_share is not None:
-        params = params.model_copy(
-            update={"senses": params.senses.model_copy(update={"gloss_share": arguments.gloss_share})}
-        )
-    done = pd.read_csv(ROWS) if ROWS.exists() else pd.DataFrame()
+        params = changed(params, gloss_share=arguments.gloss_share)
     probes = read_probes(params)
-    for size, key, folder, seconds in sampled(params, arguments.tokens):
-        sample = open_reservoir(folder)
-        for changes in tqdm(SETTINGS + (MORE if size == max(arguments.tokens) else []), desc=f"{size} {key}"):
-            settings = BASE | changes
-            made = {"read": size, "key": key, "gloss_share": params.senses.gloss_share, **settings}
-            if len(done) and (done[list(made)] == pd.Series(made)).all(axis=1).any():
-                continue
-            chosen = params.model_copy(update={"senses": params.senses.model_copy(update={"key": key, **settings})})
-            small = narrowed(sample, params.senses.seed, settings["reservoir"])
-            start = time.monotonic()
-            senses = build_senses(small, chosen.senses)
-            made |= {"read_seconds": round(seconds), "cluster_seconds": round(time.monotonic() - start, 1)}
-            made["sample_megabytes"] = round(len(small.positions) * small.states[0].shape[1] * 2e-6)
-            dictionaries = with_random(senses, small, params.evaluate.seed)
-            table = [probes_table(chosen, dictionaries, probes), heldout_table(chosen, dictionaries)]
-            found = plain(dictionary_facts(dictionaries), pd.concat(table, ignore_index=True))
-            done = pd.concat([done, pd.DataFrame([made | found])], ignore_index=True)
-            ROWS.parent.mkdir(parents=True, exist_ok=True)
-            done.to_csv(ROWS, index=False, float_format="%.4g")
-        shutil.rmtree(folder)
+    if not sizes:
+        sample = open_reservoir(Path(artifacts.RESERVOIR))
+        more = [settings for settings in SETTINGS + MORE if (BASE | settings)["reservoir"] <= params.senses.reservoir]
+        measure(params, probes, sample, more, {"read": params.senses.tokens, "key": params.senses.key})
+    for size, key, folder, seconds in sampled(params, sizes) if sizes else ():
+        settings = SETTINGS + (MORE if size == max(sizes) else [])
+        measure(params, probes, open_reservoir(folder), settings, {"read": size, "key": key, "read_seconds": seconds})
+        remove(folder)
+
+
+def changed(params, **values):
+    return params.model_copy(update={"senses": params.senses.model_copy(update=values)})
+
+
+def measure(params, probes, sample: Reservoir, settings: list[dict], of: dict) -> None:
+    """A row for each of the settings, on this sample."""
+    done = pd.read_csv(ROWS) if ROWS.exists() else pd.DataFrame()
+    for changes in tqdm(settings, desc=f"{of['read']} {of['key']}"):
+        values = BASE | changes
+        made = of | {"gloss_share": params.senses.gloss_share, **values}
+        known = {name: value for name, value in made.items() if name != "read_seconds"}
+        if len(done) and (done[list(known)] == pd.Series(known)).all(axis=1).any():
+            continue
+        chosen = changed(params, key=of["key"], **values)
+        small = narrowed(sample, params.senses.seed, values["reservoir"])
+        start = time.monotonic()
+        senses = build_senses(small, chosen.senses)
+        made["cluster_seconds"] = round(time.monotonic() - start, 1)
+        made["sample_megabytes"] = round(len(small.positions) * small.states[0].shape[1] * 2e-6)
+        dictionaries = with_random(senses, small, params.evaluate.seed)
+        table = [probes_table(chosen, dictionaries, probes), heldout_table(chosen, dictionaries)]
+        found = plain(dictionary_facts(dictionaries), pd.concat(table, ignore_index=True))
+        done = pd.concat([done, pd.DataFrame([made | found])], ignore_index=True)
+        ROWS.parent.mkdir(parents=True, exist_ok=True)
+        done.to_csv(ROWS, index=False, float_format="%.4g")
 
 
 if __name__ == "__main__":
