@@ -1,5 +1,6 @@
 """How the run's sense dictionary is measured: what is read, and which text the teacher reads for it."""
 
+from collections.abc import Sequence
 from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
@@ -10,6 +11,7 @@ from nltk.corpus.reader.wordnet import WordNetCorpusReader
 from torch import Tensor
 
 from dskd.benchmarks.catalogue import read_benchmark
+from dskd.corpus.dictionary import load_dictionary_text
 from dskd.errors import UserError
 from dskd.infra import artifacts
 from dskd.infra.artifacts import require
@@ -67,8 +69,13 @@ def describe_dictionary(params: Params) -> dict[str, float]:
     """What the dictionary is, and how well its senses agree with WordNet's; keys as in reports/senses.json. The teacher
     reads WordNet's examples for it."""
     dictionaries = load_dictionaries(params)
-    table = probes_table(params, dictionaries, read_probes(params, wic=False))
+    table = probes_table(params, dictionaries, read_probes(params, run_documents(), wic=False))
     return plain(dictionary_facts(dictionaries), table)
+
+
+def run_documents() -> list[str]:
+    """The documents of the run's dictionary."""
+    return load_dictionary_text(Path(artifacts.RESERVOIR)).documents
 
 
 class Probe(NamedTuple):
@@ -80,13 +87,17 @@ class Probe(NamedTuple):
     rows: tuple[list[dict], list[dict]] = ([], [])  # of WiC, for training and for the test
 
 
-def read_probes(params: Params, wic: bool = True) -> list[Probe]:
-    """Let the teacher read WordNet's examples, the text under `sources.tagged` and, where it could be had, WiC."""
+def read_probes(params: Params, documents: Sequence[str], wic: bool = True) -> list[Probe]:
+    """Let the teacher read WordNet's examples, the text under `sources.tagged` and, where it could be had, WiC.
+
+    Args:
+        documents: of the dictionary's text, as `DictionaryText` has them.
+    """
     reader = wordnet_reader()
     places = {"examples": example_places(reader, params.lexicon)}
     for name in params.sources.tagged:
         places[name] = tagged_places(require(f"{artifacts.SOURCES}/tagged/{name}", "sources"), reader)
-    rows = _wic_rows(reader) if wic else ([], [])
+    rows = _wic_rows(reader, documents) if wic else ([], [])
     places["wic"] = wic_places(chain(*rows))
     models = load_models(params, []).of("teacher")
     models = models._replace(tops={"teacher": models.tops["teacher"]}, apart=None)
@@ -99,12 +110,12 @@ def read_probes(params: Params, wic: bool = True) -> list[Probe]:
     return probes
 
 
-def _wic_rows(reader: WordNetCorpusReader) -> tuple[list[dict], list[dict]]:
-    """WiC's training and test rows that no dictionary has read; none where WiC could not be had."""
+def _wic_rows(reader: WordNetCorpusReader, documents: Sequence[str]) -> tuple[list[dict], list[dict]]:
+    """WiC's training and test rows that the dictionary has not read; none where WiC could not be had."""
     folder = require(artifacts.BENCHMARKS, "benchmarks")
     if not artifacts.read_json(folder / "summary.json")["wic"]["available"]:
         return [], []
-    train, test = (unread(read_benchmark(folder, "wic", split), reader) for split in ("train", "test"))
+    train, test = (unread(read_benchmark(folder, "wic", split), reader, documents) for split in ("train", "test"))
     return train, test
 
 

@@ -43,6 +43,7 @@ from dskd.pipeline.dictionary_measures import (
     load_dictionaries,
     probes_table,
     read_probes,
+    run_documents,
 )
 from dskd.pipeline.inputs import (
     cached_states,
@@ -252,7 +253,10 @@ def quality(params: Params) -> dict[str, pd.DataFrame]:
     artifacts.write_json(artifacts.QUALITY, {k: json.loads(t.to_json(orient="records")) for k, t in tables.items()})
 
     dictionaries = load_dictionaries(params)
-    agreement = probes_table(params, dictionaries, read_probes(params)), heldout_table(params, dictionaries)
+    agreement = (
+        probes_table(params, dictionaries, read_probes(params, run_documents())),
+        heldout_table(params, dictionaries),
+    )
     tables["senses"] = pd.concat(agreement, ignore_index=True)
     artifacts.write_json(artifacts.SENSES_REPORT, plain(dictionary_facts(dictionaries), tables["senses"]))
     return tables

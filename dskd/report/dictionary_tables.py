@@ -57,7 +57,7 @@ def measures_table(found: Mapping[str, float]) -> pd.DataFrame:
             ways = [way for way in _WAYS if f"{key}_{way}" in found]
             better = bool(ways) and all(found[f"{key}_less_{way}_low"] > 0 for way in ways)
             star = " *" if better else ""
-            row = {"text": _SETS.get(name, name), "measure": label}
+            row = {"text": _SETS.get(name, name), "measure": label, "places": f"{found[f'{key}_places']:,}"}
             row["senses"] = f"{found[key]:.3f} [{found[f'{key}_low']:.3f}, {found[f'{key}_high']:.3f}]{star}"
             rows.append(row | {_WAYS[way]: f"{found[f'{key}_{way}']:.3f}" for way in ways})
     return pd.DataFrame(rows).fillna("")

@@ -82,12 +82,13 @@ def variance_table(
 
 def plain(facts: Mapping[str, float], table: pd.DataFrame) -> dict[str, float]:
     """The facts, and the measures of all places under plain keys: `wic_auc`, `wic_auc_low` and `wic_auc_high` (95 %
-    interval), `wic_auc_random` (a baseline), `wic_auc_less_random_low` (how much better the senses are, at least)."""
+    interval), `wic_auc_places` (how many pairs, places or states), `wic_auc_random` (a baseline), `wic_auc_less_random_low` (how much better the senses are, at least)."""
     found = dict(facts)
     for row in table[table["group"] == "all"].to_dict("records"):
         name = f"{row['set']}_{row['measure']}"
         if row["by"] == "senses":
             found |= {name: row["value"], f"{name}_low": row["low"], f"{name}_high": row["high"]}
+            found[f"{name}_places"] = row["rows"]
         else:
             found[f"{name}_{row['by']}"] = row["value"]
             found |= {f"{name}_less_{row['by']}_{end}": row[f"senses_less_{end}"] for end in ("low", "high")}

@@ -5,7 +5,7 @@ The dictionary's states stand before a word, so what is asked for is the state o
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -35,9 +35,15 @@ class Place(NamedTuple):
         return self.synset.split(".")[-2].replace("s", "a")
 
 
-def unread(rows: Sequence[dict], reader: WordNetCorpusReader) -> list[dict]:
-    """The rows of WiC without those of which a sentence is an example in WordNet: a dictionary may have read it."""
-    examples = {_letters(example) for gloss in glosses(reader) for example in gloss.examples}
+def unread(rows: Sequence[dict], reader: WordNetCorpusReader, documents: Collection[str]) -> list[dict]:
+    """The rows of WiC without those of which a sentence is an example in WordNet that a dictionary has read.
+
+    Args:
+        documents: of the dictionary's text, "gloss:bank.n.01"; where their names are not known ("") all examples count.
+    """
+    read = set(documents)
+    chosen = (gloss for gloss in glosses(reader) if "" in read or f"gloss:{gloss.name}" in read)
+    examples = {_letters(example) for gloss in chosen for example in gloss.examples}
     return [row for row in rows if not {_letters(row["sentence1"]), _letters(row["sentence2"])} & examples]
 
 

@@ -22,7 +22,7 @@ FACTS = {
 
 def measure(key, number, **baselines):
     """A measure as reports/senses.json has it; `baselines` are (their figure, how much better at least)."""
-    found = {key: number, f"{key}_low": number - 0.01, f"{key}_high": number + 0.02}
+    found = {key: number, f"{key}_low": number - 0.01, f"{key}_high": number + 0.02, f"{key}_places": 1234}
     for way, (figure, low) in baselines.items():
         found |= {f"{key}_{way}": figure, f"{key}_less_{way}_low": low, f"{key}_less_{way}_high": low + 0.1}
     return found

@@ -165,6 +165,7 @@ def test_the_measures_of_all_places_have_plain_keys():
         "wic_auc": 0.7,
         "wic_auc_low": pytest.approx(0.6),
         "wic_auc_high": pytest.approx(0.9),
+        "wic_auc_places": 9,
         "wic_auc_random": 0.6,
         "wic_auc_less_random_low": 0.05,
         "wic_auc_less_random_high": 0.15,

@@ -189,7 +189,9 @@ def test_rows_of_wic_with_a_sentence_that_a_dictionary_may_have_read_are_left_ou
         {"id": 2, "sentence1": "We bank here .", "sentence2": "THE PLANE BANKED"},
         {"id": 3, "sentence1": "We bank here .", "sentence2": "The plane banked twice ."},
     ]
-    assert [row["id"] for row in unread(rows, wordnet)] == [3]
+    for documents in (["", ""], ["gloss:bank.n.01", "gloss:bank.v.01"]):
+        assert [row["id"] for row in unread(rows, wordnet, documents)] == [3]
+    assert [row["id"] for row in unread(rows, wordnet, ["wiki:Bank", "gloss:bank.v.01"])] == [1, 3]
 
 
 def test_an_example_that_stands_under_two_synsets_is_left_out(tmp_path):

@@ -30,6 +30,7 @@ from dskd.pipeline.dictionary_measures import (
     heldout_table,
     probes_table,
     read_probes,
+    run_documents,
     with_random,
 )
 from dskd.pipeline.inputs import kept_dtype, load_teacher, teacher_tokenizer, text_files, wordnet_reader
@@ -71,12 +72,13 @@ def make_text(params, tokens: int):
         text = dictionary_text(senses, params.corpus, params.lexicon, texts, wordnet_reader(), teacher_tokenizer())
         order = np.argsort(hash_integers(0, np.arange(len(text.blocks))), kind="stable")
         save_dictionary_text(folder, text._replace(blocks=text.blocks[torch.from_numpy(order)]))
-    return load_dictionary_text(folder).blocks, folder
+    return load_dictionary_text(folder), folder
 
 
 def sampled(params, sizes: list[int]):
     """Let the teacher read on; yields (tokens, key, folder of the sample, seconds) where a size is reached."""
-    (blocks, build), (teacher, _) = make_text(params, max(sizes)), load_teacher(params)
+    (text, build), (teacher, _) = make_text(params, max(sizes)), load_teacher(params)
+    blocks = text.blocks
     length, per_chunk = blocks.shape[1] - 1, params.harvest.shard_blocks
     numbers = list(range(-(-len(blocks) // per_chunk)))
     samplers = {}
@@ -138,7 +140,8 @@ def main() -> None:
     BUILD.mkdir(parents=True, exist_ok=True)
     if arguments.gloss_share is not None:
         params = changed(params, gloss_share=arguments.gloss_share)
-    probes = read_probes(params)
+    documents = make_text(params, max(sizes))[0].documents if sizes else run_documents()
+    probes = read_probes(params, documents)
     if not sizes:
         sample = open_reservoir(Path(artifacts.RESERVOIR))
         more = [settings for settings in SETTINGS + MORE if (BASE | settings)["reservoir"] <= params.senses.reservoir]
