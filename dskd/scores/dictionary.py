@@ -82,7 +82,8 @@ def variance_table(
 
 def plain(facts: Mapping[str, float], table: pd.DataFrame) -> dict[str, float]:
     """The facts, and the measures of all places under plain keys: `wic_auc`, `wic_auc_low` and `wic_auc_high` (95 %
-    interval), `wic_auc_places` (how many pairs, places or states), `wic_auc_random` (a baseline), `wic_auc_less_random_low` (how much better the senses are, at least)."""
+    interval), `wic_auc_places` (how many pairs, places or states), `wic_auc_random` (a baseline) and
+    `wic_auc_less_random_low` (how much better the senses are, at least)."""
     found = dict(facts)
     for row in table[table["group"] == "all"].to_dict("records"):
         name = f"{row['set']}_{row['measure']}"
