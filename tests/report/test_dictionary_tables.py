@@ -44,6 +44,7 @@ def test_measures_stand_beside_their_baselines():
         {
             "text": "WiC",
             "measure": "same sense or not, AUC",
+            "places": "1,234",
             "senses": "0.700 [0.690, 0.720] *",
             "random states": "0.600",
             "one sense a word": "0.500",
