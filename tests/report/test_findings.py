@@ -73,7 +73,7 @@ def test_costs_are_those_of_the_plan(monkeypatch):
     table = findings.cost_table(load_params()).set_index("stage")
     stages = run_stages(load_params(), default_shape(ROOT), 4)
     assert list(table.index) == [stage.name for stage in stages]
-    assert table.loc["harvest", "tokens"] == "333,824" and table.loc["evaluate", "memory (GB)"] == "–"
+    assert table.loc["harvest", "tokens"] == "1,334,016" and table.loc["evaluate", "memory (GB)"] == "–"
 
 
 def test_a_table_is_headed_by_its_first_column_and_can_be_folded():

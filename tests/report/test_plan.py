@@ -138,7 +138,8 @@ def test_operations_of_training_are_those_that_torch_counts(counted, kl):
 def test_disk_is_within_15_percent_of_the_committed_run(root, kind):
     stage = {"states": "harvest", "students": "distill"}.get(kind, kind)
     ours = sum(cost.disk for cost in stages().values() if stage_costs.kind(cost) == stage)
-    assert ours / 1e6 == pytest.approx(read_json(PROVENANCE)["artifacts_mb"][kind], rel=0.15)
+    sizes = read_json(PROVENANCE)["artifacts_mb"]
+    assert ours / 1e6 == pytest.approx(sizes[kind] + (sizes["reservoir"] if kind == "states" else 0), rel=0.15)
 
 
 @pytest.mark.parametrize("name", ["harvest", "senses", "targets-kd", "targets-dskd", "distill-kd-0", "distill-dskd-0"])
@@ -150,11 +151,8 @@ def test_memory_is_within_15_percent_of_the_committed_run(root, name):
     assert stage_costs.LIBRARIES + stage.memory + stage.mapped == pytest.approx(peak, rel=0.15)
 
 
-@pytest.mark.parametrize("kind", ["", "avx2", "avx512", "bfloat16"])
-def test_training_ran_at_the_speed_of_the_harvest(root, kind):
+def test_training_ran_at_the_speed_of_the_harvest(root):
     """So the operations of the two are counted alike. Other work may have run beside one of them."""
-    if kind:
-        shutil.copy(ROOT / f"reports/runs/{kind}/provenance.json", PROVENANCE)
     speed = plan.measured_speed(root, PARAMS)
     assert speed.flops["distill"] == pytest.approx(speed.flops["harvest"], rel=0.35)
 
