@@ -100,28 +100,3 @@ def glance_table(found: Mapping[str, float]) -> pd.DataFrame:
         row["same sense or not (WiC, AUC)"] = "{wic_auc:.3f} [{wic_auc_low:.3f}, {wic_auc_high:.3f}]".format(**found)
         row["by random states"] = f"{found['wic_auc_random']:.3f}"
     return pd.DataFrame([row])
-
-
-def curves_table(rows: pd.DataFrame) -> pd.DataFrame:
-    """How dictionaries differ: size of text and key, then what differs from the base in one thing.
-
-    Args:
-        rows: of docs/trials/dictionaries.csv.
-    """
-    shown = []
-    for row in rows.sort_values(["read", "key", "min_states", "k", "reservoir"], kind="stable").to_dict("records"):
-        line = {
-            "text (tokens)": f"{int(row['text_tokens']):,}",
-            "key": row["key"],
-            **{name: int(row[name]) for name in ("k", "min_states", "reservoir")},
-            "senses": f"{int(row['senses']):,}",
-            "one state": f"{row['singleton_share']:.0%}",
-            "more than 10 states": f"{row['heads_with_more_than_10_states']:.0%}",
-            "50 states": f"{row['heads_with_50_states']:.0%}",
-            "two senses": f"{row['heads_with_two_senses']:.0%}",
-        }
-        for key, name in (("wic_auc", "WiC, AUC"), ("examples_rand", "Rand"), ("heldout_variance", "variance")):
-            if key in row and row[key] == row[key]:
-                line[name] = f"{row[key]:.3f} ({row[f'{key}_random']:.3f})"
-        shown.append(line | {"sample (MB)": f"{int(row['sample_megabytes']):,}"})
-    return pd.DataFrame(shown)

@@ -14,7 +14,7 @@ from dskd.infra.artifacts import require
 from dskd.infra.output import output
 from dskd.infra.verify import Run, platform, read_run
 from dskd.params import SourcesParams, load_params, noncommercial
-from dskd.report.dictionary_tables import curves_table, facts_table, glance_table, measures_table
+from dskd.report.dictionary_tables import facts_table, glance_table, measures_table
 from dskd.report.parameter_tables import parameters_block
 from dskd.report.study_tables import claim_block, half_block, headline_block, markdown, paragraph, study_block
 from dskd.report.tables import (
@@ -220,7 +220,6 @@ def _blocks(root: Path) -> dict[str, dict[str, str]]:
         "docs/senses.md": {
             "dictionary": markdown(facts_table(dictionary).reset_index(names="what")),
             "agreement": markdown(measures_table(dictionary)),
-            "curves": markdown(curves_table(pd.read_csv(root / "docs/trials/dictionaries.csv"))),
         },
         "docs/results.md": {"results": results_block(run.metrics)},
         "docs/costs.md": {"cost": cost_block(run.provenance), "speed": bench_block(read_speeds(root))},

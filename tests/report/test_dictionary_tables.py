@@ -2,7 +2,7 @@ import pandas as pd
 import pytest
 from scores.test_sense_match import CLUSTERS, agreement
 
-from dskd.report.dictionary_tables import curves_table, facts_table, glance_table, groups_table, measures_table
+from dskd.report.dictionary_tables import facts_table, glance_table, groups_table, measures_table
 from dskd.scores.dictionary import plain
 
 FACTS = {
@@ -122,15 +122,3 @@ def test_the_dictionary_at_a_glance_and_without_wic_where_it_could_not_be_had():
     assert row["text (tokens)"] == "1,499,904" and row["senses"] == "7,000 of 3 tokens"
     assert row["same sense or not (WiC, AUC)"] == "0.600 [0.590, 0.620]" and row["by random states"] == "0.550"
     assert list(glance_table(FACTS).columns) == list(row)[:4]
-
-
-def test_curves_have_a_row_for_each_dictionary_with_the_random_states_in_parentheses():
-    made = {"key": "observed", "k": 10, "min_states": 2, "reservoir": 160, "sample_megabytes": 7}
-    rows = [
-        FACTS | made | {"read": 2, "text_tokens": 2_000, "wic_auc": 0.6, "wic_auc_random": 0.5},
-        FACTS | made | {"read": 1, "text_tokens": 1_000, "wic_auc": 0.55, "wic_auc_random": 0.51},
-    ]
-    table = curves_table(pd.DataFrame(rows))
-    assert table["text (tokens)"].tolist() == ["1,000", "2,000"]  # the smallest text first
-    assert table["WiC, AUC"].tolist() == ["0.550 (0.510)", "0.600 (0.500)"]
-    assert table["one state"].tolist() == ["12%"] * 2 and "Rand" not in table
