@@ -6,9 +6,9 @@ import pytest
 import yaml
 from whole.test_pipeline import ROOT
 
+from dskd.explore.pipeline_graph import draw, edges
 from dskd.params import load_params
 from dskd.report import findings
-from dskd.report.pipeline_graph import draw, edges
 from dskd.report.plan import default_shape
 from dskd.report.stage_costs import run_stages
 
