@@ -415,7 +415,7 @@ class Params(Group):
     student: StudentParams = Field(
         description="How the student is cut from the teacher, or from another model (docs/own.md)."
     )
-    harvest: HarvestParams = Field(description="The one pass of the teacher over the text, which keeps its states.")
+    harvest: HarvestParams = Field(description="How the teacher reads the students' text and the dictionary's.")
     senses: SensesParams = Field(
         description="What the teacher reads for the sense dictionary, and how a token's states become its senses."
     )

@@ -249,10 +249,10 @@ def quality(params: Params) -> dict[str, pd.DataFrame]:
     golds = gold_lists(Path(artifacts.BENCHMARKS), summary)
     tables = lexicon_quality(lexicon_files(params), params.lexicon, golds)
     table = load_lexicon(Path(artifacts.LEXICON))
-    tables["coverage"] = coverage(labels("train"), table, run_senses(), params.targets)
+    dictionaries = load_dictionaries(params)
+    tables["coverage"] = coverage(labels("train"), table, dictionaries.senses, params.targets)
     artifacts.write_json(artifacts.QUALITY, {k: json.loads(t.to_json(orient="records")) for k, t in tables.items()})
 
-    dictionaries = load_dictionaries(params)
     agreement = (
         probes_table(params, dictionaries, read_probes(params, run_documents())),
         heldout_table(params, dictionaries),
