@@ -2,7 +2,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from scores.test_sense_match import dictionary, value
+from scores.test_sense_match import value
+from tiny.models import dictionary
 
 from dskd.scores.dictionary import facts, plain, variance_table
 from dskd.scores.weighted import Draws

@@ -2,30 +2,16 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from tiny.models import dictionary
 
 from dskd.lexicon.tokens import word_tokens
 from dskd.scores.sense_match import Nearest, nearest_senses, random_senses, synset_table, wic_table
 from dskd.scores.sense_places import Place
 from dskd.scores.weighted import COLUMNS, Draws
-from dskd.senses.store import SenseDictionary, compose_span
+from dskd.senses.store import compose_span
 from dskd.states.reservoir import Reservoir
 
 DRAWS = Draws(number=5, seed=0)
-
-
-def dictionary(senses):
-    """Of token -> centroids."""
-    tokens = sorted(senses)
-    centroids = torch.cat([torch.tensor(senses[token], dtype=torch.float32) for token in tokens])
-    numbers = torch.tensor([len(senses[token]) for token in tokens])
-    return SenseDictionary(
-        tokens=torch.tensor(tokens, dtype=torch.int32),
-        offsets=torch.cat([torch.zeros(1, dtype=torch.int64), numbers.cumsum(0)]),
-        occurrences=100 * numbers,
-        centroids=centroids,
-        counts=torch.full((len(centroids),), 5, dtype=torch.int32),
-        contexts=torch.arange(len(centroids))[:, None],
-    )
 
 
 def value(table, measure, by, column="value", group="all"):

@@ -1,6 +1,6 @@
 import pytest
 import torch
-from tiny.models import generator, random_states, sampled, sense_settings
+from tiny.models import dictionary, generator, random_states, sampled, sense_settings
 
 from dskd.errors import UserError
 from dskd.senses.cluster import build_senses
@@ -182,21 +182,6 @@ def test_a_missing_or_damaged_dictionary_names_the_stage_that_makes_it(tmp_path)
     file.write_bytes(file.read_bytes()[:-40])
     with pytest.raises(UserError, match=r"has changed.*dvc repro senses"):
         load_senses(tmp_path / "senses")
-
-
-def dictionary(senses: dict[int, list]) -> SenseDictionary:
-    """A dictionary with the given centroids of each token."""
-    tokens = sorted(senses)
-    numbers = torch.tensor([len(senses[t]) for t in tokens])
-    centroids = torch.cat([torch.tensor(senses[t], dtype=torch.float32) for t in tokens])
-    return SenseDictionary(
-        torch.tensor(tokens, dtype=torch.int32),
-        torch.cat([torch.zeros(1, dtype=torch.int64), numbers.cumsum(0)]),
-        numbers,
-        centroids,
-        torch.ones(len(centroids), dtype=torch.int32),
-        torch.full((len(centroids), 1), -1),
-    )
 
 
 def test_the_senses_of_a_span_are_those_worked_out_by_hand():

@@ -11,6 +11,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel, PreTrai
 from dskd.model.cut import student_top, teacher_top, trunk
 from dskd.model.parts import run_part
 from dskd.params import DistillParams, SensesParams, StudentParams
+from dskd.senses.store import SenseDictionary
 from dskd.states.harvest import predict
 from dskd.states.reservoir import Reservoir, Sampler, open_reservoir
 from dskd.states.store import States
@@ -151,3 +152,18 @@ def distill_settings(**changes) -> DistillParams:
 
 def generator(seed: int) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
+
+
+def dictionary(senses: dict[int, list]) -> SenseDictionary:
+    """The senses of token -> centroids; each stands for five states."""
+    tokens = sorted(senses)
+    centroids = torch.cat([torch.tensor(senses[token], dtype=torch.float32) for token in tokens])
+    numbers = torch.tensor([len(senses[token]) for token in tokens])
+    return SenseDictionary(
+        tokens=torch.tensor(tokens, dtype=torch.int32),
+        offsets=torch.cat([torch.zeros(1, dtype=torch.int64), numbers.cumsum(0)]),
+        occurrences=100 * numbers,
+        centroids=centroids,
+        counts=torch.full((len(centroids),), 5, dtype=torch.int32),
+        contexts=torch.arange(len(centroids))[:, None],
+    )
