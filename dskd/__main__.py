@@ -103,6 +103,9 @@ def main(arguments: list[str] | None = None) -> int:
 def _main(options: argparse.Namespace) -> int:
     from dskd.errors import UserError, is_disk_full
 
+    # Threads of OpenMP that wait for others spin, and take the processor from those that they wait for where another
+    # process is busy. Asleep they cost nothing alone (docs/costs.md). It counts for libraries that are loaded after it.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         _allow_open_files()
         return run(options)

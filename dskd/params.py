@@ -246,6 +246,10 @@ class HarvestParams(Group):
     shard_blocks: Count = Field(
         description="blocks in one file of states; more need more memory, and a stopped harvest loses at most one file"
     )
+    top_tokens: CountOrNone = Field(
+        0,
+        description="most probable tokens of the teacher to keep at each position; distill.sampled_vocabulary needs 16",
+    )
 
 
 class Lora(Group):
@@ -372,6 +376,11 @@ class DistillParams(Group):
         description="divergence of the KL term: 0 is KL(teacher || student), 1 the reverse; any other number is a "
         "generalised Jensen-Shannon divergence between the two"
     )
+    sampled_vocabulary: Count | None = Field(
+        None,
+        description="tokens of the vocabulary that a step draws beside its labels and the teacher's most probable "
+        "tokens, a sampled softmax; none: every step computes with all (docs/costs.md)",
+    )
     checkpoint_steps: Count = Field(description="steps between two checkpoints; a stopped run loses at most so many")
     log_steps: Count = Field(description="steps that one point of the curves averages over")
 
@@ -437,6 +446,12 @@ class Params(Group):
         for name in ("wordnet", *indirect, *self.sources.thesauri(), *self.sources.lists):
             if name not in self.lexicon.weights:
                 raise ValueError(f"lexicon.weights has none for {name}; 4.2 does for a list that nothing is known of")
+        return self
+
+    @model_validator(mode="after")
+    def _sampled_vocabulary_has_top_tokens(self):
+        if self.distill.sampled_vocabulary and not self.harvest.top_tokens:
+            raise ValueError("distill.sampled_vocabulary needs harvest.top_tokens: write 16, or leave the former out")
         return self
 
     @model_validator(mode="after")

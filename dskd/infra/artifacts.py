@@ -162,7 +162,9 @@ def read_lock(path: Path) -> dict:
     return lock
 
 
-def load_tensors(path: str | Path, stage: str, names: Iterable[str] = ()) -> "dict[str, Tensor]":
+def load_tensors(
+    path: str | Path, stage: str, names: Iterable[str] = (), optional: Iterable[str] = ()
+) -> "dict[str, Tensor]":
     """All tensors of a safetensors file, memory-mapped: nothing is read until it is used.
 
     Raises:
@@ -172,7 +174,7 @@ def load_tensors(path: str | Path, stage: str, names: Iterable[str] = ()) -> "di
     path = require(path, stage)
     with reading(path, stage), safe_open(path, framework="pt") as file:
         tensors = {name: file.get_tensor(name) for name in file.keys()}
-        if names and tensors.keys() != set(names):
+        if names and tensors.keys() - set(optional) != set(names):
             raise ValueError(f"it holds {', '.join(tensors)}, not {', '.join(names)}")
         return tensors
 

@@ -66,28 +66,38 @@ def harvest(
                 continue
             parts = []
             for ids in shard.split(settings.batch_size):
-                parts.append(_states_of(ids, lower, upper, head, dtype))
+                parts.append(_states_of(ids, lower, upper, head, dtype, settings.top_tokens))
                 bar.update(ids.numel())
             save_shard(path, *(torch.cat(column) for column in zip(*parts)))
 
 
 @torch.inference_mode()
 def _states_of(
-    ids: Tensor, lower: PreTrainedModel, upper: PreTrainedModel, head: Tensor, dtype: torch.dtype
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Last hidden states and split states (b, L, d), and predicted tokens (b, L), of a batch of ids (b, L)."""
+    ids: Tensor, lower: PreTrainedModel, upper: PreTrainedModel, head: Tensor, dtype: torch.dtype, top: int
+) -> list[Tensor]:
+    """Last hidden states and split states (b, L, d), predicted tokens (b, L), and the `top` most probable ones
+    (b, L, top) where this is not 0, of a batch of ids (b, L)."""
     split_states = run_part(lower, ids=ids).to(dtype)
     hidden_states = run_part(upper, states=split_states.to(head.dtype)).to(dtype)
-    predicted = predict(hidden_states.to(head.dtype), head)
-    return hidden_states.cpu(), split_states.cpu(), predicted.cpu()
+    tokens = likely_tokens(hidden_states.to(head.dtype), head, top)
+    return [tensor.cpu() for tensor in (hidden_states, split_states, *tokens)]
 
 
 def predict(hidden_states: Tensor, head: Tensor) -> Tensor:
-    """The most probable next token of each state, int32, without ever holding all logits.
+    """The most probable next token of each state, int32."""
+    return likely_tokens(hidden_states, head, 0)[0]
 
-    No map of the logits changes which is the largest.
+
+def likely_tokens(hidden_states: Tensor, head: Tensor, top: int) -> list[Tensor]:
+    """The most probable next token of each state (…, d), (…,) int32, and where `top` is not 0 its `top` most probable
+    ones, (…, top) int32 in descending order, without ever holding all logits.
+
+    No map of the logits changes their order.
     """
-    flat = hidden_states.flatten(0, -2)
-    # max finds the first of the largest, as argmax does, in a fifth of its time for bfloat16 on a CPU
-    best = torch.cat([(piece @ head.T).max(dim=1).indices for piece in flat.split(SCORE_CHUNK)])
-    return best.to(torch.int32).view(hidden_states.shape[:-1])
+    shape, found = hidden_states.shape[:-1], []
+    for piece in hidden_states.flatten(0, -2).split(SCORE_CHUNK):
+        logits = piece @ head.T
+        # max finds the first of the largest, as argmax does, in a fifth of its time for bfloat16 on a CPU
+        best = logits.max(dim=1).indices
+        found.append([best, logits.topk(top, dim=1).indices] if top else [best])
+    return [torch.cat(column).to(torch.int32).view(*shape, *column[0].shape[1:]) for column in zip(*found)]

@@ -22,6 +22,7 @@ class States(NamedTuple):
     hidden_states: list[Tensor]  # (b, L, d), after the final norm
     split_states: list[Tensor]  # (b, L, d), entering the first trained layer
     predicted: list[Tensor]  # (b, L) int32, the teacher's most probable next token
+    top_tokens: list[Tensor] = []  # (b, L, K) int32, its K most probable ones, where harvest.top_tokens asks for them
 
     @property
     def blocks(self) -> int:
@@ -44,9 +45,13 @@ def shard_path(folder: Path, split: str, index: int) -> Path:
     return folder / f"{split}-{index:05d}.safetensors"
 
 
-def save_shard(path: Path, hidden_states: Tensor, split_states: Tensor, predicted: Tensor) -> None:
+def save_shard(
+    path: Path, hidden_states: Tensor, split_states: Tensor, predicted: Tensor, top_tokens: Tensor | None = None
+) -> None:
     """Write one shard, whole or not at all."""
     tensors = {"hidden_states": hidden_states, "split_states": split_states, "predicted": predicted}
+    if top_tokens is not None:
+        tensors["top_tokens"] = top_tokens
     with output(path) as partial:
         save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, partial)
 
@@ -61,8 +66,9 @@ def open_states(folder: str | Path, split: str) -> States:
     paths = sorted(folder.glob(f"{split}-*.safetensors"))
     if not paths or [shard_path(folder, split, i) for i in range(len(paths))] != paths:
         raise UserError(f"{folder} lacks shards of {split}: make them with `dvc repro harvest`")
-    shards = [artifacts.load_tensors(path, "harvest", States._fields) for path in paths]
-    return States(*([shard[name] for shard in shards] for name in States._fields))
+    *names, top_tokens = States._fields
+    shards = [artifacts.load_tensors(path, "harvest", names, [top_tokens]) for path in paths]
+    return States(**{name: [shard[name] for shard in shards] for name in shards[0]})
 
 
 def take_blocks(shards: list[Tensor], blocks: Tensor) -> Tensor:

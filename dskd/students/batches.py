@@ -12,6 +12,7 @@ from dskd.infra.randomness import hash_integers
 from dskd.params import DistillParams
 from dskd.states.store import Text, take_blocks
 from dskd.students.output_loss import IGNORE
+from dskd.students.sampled_vocabulary import Sampling, Vocabulary, draw_vocabulary
 from dskd.targets.store import SenseTargets
 
 
@@ -21,6 +22,7 @@ class Reader(NamedTuple):
     text: Text
     targets: SenseTargets | None  # needed where the objective has a sense term
     dtype: torch.dtype  # to compute in
+    sampling: Sampling | None = None  # None: a step computes with the whole vocabulary
     part: int = 0  # of a batch that so many processes share
     parts: int = 1
 
@@ -43,6 +45,7 @@ class Batch(NamedTuple):
     pull: Tensor | None  # (b, L, kappa) int32 rows of the targets' vectors
     push: Tensor | None
     counts: Counts
+    vocabulary: Vocabulary | None  # the tokens that the step computes with; None: all
 
 
 def schedule(n: int, seed: int, settings: DistillParams) -> list[Tensor]:
@@ -57,7 +60,7 @@ def batches(n: int, epoch: int, seed: int, settings: DistillParams) -> list[Tens
     return list(order.split(settings.batch_size))
 
 
-def load_batch(reader: Reader, blocks: Tensor) -> Batch:
+def load_batch(reader: Reader, blocks: Tensor, step: int = 0) -> Batch:
     """Read this process's part of the batch that has the blocks with these numbers, (b,).
 
     Parts are of like size. Where there are fewer blocks than parts, a part without any is given a block that weighs
@@ -69,6 +72,10 @@ def load_batch(reader: Reader, blocks: Tensor) -> Batch:
     labels = text.labels[blocks]
     supervised = 0 if targets is None else int((targets.pull[blocks] >= 0).any(dim=-1).sum())
     counts = Counts(int((labels != IGNORE).sum()), labels.numel(), supervised)
+    vocabulary = None
+    if reader.sampling:  # of the whole batch, so that all processes compute with the same tokens
+        likely = take_blocks(text.states.top_tokens, blocks).long()
+        vocabulary = draw_vocabulary(reader.sampling, torch.cat([labels.flatten(), likely.flatten()]), step)
     return Batch(
         split_states=take_blocks(text.states.split_states, mine).to(reader.dtype),
         ids=text.ids[mine],
@@ -77,15 +84,17 @@ def load_batch(reader: Reader, blocks: Tensor) -> Batch:
         pull=None if targets is None else targets.pull[mine],
         push=None if targets is None else targets.push[mine],
         counts=Counts(math.inf, math.inf, math.inf) if empty else counts,
+        vocabulary=vocabulary,
     )
 
 
-def prefetched(reader: Reader, order: list[Tensor]) -> Iterator[Batch]:
-    """The batches of these steps; while one is used, a thread reads the next, so that no step waits for the disk."""
+def prefetched(reader: Reader, order: list[Tensor], first: int = 0) -> Iterator[Batch]:
+    """The batches of these steps, of which the first has this number; while one is used, a thread reads the next, so
+    that no step waits for the disk."""
     with ThreadPoolExecutor(max_workers=1) as thread:
         coming = None
-        for blocks in order:
-            ready, coming = coming, thread.submit(load_batch, reader, blocks)
+        for step, blocks in enumerate(order, start=first):
+            ready, coming = coming, thread.submit(load_batch, reader, blocks, step)
             if ready is not None:
                 yield ready.result()
         if coming is not None:

@@ -42,6 +42,7 @@ def output_loss(
     heads: Heads,
     weights: OutputWeights,
     *,
+    log_weights: Tensor | None = None,
     count: float | None = None,
     chunk: int = LOSS_CHUNK,
     compiled: bool = False,
@@ -59,6 +60,8 @@ def output_loss(
     Args:
         student, teacher: (n, d) and (n, d_teacher) last hidden states after the final norm, of one dtype.
         labels: (n,) int64, the token that follows; `IGNORE` leaves a position out of both terms.
+        log_weights: (V,) log of how many tokens each column of the heads stands for, where they are a sample of the
+            vocabulary (`sampled_vocabulary`); the three values are then estimates. Default: one each.
         count: divisor of the sums; default: positions that count here. Give the global number when
             a batch is split, so that the split changes nothing.
         chunk: positions whose logits exist at one time.
@@ -71,12 +74,12 @@ def output_loss(
     if count is None:
         count = int((labels != IGNORE).sum())
     terms = fused(_chunk_terms) if compiled else _chunk_terms
-    return _OutputLoss.apply(student, teacher, labels, heads, weights, max(count, 1), chunk, terms)
+    return _OutputLoss.apply(student, teacher, labels, heads, weights, log_weights, max(count, 1), chunk, terms)
 
 
 class _OutputLoss(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, student, teacher, labels, heads, weights, count, chunk, terms):
+    def forward(ctx, student, teacher, labels, heads, weights, log_weights, count, chunk, terms):
         head, teacher_head = heads.student.weight, heads.teacher.weight
         gradient = torch.zeros_like(student)
         totals = torch.zeros(2, dtype=_wide(student.dtype), device=student.device)
@@ -95,7 +98,7 @@ class _OutputLoss(torch.autograd.Function):
                 if weights.kl:
                     torch.mm(teacher[index], teacher_head.T, out=teacher_logits)
             maps = heads.student.logit_map, heads.teacher.logit_map
-            totals += terms(student_logits, teacher_logits, labels[index], weights, maps)
+            totals += terms(student_logits, teacher_logits, labels[index], weights, maps, log_weights)
             gradient[index] = (student_logits @ head).div_(count)
         ctx.save_for_backward(gradient)
         ce, kl = totals / count
@@ -105,7 +108,7 @@ class _OutputLoss(torch.autograd.Function):
     @staticmethod
     def backward(ctx, upstream, *_):
         (gradient,) = ctx.saved_tensors
-        return (gradient * upstream.to(gradient.dtype), *[None] * 7)
+        return (gradient * upstream.to(gradient.dtype), *[None] * 8)
 
 
 def _wide(dtype: torch.dtype) -> torch.dtype:
@@ -118,21 +121,21 @@ def _chunk_terms(
     labels: Tensor,
     weights: OutputWeights,
     maps: tuple[LogitMap | None, LogitMap | None],
+    log_weights: Tensor | None,
 ) -> Tensor:
     """Sums of CE and divergence over a chunk, (2,). `student_logits` (c, V), products of states and head, are
     overwritten with the gradient in them."""
     wide = _wide(student_logits.dtype)
     student = mapped(student_logits.to(wide), maps[0])
-    log_p = student - student.logsumexp(dim=1, keepdim=True)
+    log_p = _log_shares(student, log_weights)
     is_target = torch.arange(student.shape[1], device=labels.device) == labels[:, None]
     ce = -torch.where(is_target, log_p, 0.0).sum()
     gradient = weights.ce * (log_p.exp() - is_target.to(wide))
     divergence = torch.zeros_like(ce)
     if weights.kl:
-        softer = student / weights.temperature
         softer_teacher = mapped(teacher_logits.to(wide), maps[1]) / weights.temperature
-        log_q = softer - softer.logsumexp(dim=1, keepdim=True)
-        log_t = softer_teacher - softer_teacher.logsumexp(dim=1, keepdim=True)
+        log_q = _log_shares(student / weights.temperature, log_weights)
+        log_t = _log_shares(softer_teacher, log_weights)
         divergence, slope = _divergence(log_t, log_q, weights.beta)
         # `slope` is d(divergence) / d(logits / T), so T^2 times the divergence has T times that slope.
         gradient = gradient + weights.kl * weights.temperature * slope
@@ -140,6 +143,13 @@ def _chunk_terms(
         gradient = gradient * _slope(student, maps[0])
     student_logits.copy_(gradient)
     return torch.stack([ce, divergence])
+
+
+def _log_shares(logits: Tensor, log_weights: Tensor | None) -> Tensor:
+    """Log of the share that each column has of the partition sum, with all tokens that it stands for: (c, V)."""
+    if log_weights is not None:
+        logits = logits + log_weights
+    return logits - logits.logsumexp(dim=1, keepdim=True)
 
 
 def _slope(logits: Tensor, logit_map: LogitMap) -> Tensor | float:

@@ -19,6 +19,7 @@ from transformers import PreTrainedModel
 
 from dskd.errors import UserError
 from dskd.infra import processes
+from dskd.model import LOSS_CHUNK
 from dskd.model.logits import Head
 from dskd.model.parts import run_part
 from dskd.params import DistillParams, Objective
@@ -27,6 +28,7 @@ from dskd.students.batches import Batch, Reader, prefetched, schedule
 from dskd.students.checkpoint import Progress, load_checkpoint, save_checkpoint
 from dskd.students.hidden_loss import hidden_loss, whitening
 from dskd.students.output_loss import Heads, OutputWeights, output_loss
+from dskd.students.sampled_vocabulary import Sampling, narrowed
 from dskd.students.sense_loss import sense_loss, span_loss
 from dskd.students.store import Student
 from dskd.targets.store import SenseTargets
@@ -93,7 +95,9 @@ def train(
 
     # Which blocks each step takes, and where an earlier run has stopped.
     order = schedule(len(text.labels), recipe.seed, settings)
-    reader = Reader(text, targets, dtype, accelerator.process_index, parts)
+    drawn, vocabulary = settings.sampled_vocabulary, len(teacher_head.weight)
+    sampling = None if drawn is None else Sampling(drawn, vocabulary, recipe.seed)
+    reader = Reader(text, targets, dtype, sampling, accelerator.process_index, parts)
     done, history, sums = load_checkpoint(work, weights, optimizer)
     length = text.states.length
 
@@ -104,7 +108,7 @@ def train(
             _log(live, point)
         bar.update(done * settings.batch_size * length)
         bar.unpause()
-        for step, batch in enumerate(prefetched(reader, order[done:]), start=done):
+        for step, batch in enumerate(prefetched(reader, order[done:], done), start=done):
             # Forward and backward: accelerate takes the mean of the processes' gradients, the loss is their sum.
             batch = send_to_device(batch, accelerator.device)
             entering = student.entering(batch.split_states, batch.ids)
@@ -170,16 +174,24 @@ def step_loss(student: Student, hidden_states: Tensor, batch: Batch, goal: Goal)
     """
     objective, settings, counts = goal.objective, goal.settings, batch.counts
 
-    # Cross-entropy and KL, over the whole vocabulary.
+    # Cross-entropy and KL, over the whole vocabulary or a sample of it. Chunks keep the size of their logits.
     states = hidden_states.flatten(0, 1).to(goal.teacher_head.weight.dtype)  # (b L, d)
     teacher = batch.hidden_states.flatten(0, 1)
+    heads, labels = Heads(student.head, goal.teacher_head), batch.labels.flatten()
+    chunk, log_weights = LOSS_CHUNK, None
+    if batch.vocabulary is not None:
+        heads, labels = narrowed(heads, labels, batch.vocabulary)
+        chunk = LOSS_CHUNK * len(goal.teacher_head.weight) // len(heads.teacher.weight)
+        log_weights = batch.vocabulary.log_weights
     loss, ce, kl = output_loss(
         states,
         teacher,
-        batch.labels.flatten(),
-        Heads(student.head, goal.teacher_head),
+        labels,
+        heads,
         OutputWeights(objective.ce, objective.kl, settings.temperature, settings.beta),
+        log_weights=log_weights,
         count=counts.labelled,
+        chunk=chunk,
         compiled=True,
     )
     terms = {"ce": ce, "kl": kl} if objective.kl else {"ce": ce}

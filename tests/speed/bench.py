@@ -14,7 +14,7 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from speed import cloze, clustering, scaling, training
+from speed import busy, cloze, clustering, scaling, training
 from speed import lexicon_from_cold as lexicon
 from speed.measure import COLUMNS, FOLDER, append, here, line, memory_beyond, name_of, side_by_side, speed
 from torch.nn import functional as F
@@ -88,6 +88,7 @@ def bench_loss(tokens: int = 1024, many: int = 8192) -> list[dict]:
 
 PARTS = {
     "harvest": bench_harvest,
+    "busy": busy.bench_busy,
     "loss": bench_loss,
     "senses": clustering.bench_senses,
     "training": training.bench_training,

@@ -20,8 +20,8 @@ LENGTH = 6
 BLOCKS = {"train": make_ids(8, LENGTH), "heldout": make_ids(2, LENGTH, seed=1)}  # shards of 3, 3, 2 and 2 blocks
 
 
-def run(teacher, folder, student=LOWER_LAST, made_from="x", dtype=None):
-    harvest(teacher, BLOCKS, student, SETTINGS, folder, made_from, dtype or teacher.dtype)
+def run(teacher, folder, student=LOWER_LAST, made_from="x", dtype=None, settings=SETTINGS):
+    harvest(teacher, BLOCKS, student, settings, folder, made_from, dtype or teacher.dtype)
 
 
 @pytest.fixture(scope="module")
@@ -51,10 +51,19 @@ def test_the_shards_hold_what_the_whole_model_gives(teacher, tmp_path, student):
     assert [len(shard) for shard in open_states(tmp_path / "states", "train").predicted] == [3, 3, 2]
 
 
+@torch.no_grad()
+def test_the_most_probable_tokens_are_kept_where_they_are_asked_for(teacher, tmp_path):
+    run(teacher, tmp_path / "states", settings=SETTINGS.model_copy(update={"top_tokens": 3}))
+    states = open_states(tmp_path / "states", "train")
+    logits = teacher(input_ids=BLOCKS["train"][:, :-1].long()).logits
+    assert torch.equal(torch.cat(states.top_tokens).long(), logits.topk(3, dim=2).indices)
+    assert torch.equal(torch.cat(states.predicted), torch.cat(states.top_tokens)[:, :, 0])
+
+
 def test_states_keep_the_teacher_s_dtype(bf16_teacher, tmp_path):
     run(bf16_teacher, tmp_path / "states")
     states = open_states(tmp_path / "states", "heldout")
-    assert [shards[0].dtype for shards in states] == [torch.bfloat16, torch.bfloat16, torch.int32]
+    assert [shards[0].dtype for shards in states[:3]] == [torch.bfloat16, torch.bfloat16, torch.int32]
 
 
 @torch.no_grad()
@@ -155,7 +164,7 @@ def test_a_student_deeper_than_the_teacher_stops_before_anything_is_written(teac
 
 def test_blocks_and_positions_are_read_across_shards_in_the_order_asked_for(states_folder):
     states = open_states(states_folder, "train")
-    for shards in states:
+    for shards in states[:3]:
         whole = torch.cat(shards)
         order = torch.tensor([7, 0, 3, 2, 3])
         assert torch.equal(take_blocks(shards, order), whole[order])

@@ -15,13 +15,15 @@ from dskd.params import Objective, TargetsParams
 from dskd.scores import heldout
 from dskd.scores.heldout import heldout_scores
 from dskd.senses.cluster import build_senses
-from dskd.states.store import Text
+from dskd.states.harvest import likely_tokens
+from dskd.states.store import Text, take_blocks
 from dskd.students import output_loss as output_loss_module
 from dskd.students import train as train_module
 from dskd.students.batches import Reader, batches, load_batch, prefetched, schedule
 from dskd.students.checkpoint import Progress, load_checkpoint, save_checkpoint
 from dskd.students.hidden_loss import hidden_loss, whitening
-from dskd.students.output_loss import Heads, OutputWeights, output_loss
+from dskd.students.output_loss import IGNORE, Heads, OutputWeights, output_loss
+from dskd.students.sampled_vocabulary import Sampling
 from dskd.students.sense_loss import sense_loss, span_loss
 from dskd.students.store import assemble_student, export_student, load_student_top, new_student
 from dskd.students.train import Recipe, learning_rate, make_goal, step_loss, train
@@ -261,6 +263,36 @@ def test_a_stopped_run_goes_on_and_ends_bitwise_as_an_undisturbed_one(
     assert len(calls) == 18 - step // 4 * 4  # steps before the last checkpoint are not done again
     assert_same(whole, resumed)
     assert curves(tmp_path / "whole") == curves(tmp_path / "stopped") != {}
+
+
+def test_a_run_with_a_sampled_vocabulary_goes_on_as_an_undisturbed_one(teacher, data, tmp_path, monkeypatch):
+    data, settings = with_top_tokens(teacher, data), {"sampled_vocabulary": 10}
+    exact, whole = (run(teacher, data, tmp_path / str(i), "dskd", **given) for i, given in enumerate([{}, settings]))
+    assert any(not torch.equal(a, b) for a, b in zip(exact.parameters(), whole.parameters()))
+    stop_at(monkeypatch, 9)
+    with pytest.raises(RuntimeError, match="power"):
+        run(teacher, data, tmp_path / "stopped", "dskd", **settings)
+    stop_at(monkeypatch, 99)
+    assert_same(weights_of(whole), weights_of(run(teacher, data, tmp_path / "stopped", "dskd", **settings)))
+
+
+def with_top_tokens(teacher, data, top=3):
+    text, targets = data
+    head = teacher.get_output_embeddings().weight
+    tokens = [likely_tokens(shard, head, top)[1].detach() for shard in text.states.hidden_states]
+    return text._replace(states=text.states._replace(top_tokens=tokens)), targets
+
+
+def test_every_part_of_a_batch_computes_with_the_same_tokens(teacher, data):
+    text, _ = with_top_tokens(teacher, data)
+    blocks, sampling = torch.tensor([7, 2, 11]), Sampling(5, VOCABULARY, 0)
+    parts = [load_batch(Reader(text, None, torch.float32, sampling, i, 2), blocks, 3).vocabulary for i in range(2)]
+    assert torch.equal(parts[0].tokens, parts[1].tokens) and torch.equal(*(part.log_weights for part in parts))
+    certain = torch.cat([text.labels[blocks].flatten(), take_blocks(text.states.top_tokens, blocks).flatten()])
+    sure = parts[0].tokens[parts[0].log_weights == 0]
+    assert torch.equal(sure, certain[certain != IGNORE].unique())
+    later = load_batch(Reader(text, None, torch.float32, sampling), blocks, 4).vocabulary
+    assert not torch.equal(later.tokens, parts[0].tokens)
 
 
 def test_a_finished_run_that_is_called_again_trains_no_further(teacher, data, tmp_path, monkeypatch):
