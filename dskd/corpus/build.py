@@ -164,11 +164,16 @@ def render_gloss(gloss: Gloss) -> str:
 def gloss_documents(reader, lexicon: params.LexiconParams) -> tuple[list[Document], int]:
     """WordNet's synsets without those that have a held-out word among their lemmas, and how many these are."""
     found = list(glosses(reader))
-    words = (lemma.lower() for gloss in found for lemma in gloss.lemmas)
-    heldout = heldout_words(words, lexicon.seed, lexicon.heldout_share)
+    heldout = heldout_lemmas(found, lexicon)
     kept = [gloss for gloss in found if not any(lemma.lower() in heldout for lemma in gloss.lemmas)]
     documents = [Document(f"gloss:{gloss.name}", lambda gloss=gloss: render_gloss(gloss)) for gloss in kept]
     return documents, len(found) - len(kept)
+
+
+def heldout_lemmas(found: list[Gloss], lexicon: params.LexiconParams) -> set[str]:
+    """The held-out words among the lemmas of these synsets, in lower case."""
+    words = (lemma.lower() for gloss in found for lemma in gloss.lemmas)
+    return heldout_words(words, lexicon.seed, lexicon.heldout_share)
 
 
 def draw(documents: list[Document], split: str, seed: int, heldout_share: float) -> list[Document]:

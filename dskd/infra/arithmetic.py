@@ -38,6 +38,12 @@ def fast_bfloat16() -> bool:
     return torch.ops.mkldnn._is_mkldnn_bf16_supported()  # what PyTorch itself asks before it hands them to oneDNN
 
 
+def starts_of(sizes: Tensor) -> Tensor:
+    """Where each of n ragged rows of these sizes begins when they are laid end to end, and where the last one ends:
+    (n + 1,)."""
+    return torch.cat([sizes.new_zeros(1), sizes.cumsum(0)])
+
+
 def squared_distances(x: Tensor, y: Tensor) -> Tensor:
     """||x_i - y_j||^2 for batches of rows: (B, n, d), (B, m, d) -> (B, n, m), never negative."""
     return _distances(x, _norms(x), y, _norms(y))

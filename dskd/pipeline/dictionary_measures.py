@@ -21,6 +21,7 @@ from dskd.model.inference import states_at
 from dskd.params import Params
 from dskd.pipeline.inputs import cached_states, labels, run_senses, teacher_tokenizer, wordnet_reader
 from dskd.pipeline.models import load_models
+from dskd.scores import RANDOM_DRAWS
 from dskd.scores.dictionary import facts, plain, variance_table
 from dskd.scores.sense_match import nearest_senses, random_senses, synset_table, wic_table
 from dskd.scores.sense_places import Place, before, example_places, tagged_places, unread, wic_places
@@ -28,7 +29,6 @@ from dskd.scores.weighted import COLUMNS, Draws
 from dskd.senses.store import SenseDictionary
 from dskd.states.reservoir import Reservoir, open_reservoir
 
-_RANDOM = 5  # draws of the random baseline
 _DRAWS = 2000  # resamples of an interval
 
 
@@ -56,7 +56,7 @@ def load_dictionaries(params: Params) -> Dictionaries:
 
 def with_random(senses: SenseDictionary, sample: Reservoir, seed: int) -> Dictionaries:
     """A dictionary beside the random baseline."""
-    drawn = [random_senses(senses, sample, seed * _RANDOM + i) for i in range(_RANDOM)]
+    drawn = [random_senses(senses, sample, seed * RANDOM_DRAWS + i) for i in range(RANDOM_DRAWS)]
     return Dictionaries({"senses": [senses], "random": drawn}, sample)
 
 
@@ -130,7 +130,7 @@ def probes_table(params: Params, dictionaries: Dictionaries, probes: list[Probe]
         if name == "wic":
             tables.append(wic_table(*rows, nearest, draws))
         else:
-            often = _often([place.word for place in places], dictionaries.sample)
+            often = _often(word_tokens(tokenizer, [place.word for place in places]), dictionaries.sample)
             tables.append(synset_table(name, places, nearest, often, draws))
     return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=COLUMNS)
 
@@ -142,7 +142,7 @@ def heldout_table(params: Params, dictionaries: Dictionaries) -> pd.DataFrame:
     return variance_table(torch.cat(states.hidden_states), keys, dictionaries.by_way, draws)
 
 
-def _often(words: list[str], sample: Reservoir) -> dict[str, int]:
+def _often(words: dict[str, tuple[int, ...]], sample: Reservoir) -> dict[str, int]:
     """How often each word's first token was met in the dictionary's text."""
     occurrences = dict(zip(sample.tokens.tolist(), sample.occurrences.tolist()))
-    return {word: occurrences.get(ids[0], 0) for word, ids in word_tokens(teacher_tokenizer(), words).items()}
+    return {word: occurrences.get(ids[0], 0) for word, ids in words.items()}

@@ -17,11 +17,11 @@ from dskd.report.decoder_shape import (
     stored_numbers,
     training_flops,
 )
+from dskd.scores import RANDOM_DRAWS
 
 LIBRARIES = 605_000_000  # bytes of interpreter and libraries: the committed run's peak where it did nothing, targets-kd
 CONTEXT = 46  # bytes of a context, compressed, in the committed run
 WHOLE = 0.7  # senses of `min_states` states or more to what the states would make, in the committed run
-RANDOM = 5  # draws of the random baseline
 SPANS = 1.0  # senses of spans to one of tokens, in the committed run's targets; the lexicon decides it
 # Tokens read for an item, about the committed run's mean: a cloze, a chat prompt, a choice between words, a pair
 # of sentences (WiC, each twice) or of words (AntSynNET, SimLex: at most). Beside it how many sets, tasks or test pairs.
@@ -138,7 +138,7 @@ def _harvest(params: Params, shape: Shape, held: int) -> Stage:
 
     flops = forward_flops(shape, shape.num_hidden_layers, corpus + text, length) + head_flops(shape, corpus)
     flops += head_flops(shape, text) if params.senses.key == "predicted" else 0
-    of_token = state_bytes(shape, kept)
+    of_token = state_bytes(shape, kept) + 4 * params.harvest.top_tokens
     memory = max(
         reading_memory(shape, params, held, of_token), reading_memory(shape, params, held, d * kept) + 64 * states
     )
@@ -148,14 +148,14 @@ def _harvest(params: Params, shape: Shape, held: int) -> Stage:
 
 def _senses(params: Params, shape: Shape, held: int) -> Stage:
     """k-means over the sample; seeding and the search for contexts count as an iteration each. All centroids are there
-    three times in float32: as found, as one, in order. The teacher and `RANDOM` draws of as many states measure
+    three times in float32: as found, as one, in order. The teacher and `RANDOM_DRAWS` draws of as many states measure
     them."""
     settings, tokens, d, kept = params.senses, dictionary_tokens(params), shape.hidden_size, kept_bytes(params)
     states = count_up_to(shape, tokens, settings.reservoir)
     flops = 2 * d * settings.k * states * (settings.iterations + 2)
     senses = sense_count(params, shape)
     disk = senses * (d * kept + 4 + (8 + CONTEXT) * settings.contexts)
-    memory = parameters(shape, shape.num_hidden_layers) * held + (3 * 4 + RANDOM * kept) * d * senses
+    memory = parameters(shape, shape.num_hidden_layers) * held + (3 * 4 + RANDOM_DRAWS * kept) * d * senses
     return Stage("senses", tokens, flops, memory, states * d * kept, disk)
 
 

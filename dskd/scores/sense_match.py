@@ -17,7 +17,7 @@ from sklearn.metrics import adjusted_rand_score, v_measure_score
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from dskd.infra.arithmetic import squared_distances
+from dskd.infra.arithmetic import squared_distances, starts_of
 from dskd.infra.randomness import hash_integers, text_key
 from dskd.lexicon.tokens import word_tokens
 from dskd.scores.sense_places import Place
@@ -40,8 +40,7 @@ def random_senses(senses: SenseDictionary, sample: Reservoir, seed: int) -> Sens
     """The dictionary with as many states of each token, drawn without replacement, in the place of its senses."""
     tokens = sample.tokens.repeat_interleave(sample.sizes).numpy()
     order = np.lexsort((hash_integers(_RANDOM, seed, sample.positions.numpy()), tokens))
-    starts = torch.cat([sample.sizes.new_zeros(1), sample.sizes.cumsum(0)])
-    first = starts[torch.searchsorted(sample.tokens, senses.tokens)]
+    first = starts_of(sample.sizes)[torch.searchsorted(sample.tokens, senses.tokens)]
     numbers = senses.offsets.diff()
     within = torch.arange(len(senses.centroids)) - senses.offsets[:-1].repeat_interleave(numbers)
     places = torch.from_numpy(order)[first.repeat_interleave(numbers) + within]
@@ -148,12 +147,10 @@ def synset_table(
             for measure, of in (("v_measure", v_measure_score), ("rand", adjusted_rand_score)):
                 by_way = {way: share(_mean([_agreement(chosen, c, of) for c in columns[way]])) for way in columns}
                 found += _rows((name, group, measure), by_way, chosen["word"], draws)
-            for measure, label in (("accuracy", "synset"), ("pos_accuracy", "pos")):
+            for measure, label, answer in (("accuracy", "synset", ""), ("pos_accuracy", "pos", "part_of_speech")):
                 learnt, tested = _halves(chosen, label)
-                ways = [
-                    way for way in columns if (way, label) != ("part_of_speech", "pos")
-                ]  # which would be the answer
                 if len(tested):
+                    ways = [way for way in columns if way != answer]
                     right = {way: [_right(learnt, tested, c, label) for c in columns[way]] for way in ways}
                     by_way = {way: share(_mean(values)) for way, values in right.items()}
                     found += _rows((name, group, measure), by_way, tested["word"], draws)

@@ -12,11 +12,10 @@ from typing import NamedTuple
 from nltk.corpus.reader.wordnet import WordNetCorpusReader, WordNetError
 from transformers import PreTrainedTokenizerBase
 
-from dskd.corpus.build import separator_token
+from dskd.corpus.build import heldout_lemmas, separator_token
 from dskd.corpus.tagged_text import tagged_words
 from dskd.errors import UserError
 from dskd.lexicon.readers.wordnet import glosses
-from dskd.lexicon.relations import heldout_words
 from dskd.model.tokenizer import before_text
 from dskd.params import LexiconParams
 
@@ -63,9 +62,7 @@ def example_places(reader: WordNetCorpusReader, lexicon: LexiconParams) -> list[
     A form of a word counts as the word where WordNet's own rules lead to it (banks, bank).
     """
     found = list(glosses(reader))
-    heldout = heldout_words(
-        (lemma.lower() for gloss in found for lemma in gloss.lemmas), lexicon.seed, lexicon.heldout_share
-    )
+    heldout = heldout_lemmas(found, lexicon)
     places, often = [], Counter(example for gloss in found for example in set(gloss.examples))
     for gloss in found:
         own = {lemma.lower() for lemma in gloss.lemmas} & heldout

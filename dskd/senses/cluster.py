@@ -6,7 +6,7 @@ from tqdm import tqdm
 
 from dskd.errors import UserError
 from dskd.infra import processes
-from dskd.infra.arithmetic import squared_distances
+from dskd.infra.arithmetic import squared_distances, starts_of
 from dskd.params import SensesParams
 from dskd.senses.kmeans import kmeans, without_small
 from dskd.senses.store import SenseDictionary, join_senses
@@ -31,7 +31,7 @@ def build_senses(sample: Reservoir, settings: SensesParams) -> SenseDictionary:
             f"no token has senses.min_states = {settings.min_states} states; the most frequent one has "
             f"{int(sample.sizes.max())}: lower senses.min_states, or raise senses.tokens or senses.reservoir"
         )
-    starts = torch.cat([sample.sizes.new_zeros(1), sample.sizes.cumsum(0)])
+    starts = starts_of(sample.sizes)
     dtype, groups = sample.states[0].dtype, processes.share(list(_groups(sample.sizes, settings)))
     found = [_no_senses(sample, settings)]  # a process may have no other part
     with tqdm(
@@ -55,8 +55,8 @@ def build_senses(sample: Reservoir, settings: SensesParams) -> SenseDictionary:
                 x[member], where[member] = rows.float(), positions
                 numbers, senses = _cluster(x, where, sizes, tokens, number, settings)
             centroids, *others = senses
-            offsets = torch.cat([numbers.new_zeros(1), numbers.cumsum(0)])
-            found.append(SenseDictionary(tokens, offsets, sample.occurrences[group], centroids.to(dtype), *others))
+            offsets, occurrences = starts_of(numbers), sample.occurrences[group]
+            found.append(SenseDictionary(tokens, offsets, occurrences, centroids.to(dtype), *others))
             bar.update(len(group))
     return join_senses(found)
 

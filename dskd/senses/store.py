@@ -13,7 +13,7 @@ from torch import Tensor
 
 from dskd.errors import UserError
 from dskd.infra import processes
-from dskd.infra.arithmetic import squared_distances
+from dskd.infra.arithmetic import squared_distances, starts_of
 from dskd.infra.artifacts import load_tensors, read_json, reading, require, write_json
 
 _FILE, _CONTEXTS_FILE, _ORIGIN_FILE = "senses.safetensors", "contexts.parquet", "origin.json"
@@ -51,7 +51,7 @@ def join_senses(parts: list[SenseDictionary]) -> SenseDictionary:
     tokens, _, occurrences, *columns = (torch.cat(column) for column in zip(*parts))
     numbers = torch.cat([part.offsets.diff() for part in parts])
     order, rows = tokens.argsort(), tokens.repeat_interleave(numbers).argsort(stable=True)
-    offsets = torch.cat([numbers.new_zeros(1), numbers[order].cumsum(0)])
+    offsets = starts_of(numbers[order])
     return SenseDictionary(tokens[order], offsets, occurrences[order], *(column[rows] for column in columns))
 
 

@@ -19,6 +19,7 @@ from transformers import PreTrainedModel
 
 from dskd.errors import UserError
 from dskd.infra import processes
+from dskd.infra.arithmetic import starts_of
 from dskd.infra.artifacts import load_tensors, require
 from dskd.infra.output import output
 from dskd.infra.randomness import hash_integers
@@ -52,7 +53,7 @@ class Reservoir(NamedTuple):
 
     def take(self, places: Tensor) -> Tensor:
         """The states at these places (0 to P - 1), in the order asked for: (n, d), read into memory."""
-        rows, starts = self.rows[places], _starts(torch.tensor([len(piece) for piece in self.states]))
+        rows, starts = self.rows[places], starts_of(torch.tensor([len(piece) for piece in self.states]))
         out = self.states[0].new_empty(len(rows), self.states[0].shape[1])
         piece_of = torch.searchsorted(starts, rows, right=True) - 1
         for index in piece_of.unique().tolist():
@@ -208,7 +209,3 @@ def gathered(chunks: list[Chunk]) -> Reservoir:
     occurrences = torch.zeros(len(seen), dtype=torch.int64).index_add_(0, place, counts)
     sizes = torch.searchsorted(keys[rows], seen, right=True) - torch.searchsorted(keys[rows], seen)
     return Reservoir(seen, occurrences, sizes, positions[rows], rows, [chunk.states for chunk in chunks])
-
-
-def _starts(sizes: Tensor) -> Tensor:
-    return torch.cat([sizes.new_zeros(1), sizes.cumsum(0)])

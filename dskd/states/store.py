@@ -22,7 +22,7 @@ class States(NamedTuple):
     hidden_states: list[Tensor]  # (b, L, d), after the final norm
     split_states: list[Tensor]  # (b, L, d), entering the first trained layer
     predicted: list[Tensor]  # (b, L) int32, the teacher's most probable next token
-    top_tokens: list[Tensor] = []  # (b, L, K) int32, its K most probable ones, where harvest.top_tokens asks for them
+    top_tokens: list[Tensor] | None = None  # (b, L, K) int32, its K most probable ones, where harvest.top_tokens is K
 
     @property
     def blocks(self) -> int:

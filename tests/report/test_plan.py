@@ -96,7 +96,7 @@ def test_parameters_and_bytes_of_a_student_are_those_of_its_file(tmp_path, tied)
 
 def test_bytes_of_states_are_those_of_a_shard(teacher, tmp_path):
     states = make_states(teacher, make_ids(3, 8), FIRST)
-    save_shard(tmp_path / "shard", *(part[0] for part in states))
+    save_shard(tmp_path / "shard", *(part[0] for part in states[:3]))
     tensors = load_tensors(tmp_path / "shard", "")
     assert 3 * 8 * state_bytes(shape_of(teacher), 4) == sum(tensor.nbytes for tensor in tensors.values())
 

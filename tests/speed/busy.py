@@ -24,19 +24,19 @@ BLOCKS, WARM = 48, 8
 
 
 def bench_busy(rounds: int = 3) -> list[dict]:
-    found = {(passive, busy): [] for passive in (False, True) for busy in (False, True)}
+    speeds = {(passive, busy): [] for passive in (False, True) for busy in (False, True)}
     for _ in range(rounds):
-        for (passive, busy), speeds in found.items():
-            speeds.append(_speed(passive, busy))
-    speed = {setting: statistics.median(speeds) for setting, speeds in found.items()}
+        for (passive, busy), measured in speeds.items():
+            measured.append(_speed(passive, busy))
+    speed = {setting: statistics.median(measured) for setting, measured in speeds.items()}
     shape = f"harvest of {BLOCKS} blocks, one other process that computes without end"
     alone, beside = speed[True, False], speed[True, True]
-    rows = [
+    shares = [
         ("beside a busy process, of the speed alone", beside / alone, 0.6),
         ("the same without passive waiting", speed[False, True] / speed[False, False], 0.6),
         ("alone, with passive waiting against without", alone / speed[False, False], 0.98),
     ]
-    return [line(figure, shape, round(share, 3), "of the speed", least, share >= least) for figure, share, least in rows]
+    return [line(name, shape, round(share, 3), "of the speed", least, share >= least) for name, share, least in shares]
 
 
 def _speed(passive: bool, busy: bool) -> float:

@@ -10,10 +10,10 @@ from dskd.students.output_loss import IGNORE, Heads, OutputWeights, output_loss
 from dskd.students.sampled_vocabulary import Sampling, Vocabulary, draw_vocabulary, narrowed
 
 SIZE = 37
-WEIGHTS = {"ce_weight": 1.0, "kl_weight": 0.7, "temperature": 2.0}
+OUTPUT_WEIGHTS = OutputWeights(1.0, 0.7, 2.0)
 
 
-def sampled_loss(student, teacher, heads, labels, vocabulary, weights=OutputWeights(1.0, 0.7, 2.0), **options):
+def sampled_loss(student, teacher, heads, labels, vocabulary, weights=OUTPUT_WEIGHTS, **options):
     heads, places = narrowed(heads, labels, vocabulary)
     return output_loss(student, teacher, places, heads, weights, log_weights=vocabulary.log_weights.double(), **options)
 
@@ -112,7 +112,7 @@ def test_partition_sums_are_unbiased_and_gradients_nearly():
 
     # The cross-entropy of one position is the logarithm of the partition sum less the label's logit.
     one = slice(1, 2)
-    true = naive_output_loss(student[one], teacher[one], weight, labels[one], *WEIGHTS.values())[1].detach()
+    true = naive_output_loss(student[one], teacher[one], weight, labels[one], *OUTPUT_WEIGHTS[:3])[1].detach()
     vocabularies = [draw_vocabulary(sampling, certain, step) for step in range(draws)]
     found = torch.stack([sampled_loss(student[one], teacher[one], heads, labels[one], v)[1] for v in vocabularies])
     sums = (found - true).exp()  # relative to the true partition sum
@@ -120,7 +120,7 @@ def test_partition_sums_are_unbiased_and_gradients_nearly():
     assert abs(sums.mean() - 1) < 4 * sums.std() / draws**0.5
 
     # A gradient is a ratio of such sums, and has the bias of one.
-    true = value_and_gradient(naive_output_loss(student, teacher, weight, labels, *WEIGHTS.values())[0], student)[1]
+    true = value_and_gradient(naive_output_loss(student, teacher, weight, labels, *OUTPUT_WEIGHTS[:3])[0], student)[1]
     found = [value_and_gradient(sampled_loss(student, teacher, heads, labels, v)[0], student)[1] for v in vocabularies]
     of_one, of_mean = ((g - true).norm() / true.norm() for g in (found[0], torch.stack(found).mean(dim=0)))
     assert of_mean < 0.03 < 0.15 < of_one, (of_mean, of_one)
