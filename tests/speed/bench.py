@@ -92,6 +92,7 @@ PARTS = {
     "loss": bench_loss,
     "senses": clustering.bench_senses,
     "training": training.bench_training,
+    "sampled": training.bench_sampled,
     "cloze": cloze.bench_cloze,
     "lexicon": lexicon.bench_lexicon,
     "scaling": scaling.main,

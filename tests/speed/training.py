@@ -18,11 +18,12 @@ from dskd.infra import artifacts
 from dskd.lexicon.store import antonyms, load_lexicon, synonyms
 from dskd.model.cut import split_depth
 from dskd.model.logits import head_of
-from dskd.params import Params
+from dskd.params import Params, StudentParams
 from dskd.pipeline import stages
 from dskd.pipeline.inputs import cached_text, kept_dtype, load_teacher
 from dskd.senses.store import load_senses
-from dskd.states.harvest import harvest
+from dskd.states.harvest import harvest, likely_tokens
+from dskd.states.store import States, Text
 from dskd.students import train as train_module
 from dskd.students.batches import Reader, load_batch
 from dskd.students.sense_loss import sense_loss
@@ -31,13 +32,16 @@ from dskd.targets.choose import candidates, sample_positions, trimmed_lexicon
 from dskd.targets.store import load_targets
 
 OBJECTIVE = "dskd"
+SAMPLED = 4096  # tokens that a step draws
 
 
 class Setting:
-    """What both ways of training start from."""
+    """What all ways of training start from."""
 
-    def __init__(self):
+    def __init__(self, student: StudentParams | None = None):
         self.params = stages.begin()
+        if student:  # the states stand in for those at its split, which are as large
+            self.params = self.params.model_copy(update={"student": student})
         self.teacher, _ = load_teacher(self.params)
         self.head, self.text = head_of(self.teacher), cached_text("train")
         self.targets = load_targets(Path(artifacts.TARGETS) / OBJECTIVE)
@@ -50,10 +54,11 @@ class Setting:
     def dtype(self) -> torch.dtype:
         return self.head.weight.dtype
 
-    def train(self, steps: int) -> None:
+    def train(self, steps: int, sampled_vocabulary: int | None = None) -> None:
         """As the stage does, so many steps of an epoch, from the start."""
         share = steps * self.params.distill.batch_size / len(self.text.labels)
-        settings = self.params.distill.model_copy(update={"epochs": share, "checkpoint_steps": steps + 1})
+        changes = {"epochs": share, "checkpoint_steps": steps + 1, "sampled_vocabulary": sampled_vocabulary}
+        settings = self.params.distill.model_copy(update=changes)
         with tempfile.TemporaryDirectory() as folder:
             recipe = train_module.Recipe(self.weights, settings, 0)
             train_module.train(self.fresh(), self.head, self.text, self.targets, recipe, Path(folder))
@@ -75,6 +80,36 @@ def bench_training(steps: int = 16, examples: int = 6) -> list[dict]:
         _input_share(s, steps, shape),
         _sense_share(s, ours * batch, shape),
     ]
+
+
+def bench_sampled(steps: int = 16, examples: int = 6) -> list[dict]:
+    """Training with a sampled vocabulary beside the published step, and beside the whole vocabulary."""
+    paper = StudentParams(cut="first", layers=16, trained=2)
+    return [*_sampled(Setting(), steps, examples, 8.0), *_sampled(Setting(paper), steps, examples, 10.0)]
+
+
+def _sampled(s: Setting, steps: int, examples: int, least: float) -> list[dict]:
+    s.text = _with_top_tokens(s)
+    tokens = steps * s.params.distill.batch_size * s.text.states.length
+    for drawn in (None, SAMPLED):
+        s.train(1, drawn)  # compiles
+    pair = side_by_side(lambda: s.train(steps), lambda: s.train(steps, SAMPLED), rounds=3)
+    whole, sampled = (taken / tokens for taken in pair)
+    published = _published(s, examples)
+    trained = f"{s.params.student.trained} trained layers of {s.params.student.layers}"
+    shape = f"{SAMPLED} drawn tokens, {trained}, {name_of(s.dtype)}"
+    return [
+        speed("sampled vocabulary against the published step", shape, 1, (published, sampled), least),
+        speed("sampled vocabulary against the whole one", shape, 1, (whole, sampled), 1.9),
+    ]
+
+
+def _with_top_tokens(s: Setting, top: int = 16) -> Text:
+    """The blocks of the first shard, with the tokens that the teacher finds most probable."""
+    states, blocks = s.text.states, len(s.text.states.predicted[0])
+    tokens = likely_tokens(states.hidden_states[0], s.head.weight, top)[1]
+    first = States(*(shards[:1] for shards in states[:3]), [tokens])
+    return Text(first, s.text.labels[:blocks], s.text.ids[:blocks])
 
 
 def _published(s: Setting, examples: int) -> float:
