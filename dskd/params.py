@@ -62,6 +62,11 @@ class RuntimeParams(Group):
     )
 
 
+def is_archive(source: str) -> bool:
+    """Whether a source that is not in parts is a file or folder in an archive."""
+    return source.startswith("pypi:") or (source.startswith(("https:", "http:")) and "!" in source)
+
+
 class Source(Group):
     source: str = Field(
         description="where it is: pypi:NAME==VERSION!PATH, hf:OWNER/NAME@REVISION[!PATH], nltk:ID, "
@@ -72,7 +77,7 @@ class Source(Group):
     archive_sha256: str | None = Field(
         None,
         pattern=r"^[0-9a-f]{64}( \+ [0-9a-f]{64})*$",
-        description="SHA-256 of the archive, checked before it is opened; pypi needs it, one for each part",
+        description="SHA-256 of the archive, checked before it is opened; pypi needs it; of each with ` + ` between",
     )
     sha256: str = Field(
         pattern="^[0-9a-f]{64}$",
@@ -97,11 +102,12 @@ class Source(Group):
 
     @model_validator(mode="after")
     def _archives_are_pinned(self):
-        archives = [part for part in self.parts() if part.startswith("pypi:")]
-        if archives and len(self.archive_sums()) != len(archives):
+        archives, sums = [part for part in self.parts() if is_archive(part)], len(self.archive_sums())
+        if sums != len(archives) and (sums or any(part.startswith("pypi:") for part in archives)):
             raise ValueError(
-                f"archive_sha256 is needed, the SHA-256 of each archive of a pypi: source with ` + ` between: "
-                f"{len(archives)} here (write 64 zeros, and the error names what was found)"
+                f"archive_sha256 has {sums} hashes and source {len(archives)} archives; write the SHA-256 of each "
+                "archive with ` + ` between (64 zeros, and the error names what was found), or none where none is from "
+                "pypi:"
             )
         return self
 

@@ -104,7 +104,11 @@ def test_reading_gives_the_values_that_the_file_says(project):
         ("distill.seeds", "['0;touch pwned;#']", "distill.seeds.0 = '0;touch pwned;#'"),
         ("distill.seeds", "[0, 1, 0]", "distill.seeds names one twice: 0, 1, 0"),
         ("distill.objectives", "[kd, kd]", "distill.objectives names one twice: kd, kd"),
-        ("sources.wikipedia.archive_sha256", "", "sources.wikipedia: archive_sha256 is needed"),
+        (
+            "sources.wikipedia.archive_sha256",
+            "",
+            "sources.wikipedia: archive_sha256 has 0 hashes and source 1 archives",
+        ),
         ("sources.wikipedia.archive_sha256", "'0'", "sources.wikipedia.archive_sha256 = '0'"),
         ("sources.wikipedia.source", "'https://me:s3cret@host/a'", "no user and password in an address"),
         ("lexicon.indirect_antonyms", "1", "lexicon.indirect_antonyms = 1"),
@@ -195,8 +199,21 @@ def test_each_part_of_a_source_has_the_hash_of_its_archive():
     two = {"source": "pypi:a==1!x + file:y + pypi:b==1!z", "sha256": "0" * 64, "licence": "none"}
     assert Source(**two, archive_sha256=f"{'1' * 64} + {'2' * 64}").archive_sums() == ["1" * 64, "2" * 64]
     for sums in (None, "1" * 64, " + ".join(["1" * 64] * 3)):
-        with pytest.raises(ValueError, match="archive_sha256 is needed"):
+        with pytest.raises(ValueError, match="archive_sha256 has . hashes and source 2 archives"):
             Source(**two, archive_sha256=sums)
+
+
+@pytest.mark.parametrize("source", ["https://h/a.zip", "file:a.zip", "hf:o/n@r!a.zip", "https://h/a!b + file:c!d"])
+def test_the_hash_of_an_archive_that_is_none_is_refused(source):
+    sums = " + ".join(["1" * 64] * (1 + source.count(" + ")))
+    with pytest.raises(ValueError, match="archive_sha256 has"):
+        Source(source=source, sha256="0" * 64, licence="none", archive_sha256=sums)
+
+
+def test_an_archive_from_the_web_may_have_a_hash_in_each_part():
+    values = {"source": "https://h/a!b + file:c + http://localhost/d!e", "sha256": "0" * 64, "licence": "none"}
+    assert len(Source(**values, archive_sha256=f"{'1' * 64} + {'2' * 64}").archive_sums()) == 2
+    assert Source(**values).archive_sums() == []
 
 
 def test_a_file_from_before_there_were_prompts_has_none(project):

@@ -12,6 +12,7 @@ from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
 from dskd.errors import UserError, is_disk_full, one_line
+from dskd.infra.hashes import sha256_file
 
 # What the readers of zip and tar raise; RuntimeError: encrypted, or a compression that Python lacks.
 _DAMAGED_ARCHIVE = (
@@ -39,6 +40,19 @@ def unpacking(message: str, kind: type[Exception] = UserError) -> Iterator[None]
         if is_disk_full(error):
             raise
         raise kind(f"{message} ({one_line(error)})") from None
+
+
+def check_archive(archive: Path, sha256: str, source: str) -> None:
+    """Raise UserError where an archive has another hash than `sha256`; nothing has opened it yet.
+
+    Args:
+        source: what the error calls it.
+    """
+    if (found := sha256_file(archive)) != sha256:
+        raise UserError(
+            f"{source}: {archive.name} has SHA-256 {found}, expected {sha256}; if the new archive is intended, change "
+            "`archive_sha256` below this source"
+        )
 
 
 def extract(archive: Path, path: str, target: Path, source: str, unwrap: bool = False, largest: int = _LARGEST) -> None:

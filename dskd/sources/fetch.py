@@ -16,7 +16,7 @@ from filelock import FileLock, Timeout
 from dskd.errors import UserError
 from dskd.infra.hashes import remove, sha256_tree, size_mb
 from dskd.infra.output import output
-from dskd.params import Source
+from dskd.params import Source, is_archive
 from dskd.sources.grammar import Place, parse
 from dskd.sources.package_index import read_pypi
 from dskd.sources.readers import copy, read_file, read_https, read_hub, read_nltk, work_folder
@@ -117,7 +117,7 @@ def _read(spec: Source, places: list[Place], quick: bool, target: Path) -> None:
         return
     with work_folder(target) as work, open(target, "wb") as whole:
         for number, place in enumerate(places, start=1):
-            archive_sha256 = next(sums) if place.form == "pypi" else None
+            archive_sha256 = next(sums, None) if is_archive(place.text) else None
             _read_place(spec, place, archive_sha256, quick, work / "part")
             if not (work / "part").is_file():
                 raise UserError(f"{spec.source}: part {number} is a folder; only files can be joined")

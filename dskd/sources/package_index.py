@@ -7,8 +7,7 @@ import sys
 from pathlib import Path
 
 from dskd.errors import UserError, without_passwords
-from dskd.infra.hashes import sha256_file
-from dskd.sources.archives import extract, unpacking
+from dskd.sources.archives import check_archive, extract, unpacking
 from dskd.sources.download import TIMEOUT
 from dskd.sources.grammar import Place
 
@@ -32,11 +31,7 @@ def read_pypi(place: Place, kind: str, archive_sha256: str, quick: bool, work: P
         UserError: no such archive, or one with another hash, which is not opened then; no such file in it.
     """
     archive = download_archive(place, kind, quick, work)
-    if (found := sha256_file(archive)) != archive_sha256:
-        raise UserError(
-            f"{place.text}: {archive.name} has SHA-256 {found}, expected {archive_sha256}; if the new archive is "
-            "intended, change `archive_sha256` below this source"
-        )
+    check_archive(archive, archive_sha256, place.text)
     with unpacking(f"{place.text}: {archive.name} is damaged; run again"):
         extract(archive, place.path, target, place.text, unwrap=kind == "sdist")
 

@@ -7,8 +7,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from dskd.errors import UserError, is_disk_full, one_line
-from dskd.infra.hashes import files_below, remove, sha256_file
-from dskd.sources.archives import extract, unpacking
+from dskd.infra.hashes import files_below, remove
+from dskd.sources.archives import check_archive, extract, unpacking
 from dskd.sources.download import DownloadError, download
 from dskd.sources.grammar import Place
 
@@ -58,8 +58,8 @@ def read_https(place: Place, archive_sha256: str | None, target: Path) -> None:
         with work_folder(target) as work:
             archive = work / place.name.rpartition("/")[2]
             download(place.name, archive, _LARGEST_DOWNLOAD)
-            if archive_sha256 and (found := sha256_file(archive)) != archive_sha256:
-                raise UserError(f"{place.text}: {archive.name} has SHA-256 {found}, expected {archive_sha256}")
+            if archive_sha256:
+                check_archive(archive, archive_sha256, place.text)
             with unpacking(f"{place.text}: {archive.name} is damaged, or no zip or tar; run again"):
                 extract(archive, place.path, target, place.text)
     except DownloadError as error:

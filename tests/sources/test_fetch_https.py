@@ -1,5 +1,6 @@
 """A file from a web server, as a source: servers on this machine."""
 
+import hashlib
 import io
 import zipfile
 from pathlib import Path
@@ -79,6 +80,10 @@ def test_one_file_of_an_archive(tmp_path):
         assert "a.zip has SHA-256" in fails(
             f"{address}/a.zip!d/b.bin", tmp_path / "out/x", sha256=WRONG, archive_sha256=WRONG
         )
+        parts = f"{address}/a.zip!d/b.bin + {address}/a.zip!d/b.bin"
+        right = hashlib.sha256(packed.getvalue()).hexdigest()
+        for sums in (f"{WRONG} + {right}", f"{right} + {WRONG}"):
+            assert "a.zip has SHA-256" in fails(parts, tmp_path / "out/x", sha256=WRONG, archive_sha256=sums)
     assert (tmp_path / "b").read_bytes() == DATA
 
 
