@@ -3,6 +3,7 @@
 #              and docs/trials/study.* (PROFILE=claim or PROFILE=gemma: another profile, in folders of its name)
 # make test    build .venv and run every check
 # make bench   append speeds to tests/speed/results.csv and curves to scaling.csv beside it
+# make gpu     whether every path is right on a GPU, and its speeds beside others'; rows in tests/speed/gpu.csv
 # make verify  run the smoke profile twice under different circumstances and compare every hash
 # make mutants  put small faults into the core, one at a time, and see whether the tests fail; rows in docs/mutants.csv
 # make kill    kill a small run at 30 seeded moments and compare every hash with the undisturbed run's; rows in killing.csv
@@ -16,7 +17,7 @@ export DVC_NO_ANALYTICS := true
 IS_CLONE = git cat-file -e HEAD:./dvc.yaml 2>/dev/null || \
 	{ echo "make $@ needs a clone of the repository: git clone it" >&2; exit 1; }
 
-.PHONY: repro study test bench verify mutants kill lock
+.PHONY: repro study test bench gpu verify mutants kill lock
 .DELETE_ON_ERROR:
 
 # From a tarball, which is no Git repository, DVC runs when it is told so.
@@ -47,6 +48,9 @@ test: $(READY)
 bench: $(READY)
 	dvc repro targets@dskd
 	python tests/speed/bench.py
+
+gpu: $(READY)
+	python tests/speed/gpu.py
 
 verify: $(READY)
 	@$(IS_CLONE)
