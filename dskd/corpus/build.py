@@ -9,23 +9,24 @@ import hashlib
 import json
 import re
 from array import array
-from collections.abc import Iterator
-from itertools import chain
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import chain, combinations
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 import torch
 from tqdm import tqdm
 
 from dskd import params
 from dskd.corpus.documents import Document, text_documents
 from dskd.corpus.prompts import Prompts, pack_prompts, too_long
-from dskd.corpus.store import SPLITS
+from dskd.corpus.store import SOURCES, SPLITS
 from dskd.errors import UserError
 from dskd.infra.randomness import hash_integers, text_key, uniform
 from dskd.lexicon.readers.wordnet import Gloss, glosses
-from dskd.lexicon.relations import heldout_words
+from dskd.lexicon.relations import ANTONYM, SYNONYM, heldout_pairs, heldout_words, normalised
 from dskd.model.tokenizer import before_text, special_ids
 
 _BATCH_CHARACTERS = 50_000  # rendered and tokenised at a time: little is done in vain for a small corpus
@@ -33,14 +34,15 @@ _BATCH_CHARACTERS = 50_000  # rendered and tokenised at a time: little is done i
 # (SmolLM2-Instruct: eos is <|im_end|>, while documents end with <|endoftext|>), so these come first. Only a special
 # token counts: in Gemma's vocabulary </s> is a piece of HTML.
 _DOCUMENT_ENDS = ("<|endoftext|>", "<|end_of_text|>", "</s>")
-_SPLIT, _ORDER, _MIX = (text_key(f"corpus.{use}") for use in ("split", "order", "mix"))
+_SPLIT, _ORDER, _MIX, _PIECE = (text_key(f"corpus.{use}") for use in ("split", "order", "mix", "piece"))
 
 
 class PackedText(NamedTuple):
     blocks: np.ndarray  # (n, L+1) int32
     ids: list[str]  # of the documents in the blocks, in order
-    starts: list[int]  # of their first tokens in the stream, which block b covers from b·L to b·L+L
+    starts: list[int]  # of their first tokens in the stream, which block b covers from b·L to b·L+L; none of pieces
     characters: int  # of these documents; the last may be cut by the end of the last block
+    document: np.ndarray  # (n,) int32: which of them has most of a block's tokens
 
 
 def build_corpus(
@@ -50,18 +52,24 @@ def build_corpus(
     reader,
     tokenizer,
     prompts: Prompts | None = None,
+    related: pd.DataFrame | None = None,
 ) -> tuple[dict[str, torch.Tensor], dict]:
     """Blocks of both splits, and an account of them.
 
     Synsets with a held-out word among their lemmas are left out of both splits: the lexical tasks ask for them.
     All articles' mark-up is held in memory, since documents are drawn in seeded order. Blocks of prompts
-    (`pack_prompts`) come to the training split, beside what `corpus.train_tokens` asks for.
+    (`pack_prompts`) come to the training split, beside what `corpus.train_tokens` asks for. With
+    `corpus.heldout_piece` the held-out plain text is pieces of documents (`pack_pieces`).
+
+    Args:
+        related: the lexicon's table, which is written out where `corpus.lexicon_share` asks for it.
 
     Returns:
         tensors: `train` (n, L+1) and `heldout` (m, L+1) int32; `train_source` (n,) and `heldout_source` (m,)
-            int8, 0 for Wikipedia, 1 for a gloss and 2 for prompts. Blocks of one source keep the order of its stream.
-        summary: what corpus.json holds; `heldout_bytes` are the UTF-8 bytes of the `heldout_byte_tokens`
-            target tokens that are text.
+            int8, a place in `store.SOURCES`. Blocks of one source keep the order of its stream. `heldout_document`
+            (m,) int32 says which of the summary's `heldout_documents` has most of the block's tokens.
+        summary: what corpus.json holds; of held-out text `bytes` are the UTF-8 bytes of the `byte_tokens` target
+            tokens that are text.
 
     Raises:
         UserError: a split has no block, or none of a source that it was to have; the dump is broken; the tokenizer has
@@ -70,18 +78,26 @@ def build_corpus(
     separator = separator_token(tokenizer)
     documents = {"wiki": text_documents(text)}
     documents["gloss"], left_out = gloss_documents(reader, lexicon)
+    documents["lexicon"] = [] if related is None else lexicon_documents(related)
 
     tensors, rows, ids, short = {}, {}, {}, {}
     for split in SPLITS:
         blocks = (corpus.train_tokens if split == "train" else corpus.heldout_tokens) // corpus.block_length
         wanted = {"gloss": round(corpus.gloss_share * blocks)}
-        wanted["wiki"] = blocks - wanted["gloss"]
+        wanted["lexicon"] = round(corpus.lexicon_share * blocks) if split == "train" else 0
+        wanted["wiki"] = blocks - sum(wanted.values())
         packed = {}
         for source in documents:
-            chosen = draw(documents[source], split, corpus.seed, corpus.heldout_share)
-            stream = packed[source] = pack(
-                chosen, wanted[source], corpus.block_length, tokenizer, separator, f"{split} {source}"
-            )
+            if source == "lexicon" and not wanted[source]:
+                continue
+            chosen = draw(documents[source], split, corpus.seed, 0.0 if source == "lexicon" else corpus.heldout_share)
+            settings = Packing(corpus.block_length, separator, f"{split} {source}")
+            if split == "heldout" and source == "wiki" and corpus.heldout_piece:
+                most = corpus.heldout_piece // corpus.block_length
+                stream = pack_pieces(chosen, wanted[source], most, corpus.seed, tokenizer, settings)
+            else:
+                stream = pack(chosen, wanted[source], tokenizer, settings)
+            packed[source] = stream
             rows[f"{split}.{source}"] = {
                 "documents": len(stream.ids),
                 "documents_available": len(chosen),
@@ -89,16 +105,19 @@ def build_corpus(
                 "blocks": len(stream.blocks),
                 "tokens": len(stream.blocks) * corpus.block_length,
             }
+            if split == "heldout":
+                text = _target_bytes(stream.blocks, tokenizer, separator)
+                rows[f"{split}.{source}"] |= {"bytes": text.bytes, "byte_tokens": text.tokens}
             if len(stream.blocks) < wanted[source]:
                 short[f"{split}.{source}"] = {"blocks_wanted": wanted[source], "blocks": len(stream.blocks)}
-        streams = [stream.blocks for stream in packed.values()]
+        streams = {source: stream.blocks for source, stream in packed.items()}
         if prompts is not None and len(prompts.ends) and split == "train":
-            streams.append(pack_prompts(prompts, corpus.block_length, corpus.seed))
+            streams["prompt"] = pack_prompts(prompts, corpus.block_length, corpus.seed)
             rows["train.prompt"] = {
                 "documents": len(prompts.ends),
                 "documents_available": len(prompts.ends),
-                "blocks": len(streams[-1]),
-                "tokens": len(streams[-1]) * corpus.block_length,
+                "blocks": len(streams["prompt"]),
+                "tokens": len(streams["prompt"]) * corpus.block_length,
                 "cut_at_their_beginning": too_long(prompts, corpus.block_length),
             }
         tensors |= _interleave(split, streams, corpus.seed)
@@ -111,7 +130,7 @@ def build_corpus(
         for source, stream in packed.items():
             if wanted[source] and not len(stream.blocks):
                 raise _lacks(split, source, rows[f"{split}.{source}"], corpus)
-    bytes_, byte_tokens = _target_bytes(tensors["heldout"], tokenizer, separator)
+    tensors["heldout_document"], heldout_documents = _block_documents(tensors["heldout_source"], packed)
     summary = {
         "block_length": corpus.block_length,
         "separator": {"id": separator, "token": tokenizer.convert_ids_to_tokens(separator)},
@@ -119,8 +138,7 @@ def build_corpus(
         "fewer_than_wanted": short,
         "glosses_left_out_for_heldout_words": left_out,
         "documents_in_both_splits": len(set(ids["train"]) & set(ids["heldout"])),
-        "heldout_bytes": bytes_,
-        "heldout_byte_tokens": byte_tokens,
+        "heldout_documents": heldout_documents,
         "sha256": {
             "train": _sha256(tensors["train"].numpy().tobytes()),
             "heldout": _sha256(tensors["heldout"].numpy().tobytes()),
@@ -133,11 +151,15 @@ def build_corpus(
 
 def _lacks(split: str, source: str, row: dict, corpus: params.CorpusParams) -> UserError:
     """The error of a split that has no block of a source from which some were to come."""
-    name, without = {"wiki": ("sources.wikipedia", "1.0"), "gloss": ("WordNet's glosses", "0.0")}[source]
+    name, share = {
+        "wiki": ("sources.wikipedia", "gloss_share: 1.0"),
+        "gloss": ("WordNet's glosses", "gloss_share: 0.0"),
+        "lexicon": ("the lexicon written out", "lexicon_share: 0.0"),
+    }[source]
     return UserError(
         f"the {split} corpus has nothing of {name}: the {row['documents_available']} documents of it in this split do "
         f"not fill a block of {corpus.block_length} tokens; give more text, or change corpus.heldout_share, "
-        f"corpus.block_length or lexicon.heldout_share, or leave {name} out with corpus.gloss_share: {without}"
+        f"corpus.block_length or lexicon.heldout_share, or leave {name} out with corpus.{share}"
     )
 
 
@@ -162,13 +184,33 @@ def render_gloss(gloss: Gloss) -> str:
 
 
 def gloss_documents(reader, lexicon: params.LexiconParams) -> tuple[list[Document], int]:
-    """WordNet's synsets without those that have a held-out word among their lemmas, and how many these are."""
+    """WordNet's synsets without those that have a held-out word, or both words of a held-out pair, among their lemmas;
+    and how many these are."""
     found = list(glosses(reader))
     words = (lemma.lower() for gloss in found for lemma in gloss.lemmas)
     heldout = heldout_words(words, lexicon.seed, lexicon.heldout_share)
     kept = [gloss for gloss in found if not any(lemma.lower() in heldout for lemma in gloss.lemmas)]
+    if lexicon.heldout_pairs:
+        of_pairs = [set(combinations(sorted(map(normalised, gloss.lemmas)), 2)) for gloss in kept]
+        held = heldout_pairs(chain.from_iterable(of_pairs), lexicon.seed, lexicon.heldout_pairs)
+        kept = [gloss for gloss, pairs in zip(kept, of_pairs) if held.isdisjoint(pairs)]
     documents = [Document(f"gloss:{gloss.name}", lambda gloss=gloss: render_gloss(gloss)) for gloss in kept]
     return documents, len(found) - len(kept)
+
+
+def lexicon_documents(related: pd.DataFrame) -> list[Document]:
+    """The lexicon's table written out: of each head a document with a sentence for each of its relations."""
+    rows = related[["head", "tail", "relation"]].drop_duplicates().sort_values(["head", "relation", "tail"])
+    return [
+        Document(f"lexicon:{head}", lambda of=of: render_relations(zip(of["head"], of["tail"], of["relation"])))
+        for head, of in rows.groupby("head", sort=True)
+    ]
+
+
+def render_relations(rows: Iterable[tuple[str, str, int]]) -> str:
+    """(head, tail, relation) as sentences: 'Good means the same as well. Good is the opposite of bad.'"""
+    says = {SYNONYM: "means the same as", ANTONYM: "is the opposite of"}
+    return " ".join(f"{head[:1].upper()}{head[1:]} {says[relation]} {tail}." for head, tail, relation in rows)
 
 
 def draw(documents: list[Document], split: str, seed: int, heldout_share: float) -> list[Document]:
@@ -182,22 +224,25 @@ def draw(documents: list[Document], split: str, seed: int, heldout_share: float)
     return [documents[i] for i in order if heldout[i] == (split == "heldout")]
 
 
-def pack(documents: list[Document], wanted: int, length: int, tokenizer, separator: int, label: str) -> PackedText:
+class Packing(NamedTuple):
+    """How documents become blocks."""
+
+    length: int  # tokens that are predicted in a block (L)
+    separator: int  # the token that closes a document
+    label: str  # of the progress bar
+
+
+def pack(documents: list[Document], wanted: int, tokenizer, settings: Packing) -> PackedText:
     """Up to `wanted` blocks from the beginning of the documents' stream."""
+    length = settings.length
     need = wanted * length + 1 if wanted else 0
     tokens, ids, starts, characters = array("i"), [], [], 0  # four bytes a token, however long the text is
-    with tqdm(total=need, desc=label, unit=" tokens", unit_scale=True, mininterval=0.5) as bar:
-        for batch in _batches(documents if wanted else []):
-            texts = [text for _, text in batch]
-            # Split special tokens: a text that names one must not close its document.
-            rows = tokenizer(texts, add_special_tokens=False, split_special_tokens=True, verbose=False)["input_ids"]
-            for (name, text), row in zip(batch, rows):
-                if len(tokens) >= need:
-                    break
-                ids.append(name)
-                starts.append(len(tokens))
-                tokens.extend((*row, separator))
-                characters += len(text)
+    with _bar(need, settings) as bar:
+        for name, text, row in _token_rows(documents if wanted else [], tokenizer):
+            ids.append(name)
+            starts.append(len(tokens))
+            tokens.extend((*row, settings.separator))
+            characters += len(text)
             bar.update(min(len(tokens), need) - bar.n)
             if len(tokens) >= need:
                 break
@@ -205,9 +250,49 @@ def pack(documents: list[Document], wanted: int, length: int, tokenizer, separat
     stream = np.frombuffer(tokens, dtype=np.int32) if tokens else np.empty(0, np.int32)
     place = np.arange(blocks)[:, None] * length + np.arange(length + 1)[None, :]  # (blocks, L+1)
     packed = stream[place] if blocks else np.empty((0, length + 1), np.int32)
-    if beginning := before_text(tokenizer):  # Gemma and others read no text well that begins without it
-        packed[:, : len(beginning)] = beginning
-    return PackedText(packed, *((ids, starts) if blocks else ([], [])), characters)
+    owners = np.searchsorted(starts, place[:, 1:], side="right") - 1  # the document of each predicted token
+    document = np.array([np.bincount(row).argmax() for row in owners], dtype=np.int32)
+    return PackedText(_begun(packed, tokenizer), *((ids, starts) if blocks else ([], [])), characters, document)
+
+
+def pack_pieces(
+    documents: list[Document], wanted: int, most: int, seed: int, tokenizer, settings: Packing
+) -> PackedText:
+    """Up to `wanted` blocks, of each document at most `most` that follow one another, so that no block has two
+    documents. A hash of (seed, id) draws the block that a piece begins with. A document without a whole block has none.
+    """
+    length, pieces, ids, characters = settings.length, [], [], 0
+    with _bar(wanted * length, settings) as bar:
+        for name, _, row in _token_rows(documents if wanted else [], tokenizer):
+            row = np.array([*row, settings.separator], dtype=np.int32)
+            there = (len(row) - 1) // length
+            free = there - min(most, there) + 1  # blocks that the piece may begin with
+            taken = min(most, there, wanted - sum(map(len, pieces)))
+            if taken:
+                first = int(hash_integers(_PIECE, seed, text_key(name)) % np.uint64(free))
+                place = (first + np.arange(taken))[:, None] * length + np.arange(length + 1)  # (taken, L+1)
+                pieces.append(row[place])
+                ids.append(name)
+                characters += len(tokenizer.decode(row[first * length : (first + taken) * length + 1]))
+                bar.update(taken * length)
+            if bar.n >= wanted * length:
+                break
+    packed = np.concatenate([np.empty((0, length + 1), np.int32), *pieces])
+    document = np.repeat(np.arange(len(pieces), dtype=np.int32), list(map(len, pieces)))
+    return PackedText(_begun(packed, tokenizer), ids, [], characters, document)
+
+
+def _bar(tokens: int, settings: Packing) -> tqdm:
+    return tqdm(total=tokens, desc=settings.label, unit=" tokens", unit_scale=True, mininterval=0.5)
+
+
+def _token_rows(documents: list[Document], tokenizer) -> Iterator[tuple[str, str, list[int]]]:
+    """(id, text, tokens) of each document that has text."""
+    for batch in _batches(documents):
+        # Split special tokens: a text that names one must not close its document.
+        texts = [text for _, text in batch]
+        rows = tokenizer(texts, add_special_tokens=False, split_special_tokens=True, verbose=False)["input_ids"]
+        yield from ((name, text, row) for (name, text), row in zip(batch, rows))
 
 
 def _batches(documents: list[Document]) -> Iterator[list[tuple[str, str]]]:
@@ -224,23 +309,47 @@ def _batches(documents: list[Document]) -> Iterator[list[tuple[str, str]]]:
         yield batch
 
 
-def _interleave(split: str, streams: list[np.ndarray], seed: int) -> dict[str, torch.Tensor]:
+def _begun(blocks: np.ndarray, tokenizer) -> np.ndarray:
+    """The blocks (n, L+1), each with what the tokenizer begins a text with in the place of its first tokens: Gemma and
+    others read no text well that begins without it."""
+    if beginning := before_text(tokenizer):
+        blocks[:, : len(beginning)] = beginning
+    return blocks
+
+
+def _interleave(split: str, streams: Mapping[str, np.ndarray], seed: int) -> dict[str, torch.Tensor]:
     # Which places are glosses is drawn; the blocks of a source stay in the order of its stream.
-    codes = np.repeat(np.arange(len(streams), dtype=np.int8), [len(stream) for stream in streams])
+    streams = {code: streams[source] for code, source in enumerate(SOURCES) if source in streams}
+    codes = np.repeat(np.array(list(streams), dtype=np.int8), [len(stream) for stream in streams.values()])
     places = np.argsort(hash_integers(_MIX, seed, text_key(split), np.arange(len(codes))), kind="stable")
     source = codes[places]
     blocks = np.empty((len(codes), streams[0].shape[1]), dtype=np.int32)
-    for code, stream in enumerate(streams):
+    for code, stream in streams.items():
         blocks[source == code] = stream
     return {split: torch.from_numpy(blocks), f"{split}_source": torch.from_numpy(source)}
 
 
-def _target_bytes(blocks: torch.Tensor, tokenizer, separator: int) -> tuple[int, int]:
-    """(UTF-8 bytes, number) of the target tokens of (m, L+1) blocks, but for separators and a text's first tokens."""
-    ids, counts = np.unique(blocks[:, 1:].numpy(), return_counts=True)
+def _block_documents(sources: torch.Tensor, packed: Mapping[str, PackedText]) -> tuple[torch.Tensor, list[str]]:
+    """The document of each held-out block, (m,) int32, and the names that these numbers stand for."""
+    numbers, names = np.empty(len(sources), dtype=np.int32), []
+    for source, stream in packed.items():
+        used, place = np.unique(stream.document, return_inverse=True)
+        numbers[sources.numpy() == SOURCES.index(source)] = len(names) + place
+        names += [stream.ids[number] for number in used.tolist()]
+    return torch.from_numpy(numbers), names
+
+
+class TargetBytes(NamedTuple):
+    bytes: int  # of text, in UTF-8
+    tokens: int  # that stand for them
+
+
+def _target_bytes(blocks: np.ndarray, tokenizer, separator: int) -> TargetBytes:
+    """Those of the target tokens of (m, L+1) blocks, but for separators and a text's first tokens."""
+    ids, counts = np.unique(blocks[:, 1:], return_counts=True)
     keep = ~np.isin(ids, [separator, *before_text(tokenizer)])
     lengths = token_bytes(tokenizer, ids[keep].tolist())
-    return sum(n * int(count) for n, count in zip(lengths, counts[keep])), int(counts[keep].sum())
+    return TargetBytes(sum(n * int(count) for n, count in zip(lengths, counts[keep])), int(counts[keep].sum()))
 
 
 def token_bytes(tokenizer, ids: list[int]) -> list[int]:

@@ -168,6 +168,7 @@ def corpus(params: Params) -> tuple[dict[str, Tensor], dict]:
         wordnet_reader(),
         teacher_tokenizer(),
         load_prompts(artifacts.PROMPTS),
+        load_lexicon(Path(artifacts.LEXICON)) if params.corpus.lexicon_share else None,
     )
     save_corpus(Path(artifacts.CORPUS), tensors, summary)
     return tensors, summary
@@ -274,8 +275,9 @@ def evaluate(params: Params) -> dict[str, Columns]:
     made_from = fingerprint(params.runtime, params.student, params.lexicon, params.evaluate, *inputs)
     with output(artifacts.SCORES, made_from) as partial:
         if not (partial / "heldout.jsonl").exists():
-            blocks, _ = load_corpus(Path(artifacts.CORPUS))
-            rows = heldout_rows(heldout_of_all(params, models), blocks["heldout_source"])
+            blocks, account = load_corpus(Path(artifacts.CORPUS))
+            documents = [account["heldout_documents"][number] for number in blocks["heldout_document"].tolist()]
+            rows = heldout_rows(heldout_of_all(params, models), blocks["heldout_source"], documents)
             artifacts.write_jsonl(partial / "heldout.jsonl", rows)
         measure(models, wordnet_reader(), folder, params, partial)
     return read_columns()

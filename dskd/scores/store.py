@@ -1,6 +1,6 @@
 """The scores of a run as they are kept, one row a model and block or item, and as arrays to compute with."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -18,10 +18,20 @@ TASKS = ("synonym", "antonym", "definition")
 Columns = dict[str, dict[str, np.ndarray]]
 
 
-def heldout_rows(scores: dict[str, dict[str, list[float]]], sources: Tensor) -> list[dict]:
-    """One row a model and block: model, block, source, ce, kl, agreement."""
+def heldout_rows(scores: dict[str, dict[str, list[float]]], sources: Tensor, documents: Sequence[str]) -> list[dict]:
+    """One row a model and block: model, block, source, document, ce, kl, agreement.
+
+    Args:
+        sources: (m,) as `corpus.build` codes them; documents: (m,) the document of each block.
+    """
     return [
-        {"model": model, "block": block, "source": SOURCES[int(sources[block])], **dict(zip(HELDOUT, values))}
+        {
+            "model": model,
+            "block": block,
+            "source": SOURCES[int(sources[block])],
+            "document": documents[block],
+            **dict(zip(HELDOUT, values)),
+        }
         for model, columns in scores.items()
         for block, values in enumerate(zip(*(columns[key] for key in HELDOUT)))
     ]
@@ -73,11 +83,29 @@ def read_rows(name: str) -> list[dict]:
     return artifacts.read_jsonl(require(f"{artifacts.SCORES}/{name}.jsonl", "evaluate"))
 
 
+def heldout_tables(sources: Collection[str]) -> dict[str, str]:
+    """Source of held-out text -> the table that its scores stand in: plain text in "heldout", and glosses apart from
+    it in "glosses"; where there is no plain text glosses take its place."""
+    general = "wiki" if "wiki" in sources else "gloss"
+    return {source: "heldout" if source == general else "glosses" for source in SOURCES if source in sources}
+
+
+@reading(artifacts.SCORES, "evaluate")
+def read_units() -> dict[str, list[str]]:
+    """Table -> the document of each of its items, in the order of `read_columns`; of tables that are made of text."""
+    rows = read_rows("heldout")
+    tables = heldout_tables({row["source"] for row in rows})
+    found: dict[str, dict[int, str]] = {table: {} for table in tables.values()}
+    for row in rows:
+        found[tables[row["source"]]][row["block"]] = row["document"]
+    return {table: [names[block] for block in sorted(names)] for table, names in found.items()}
+
+
 @reading(artifacts.SCORES, "evaluate")
 def read_columns() -> dict[str, Columns]:
     """model -> table -> measure -> scores.
 
-    heldout               ce, kl (nats/token), agreement: of each block
+    heldout, glosses      ce, kl (nats/token), agreement: of each block of plain text, and of each of glosses
     lexical               accuracy of the choice tasks on held-out words, and of what is told from the states of
                           words: WiC, antonyms against synonyms by a threshold and by a probe
     similarity            simlex: of each pair of words the cosine; of the model "human" people's judgement
@@ -90,9 +118,11 @@ def read_columns() -> dict[str, Columns]:
     def put(model: str, table: str, measure: str, key: str | int, value: float) -> None:
         found.setdefault(model, {}).setdefault(table, {}).setdefault(measure, {})[key] = value
 
-    for row in read_rows("heldout"):
+    heldout = read_rows("heldout")
+    tables = heldout_tables({row["source"] for row in heldout})
+    for row in heldout:
         for measure in HELDOUT:
-            put(row["model"], "heldout", measure, row["block"], row[measure])
+            put(row["model"], tables[row["source"]], measure, row["block"], row[measure])
     for row in read_rows("lexical"):
         put(row["model"], "lexical", row["task"], row["id"], row["correct"])
     for row in read_rows("pairs"):
