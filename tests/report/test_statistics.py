@@ -217,7 +217,7 @@ def test_documents_whose_blocks_are_alike_give_wider_intervals_than_their_blocks
 
     def test(draw, r, of):
         values = draw.normal(size=30)[documents] + 0.3 * draw.normal(size=300)
-        return paired_bootstrap(0 * values[None], of(values)[None], RESAMPLES, r)["p"]
+        return paired_bootstrap(of(0 * values[None]), of(values[None]), RESAMPLES, r)["p"]
 
     assert rate(lambda draw, r: test(draw, r, lambda values: of_units(values, documents)), 400) == near(0.05, 400)
     assert rate(lambda draw, r: test(draw, r, lambda values: values), 100) > 0.4

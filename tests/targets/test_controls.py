@@ -88,11 +88,8 @@ def test_each_control_changes_what_it_is_named_after_and_nothing_else(senses):
     assert made("shuffled") == true._replace(synonyms=shuffled(synonyms, 7), antonyms=shuffled(antonyms, 7))
     for relations, others in ((synonyms, made("shuffled").synonyms), (antonyms, made("shuffled").antonyms)):
         assert all(relations[head] != others[head] for head in relations)
-    for variant, expected in (
-        ("random", noise(senses, 7)),
-        ("mean", collapsed(senses)),
-        ("token_mean", one_sense(senses)),
-    ):
+    others = {"random": noise(senses, 7), "mean": collapsed(senses), "token_mean": one_sense(senses)}
+    for variant, expected in others.items():
         found = made(variant)
         assert found[1:] == true[1:]
         assert all(torch.equal(a, b) for a, b in zip(found.senses, expected))
