@@ -50,6 +50,7 @@ _SPACE = "\u00a0"  # no line breaks at this space
 BY_STATES = ("wic", "simlex", "antsynnet")  # benchmarks that are scored from hidden states
 TABLES = {
     "heldout": "Held-out text",
+    "glosses": "Held-out glosses",
     "lexical": "Lexical measures (accuracy)",
     "similarity": "Word similarity (Spearman's rho with human judgement)",
     "cloze": "Benchmarks, cloze: accuracy of the most probable choice",
@@ -95,7 +96,8 @@ def differences_table(metrics: dict, table: str) -> pd.DataFrame:
 
 
 def tests_table(metrics: dict, table: str) -> pd.DataFrame:
-    """One row per pair and measure: difference, interval, p, p after Holm's correction, smallest detectable effect."""
+    """One row per pair and measure: difference, interval, p values, outcome, smallest detectable effect. These tests
+    are secondary."""
     rows = []
     for name, of_pair in metrics["differences"].items():
         for key, value in _ordered(of_pair.get(table, {})).items():
@@ -108,10 +110,36 @@ def tests_table(metrics: dict, table: str) -> pd.DataFrame:
                     "p": f"{value['p']:.4f}",
                     "p (Holm)": f"{value['p_holm']:.4f}",
                     "p, these seeds": _optional(value, "p_items"),
+                    "p, equivalent": _optional(value, "p_equivalent"),
+                    "outcome": value.get("outcome", ""),
                     "smallest detectable effect": _optional(value, "smallest_effect"),
                 }
             )
     return pd.DataFrame(rows)
+
+
+def primary_table(tests: Sequence[dict]) -> pd.DataFrame:
+    """One row per primary test (`metrics.primary_tests`): what was declared, what was found, and the outcome."""
+    return pd.DataFrame(
+        [
+            {
+                "measure": measure_title(*test["measure"].split(".")),
+                "difference": f"{test['student']} - {test['control']}",
+                "margin": f"{test['margin']:g}",
+                "found": signed_cell(test),
+                "p": f"{test['p_holm']:.4f}",
+                "p, equivalent": f"{test['p_equivalent_holm']:.4f}",
+                "seeds": test["seeds"],
+                "outcome": f"**{test['outcome']}**",
+            }
+            for test in tests
+        ]
+    )
+
+
+def measure_title(table: str, key: str) -> str:
+    """The name of a measure after that of its table."""
+    return f"{TABLES[table]}: {TITLES[key]}"
 
 
 def _optional(value: dict[str, float], key: str) -> str:

@@ -17,6 +17,7 @@ from dskd.scores.store import (
     read_columns,
     read_items,
     read_rows,
+    read_units,
 )
 
 
@@ -53,12 +54,13 @@ def test_a_row_of_a_choice_task_says_what_was_chosen_and_whether_it_was_right():
 
 def test_a_row_of_held_out_text_names_its_model_block_and_source():
     scores = {"teacher": {"kl": [0.0, 0.0], "ce": [1.0, 2.0], "agreement": [1.0, 1.0]}}
-    rows = heldout_rows(scores, torch.tensor([1, 0]))
+    rows = heldout_rows(scores, torch.tensor([1, 0]), ["gloss:bank", "wiki:Bank"])
     assert [(row["model"], row["block"], row["ce"], row["kl"], row["agreement"]) for row in rows] == [
         ("teacher", 0, 1.0, 0.0, 1.0),
         ("teacher", 1, 2.0, 0.0, 1.0),
     ]
     assert [row["source"] for row in rows] == ["gloss", "wiki"]
+    assert [row["document"] for row in rows] == ["gloss:bank", "wiki:Bank"]
 
 
 def test_items_are_read_as_they_were_kept_with_the_frequency_of_their_choices():
@@ -77,8 +79,20 @@ def test_the_baselines_are_those_of_each_task():
 # Columns
 
 
-def heldout(model, block, value):
-    return {"model": model, "block": block, "source": "wiki", "ce": value, "kl": value + 100, "agreement": value / 100}
+def heldout(model, block, value, source="wiki"):
+    scores = {"ce": value, "kl": value + 100, "agreement": value / 100}
+    return {"model": model, "block": block, "source": source, "document": f"{source}:{block // 2}", **scores}
+
+
+def test_glosses_stand_apart_from_plain_text_and_in_its_place_where_there_is_none():
+    rows = [heldout("one", block, block, ("gloss", "wiki")[block % 2]) for block in (5, 0, 1, 2, 3, 4)]
+    write(heldout=rows)
+    tables = read_columns()["one"]
+    np.testing.assert_array_equal(tables["heldout"]["ce"], [1, 3, 5])
+    np.testing.assert_array_equal(tables["glosses"]["kl"], [100, 102, 104])
+    assert read_units() == {"heldout": ["wiki:0", "wiki:1", "wiki:2"], "glosses": ["gloss:0", "gloss:1", "gloss:2"]}
+    write(heldout=[row for row in rows if row["source"] == "gloss"])
+    assert list(read_columns()["one"]) == ["heldout"] and read_units() == {"heldout": ["gloss:0", "gloss:1", "gloss:2"]}
 
 
 def test_blocks_and_items_come_in_one_order_whatever_that_of_the_rows():
@@ -135,7 +149,7 @@ def test_every_score_of_a_whole_run_is_read():
         for model, tables in columns.items()
     }
     assert shapes["teacher"] == shapes["cut"] == shapes["kd-0"] == shapes["dskd-0"]
-    assert sum(len(of) for of in shapes["teacher"].values()) == 3 + 6 + 1 + 3 * 2 + 3
+    assert sum(len(of) for of in shapes["teacher"].values()) == 3 + 3 + 6 + 1 + 3 * 2 + 3
     assert all(values.dtype == np.float64 for of in columns["kd-0"].values() for values in of.values())
 
 

@@ -52,10 +52,12 @@ def write_run(params: Params, benchmarks: bool = True) -> None:
     had = {"piqa", "wic", "squad_v2", "simlex", "antsynnet"} if benchmarks else {"simlex"}
     summary = {name: near if name in had else FAR for name in BENCHMARKS}
     artifacts.write_json(f"{artifacts.BENCHMARKS}/summary.json", summary)
-    tokens = {"train.wiki": 6000, "train.gloss": 4000, "heldout.wiki": 99}
-    corpus = {"by_split_and_source": {name: {"tokens": n} for name, n in tokens.items()}}
-    bytes_ = 4 * BLOCKS * params.corpus.block_length
-    artifacts.write_json(f"{artifacts.CORPUS}/corpus.json", {**corpus, "heldout_bytes": bytes_})
+    tokens = {"train.wiki": 6000, "train.gloss": 4000}
+    of_source = BLOCKS // 2 * params.corpus.block_length
+    rows = {name: {"tokens": n} for name, n in tokens.items()}
+    for source, bytes_ in (("wiki", 4), ("gloss", 5)):  # of a token
+        rows[f"heldout.{source}"] = {"tokens": of_source, "bytes": bytes_ * of_source}
+    artifacts.write_json(f"{artifacts.CORPUS}/corpus.json", {"by_split_and_source": rows})
 
 
 def write_heldout(models: list[str], draw: np.random.Generator) -> None:
@@ -67,7 +69,8 @@ def write_heldout(models: list[str], draw: np.random.Generator) -> None:
         found[model] = {"ce": (hard + effect + noise[0]).tolist(), "kl": kl.tolist()}
         found[model]["agreement"] = (0.5 + noise[2]).tolist()
     sources = torch.arange(BLOCKS) % 2
-    artifacts.write_jsonl(f"{artifacts.SCORES}/heldout.jsonl", heldout_rows(found, sources))
+    documents = [f"{('wiki', 'gloss')[block % 2]}:{block // 3}" for block in range(BLOCKS)]
+    artifacts.write_jsonl(f"{artifacts.SCORES}/heldout.jsonl", heldout_rows(found, sources, documents))
 
 
 def make_items() -> list[Item]:
