@@ -22,8 +22,8 @@ POOLED = ("cloze", "cloze_norm", "cloze_probability")  # tables with a column fo
 
 FEWEST_DOCUMENTS = 10  # that can stand for others; where a text has fewer its blocks do
 
-# Differences that are too small to matter, of secondary tests: nats, or shares and correlations.
-_NATS, _SHARE = 0.01, 0.02
+# Differences that are too small to matter, of secondary tests: nats a token, nats of log-odds, and shares.
+_NATS, _LOG_ODDS, _SHARE = 0.01, 0.05, 0.02
 _RANKED = 2000  # resamples of a rank correlation, which are slow
 
 
@@ -78,7 +78,7 @@ def summarise(params: Params, students: list[str]) -> dict:
         "lexical_items": {name: int(v.shape[1]) for name, v in stacked["teacher"].get("lexical", {}).items()},
         "train_tokens": round(trained * min(params.distill.epochs, 1)),
         "heldout_tokens": sum(text["tokens"] for text in texts.values()),
-        "heldout_documents": {table: len(set(units[table])) for table in texts},
+        "heldout_documents": {table: len(set(units[table]["ce"])) for table in texts},
         "baselines": baselines(),
         "facts": artifacts.read_json(f"{artifacts.SCORES}/pairs.json"),
     }
@@ -100,18 +100,19 @@ def stack(runs: list[Columns]) -> Columns:
     }
 
 
-def by_document(tables: Columns, units: Mapping[str, Sequence[str]]) -> Columns:
-    """The scores with one column for each document (`statistics.of_units`) in tables whose items are of documents.
+def by_document(tables: Columns, units: Mapping[str, Mapping[str, Sequence[str]]]) -> Columns:
+    """The scores with one column for each document (`statistics.of_units`) of measures whose items are of documents.
 
-    Where a table has fewer than `FEWEST_DOCUMENTS` its items stay: so few cannot stand for other documents.
+    Where there are fewer documents than `FEWEST_DOCUMENTS` the items stay: so few cannot stand for others.
 
     Args:
-        units: table -> the document of each of its items.
+        units: table -> measure -> the document of each item.
     """
-    found = dict(tables)
-    for table, names in units.items():
-        if table in tables and len(set(names)) >= FEWEST_DOCUMENTS:
-            found[table] = {measure: of_units(values, np.array(names)) for measure, values in tables[table].items()}
+    found = {table: dict(measures) for table, measures in tables.items()}
+    for table, measures in units.items():
+        for measure, names in measures.items():
+            if len(set(names)) >= FEWEST_DOCUMENTS:
+                found[table][measure] = of_units(tables[table][measure], np.array(names))
     return found
 
 
@@ -141,7 +142,7 @@ def primary_tests(stacked: dict[str, Columns], params: Params) -> list[dict]:
 
 def margin(table: str, measure: str) -> float:
     """The difference that is too small to matter in a secondary test."""
-    return _NATS if measure in ("ce", "kl") else _SHARE
+    return _NATS if measure in ("ce", "kl") else _LOG_ODDS if table == "in_context" else _SHARE
 
 
 def means(tables: Columns, human: dict[str, np.ndarray], params: Params) -> dict:

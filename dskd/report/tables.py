@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 import pandas as pd
 
 from dskd.benchmarks.catalogue import BENCHMARKS
+from dskd.lexicon.rungs import RUNGS
 from dskd.params import Objective, Params
 
 TITLES = {
@@ -30,6 +31,13 @@ TITLES = {
     "squad_v2": "SQuAD v2 F1",
     "squad_v2_em": "SQuAD v2 EM",
     "all": "all items",
+    **{
+        f"{task}_{rung}_{side}": f"{task}, {name}, teacher {side}"
+        for task in ("synonym", "antonym")
+        for rung, name in RUNGS.items()
+        for side in ("right", "wrong")
+    },
+    **{f"{kind}_{rung}": f"{kind}, {name}" for kind in ("synonym", "antonym") for rung, name in RUNGS.items()},
 }
 CHANCE = {  # accuracy of a blind guess
     **dict.fromkeys(("synonym", "antonym", "definition", "arc_easy", "arc_challenge", "mmlu", "openbookqa"), 1 / 4),
@@ -52,6 +60,9 @@ TABLES = {
     "heldout": "Held-out text",
     "glosses": "Held-out glosses",
     "lexical": "Lexical measures (accuracy)",
+    "ladder": "Lexical choice by what was trained (accuracy)",
+    "ladder_probability": "Lexical choice by what was trained: share of the right answer in the choices' probabilities",
+    "in_context": "Related against unrelated words in held-out text (difference of log-probabilities, nats)",
     "similarity": "Word similarity (Spearman's rho with human judgement)",
     "cloze": "Benchmarks, cloze: accuracy of the most probable choice",
     "cloze_norm": "Benchmarks, cloze: accuracy of the choice that is most probable per character",
@@ -226,7 +237,7 @@ def _markdown(first: str, second: str, rows: dict[str, str]) -> str:
 
 
 def negations_table(rows: Sequence[dict]) -> pd.DataFrame:
-    """How well negations are recognised (`judged_negations.negation_quality`), one row per rule and half."""
+    """How well negations are recognised (`lexicon_quality.negation_quality`), one row per rule and half."""
     return pd.DataFrame(
         {
             "rule": row["rule"],

@@ -150,8 +150,9 @@ def test_every_model_has_means_with_intervals_and_the_command_that_makes_it(metr
     assert list(metrics["models"]) == ["teacher", "cut", "kd", "dskd"]
     for name, model in metrics["models"].items():
         tables = {table: of for table, of in model.items() if table != "command"}
+        words = {"ladder", "ladder_probability", "in_context"}
         benchmarks = {"cloze", "cloze_norm", "cloze_probability", "chat"}
-        assert set(tables) == {"heldout", "glosses", "lexical", "similarity"} | benchmarks
+        assert set(tables) == {"heldout", "glosses", "lexical", "similarity", *words} | benchmarks
         cells = [cell for of in tables.values() for cell in of.values()]
         assert all(cell["low"] <= cell["mean"] <= cell["high"] for cell in cells), name
     of_seeds = [columns[f"dskd-{seed}"]["heldout"]["ce"].mean() for seed in (0, 1)]
@@ -225,7 +226,9 @@ def test_a_run_without_benchmarks_has_metrics_of_all_else(tmp_path, monkeypatch)
     found = summarise(params, students(params))
     (of_pair,) = found["differences"].values()
     for tables in (found["models"]["kd"], found["seeds"]["kd-3"], of_pair):
-        assert set(tables) - {"command"} == {"heldout", "glosses", "lexical", "similarity"}
+        assert set(tables) - {"command"} == {
+            *("heldout", "glosses", "lexical", "similarity", "ladder", "ladder_probability", "in_context")
+        }
     assert found["models"]["kd"]["command"] == "dvc repro distill@kd-3"
     assert found["train_tokens"] == 10_000  # read twice, they are no more
     json.dumps(found, allow_nan=False)
@@ -258,10 +261,10 @@ def test_what_a_report_is_made_of_is_named_where_it_is_missing(tmp_path, monkeyp
 def test_blocks_of_one_document_are_drawn_together_where_there_are_documents_enough(columns):
     blocks = columns["kd-0"]["heldout"]["ce"][None]
     names = [f"d{i // 2}" for i in range(20)]
-    found = by_document({"heldout": {"ce": blocks}, "lexical": {"synonym": blocks}}, {"heldout": names})
+    found = by_document({"heldout": {"ce": blocks}, "lexical": {"synonym": blocks}}, {"heldout": {"ce": names}})
     np.testing.assert_array_equal(found["heldout"]["ce"], of_units(blocks, np.array(names)))
     assert found["heldout"]["ce"].shape == (1, 10) and found["lexical"]["synonym"] is blocks
-    few = by_document({"heldout": {"ce": blocks}}, {"heldout": ["a", "b"] * 10})
+    few = by_document({"heldout": {"ce": blocks}}, {"heldout": {"ce": ["a", "b"] * 10}})
     assert few["heldout"]["ce"] is blocks
 
 

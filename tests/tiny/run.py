@@ -33,6 +33,7 @@ def write_run(params: Params, benchmarks: bool = True) -> None:
     draw, models = np.random.default_rng(0), ["teacher", "cut", *students(params)]
     write_heldout(models, draw)
     write_lexical(models, draw)
+    write_in_context(models, draw)
     write_pairs(models, draw, ["wic_states", "antonym_cosine", "antonym_probe"] if benchmarks else [])
     rows = {"cloze": [], "chat": []}
     for model in models if benchmarks else ():
@@ -89,6 +90,16 @@ def write_lexical(models: list[str], draw: np.random.Generator) -> None:
     artifacts.write_jsonl(f"{artifacts.SCORES}/items.jsonl", item_rows(items, frequency))
     likelihoods = {model: draw.normal(-5, 1, size=(len(items), 4)).tolist() for model in models}
     artifacts.write_jsonl(f"{artifacts.SCORES}/lexical.jsonl", choice_rows(likelihoods, items))
+
+
+def write_in_context(models: list[str], draw: np.random.Generator) -> None:
+    rows = [
+        {"model": model, "kind": "synonym", "rung": "trained", "id": f"synonym:{i:02}", "document": f"wiki:{i // 2}"}
+        | {"value": float(draw.normal(1, 0.5))}
+        for model in models
+        for i in range(ITEMS)
+    ]
+    artifacts.write_jsonl(f"{artifacts.SCORES}/in_context.jsonl", rows)
 
 
 def write_pairs(models: list[str], draw: np.random.Generator, tasks: list[str]) -> None:
