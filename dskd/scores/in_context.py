@@ -1,6 +1,7 @@
 """Substitution in context: how much likelier is a related word than an unrelated one, where its relative stands?
 
-At a place of held-out text stands a word; the measure is log p(related | context) - log p(unrelated | context), in nats.
+At a place of held-out text stands a word. The measure is log p(related | context) - log p(unrelated | context), in
+nats.
 All three are one token with a space before it, and the unrelated word is about as frequent in the training text as the
 related one and of its part of speech. The context is what stands before the word, up to `_CONTEXT` tokens.
 """

@@ -4,8 +4,8 @@ much of the text it reaches.
 Negations are judged on a list of words, `judged_negations.tsv` beside this file. Its columns: word; base, where the
 word negates one that WordNet knows; sign; how the word came into the list, as affix/stratum for the seeded draw from
 WordNet's words (has: MorphyNet derives it by that affix, word: what is left is a word, neither), or `named` and
-`chosen` by hand; what the judgement rests on; a note. The named ones and half of the others, by hash, are for development: only
-they may lead to an entry in `negation.LOOKALIKES`. The rest is the test.
+`chosen` by hand; what the judgement rests on; a note. The named ones and half of the others, by hash, are for
+development: only they may lead to an entry in `negation.LOOKALIKES`. The rest is the test.
 """
 
 import csv

@@ -199,7 +199,7 @@ def test_an_effect_is_found_and_where_there_is_none_none_is(metrics):
     texts = ("heldout", "glosses")
     cells = [(table, key, cell) for table, of in of_pair.items() for key, cell in of.items()]
     rest = [cell for table, key, cell in cells if table not in texts or key not in ("ce", "kl")]
-    assert len(rest) == 1 + 1 + 6 + 1 + 3 * 3 + 3
+    assert len(rest) == 1 + 1 + 6 + 4 + 4 + 1 + 1 + 3 * 3 + 3
     assert all(cell["p_holm"] > 0.05 for cell in rest)
 
 

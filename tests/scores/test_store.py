@@ -91,7 +91,7 @@ def test_glosses_stand_apart_from_plain_text_and_in_its_place_where_there_is_non
     np.testing.assert_array_equal(tables["heldout"]["ce"], [1, 3, 5])
     np.testing.assert_array_equal(tables["glosses"]["kl"], [100, 102, 104])
     assert read_units()["heldout"]["kl"] == ["wiki:0", "wiki:1", "wiki:2"]
-    assert read_units()["glosses"] == dict.fromkeys(("ce", "kl", "agreement"), ["gloss:0", "gloss:1", "gloss:2"])
+    assert read_units()["glosses"] == {key: ["gloss:0", "gloss:1", "gloss:2"] for key in ("ce", "kl", "agreement")}
     write(heldout=[row for row in rows if row["source"] == "gloss"])
     assert list(read_columns()["one"]) == list(read_units()) == ["heldout"]
 
@@ -153,7 +153,7 @@ def test_every_score_of_a_whole_run_is_read():
         for model, tables in columns.items()
     }
     assert shapes["teacher"] == shapes["cut"] == shapes["kd-0"] == shapes["dskd-0"]
-    assert sum(len(of) for of in shapes["teacher"].values()) == 3 + 3 + 6 + 1 + 3 * 2 + 3
+    assert sum(len(of) for of in shapes["teacher"].values()) == 3 + 3 + 6 + 4 + 4 + 1 + 1 + 3 * 2 + 3
     assert all(values.dtype == np.float64 for of in columns["kd-0"].values() for values in of.values())
 
 
