@@ -178,6 +178,9 @@ class LexiconParams(Group):
     heldout_share: Share = Field(
         description="share of words that lose their relations and are kept for the lexical tasks"
     )
+    heldout_pairs: Share = Field(
+        description="share of the pairs of other words that are left out and kept for the lexical tasks"
+    )
     max_span: Count = Field(
         description="longest tail (the second word of a pair), in tokens (m_max); a larger number keeps more pairs"
     )
@@ -242,9 +245,25 @@ class CorpusParams(Group):
     )
     heldout_tokens: Tokens = Field(description="tokens of held-out text to evaluate on; more give narrower intervals")
     heldout_share: Annotated[float, Field(gt=0, lt=1)] = Field(description="share of the documents that are held out")
+    heldout_piece: Tokens | None = Field(
+        description="tokens of a held-out document that are taken at most, from a place that is drawn, so that there "
+        "are more documents; null takes whole documents, one after the other"
+    )
     gloss_share: Share = Field(
         description="share of the tokens from WordNet's glosses; the rest is from sources.wikipedia"
     )
+    lexicon_share: Share = Field(
+        description="share of the training tokens from the lexicon written out as sentences, a control: what do its "
+        "relations teach as plain text?"
+    )
+
+    @model_validator(mode="after")
+    def _fits(self):
+        if self.heldout_piece is not None and self.heldout_piece < self.block_length:
+            raise ValueError(f"heldout_piece ({self.heldout_piece}) must hold a block ({self.block_length} tokens)")
+        if self.gloss_share + self.lexicon_share > 1:
+            raise ValueError("gloss_share and lexicon_share are together more than 1")
+        return self
 
 
 class HarvestParams(Group):
@@ -339,7 +358,16 @@ class Objective(Group):
         description="margin of the push, in mean squares a dimension (gamma); a sense farther away does not push"
     )
     targets: Literal[
-        "none", "lexicon", "related", "no_antonyms", "no_synonyms", "shuffled", "random", "mean", "published"
+        "none",
+        "lexicon",
+        "related",
+        "no_antonyms",
+        "no_synonyms",
+        "shuffled",
+        "random",
+        "mean",
+        "token_mean",
+        "published",
     ] = Field(description="which senses pull and push: by the lexicon, or a control of it (docs/method.md, section 4)")
     form: Literal["regression", "span"] = Field(
         "regression",
@@ -406,6 +434,23 @@ class EvaluateParams(Group):
     bootstrap: Count = Field(description="resamples for the intervals and p values; more make them steadier")
 
 
+class Primary(Group):
+    measure: str = Field(
+        pattern=r"^[a-z_]+\.[a-z0-9_]+$", description="table and measure of metrics.json, as in `heldout.kl`"
+    )
+    student: str = Field(description="the objective that the claim is about")
+    control: str = Field(description="the objective that it is compared with")
+    margin: Annotated[float, Field(gt=0)] = Field(
+        description="the difference that is too small to matter, in units of the measure"
+    )
+
+
+class StudyParams(Group):
+    primary: list[Primary] = Field(
+        description="the primary test of each claim, written down before the run; all other tests are secondary"
+    )
+
+
 class ReportParams(Group):
     word: str = Field(description="word whose senses the report maps; it must be one token with synonyms and antonyms")
 
@@ -441,6 +486,7 @@ class Params(Group):
     distill: DistillParams = Field(description="The training, which is the same for all students.")
     benchmarks: BenchmarksParams = Field(description="The chat prompts of the paper's protocol.")
     evaluate: EvaluateParams = Field(description="How many items are measured.")
+    study: StudyParams = Field(description="What the run is to decide, and by which tests (docs/method.md, section 5).")
     report: ReportParams = Field(description="What the report shows.")
     launch: LaunchParams = Field(LaunchParams(), description="How many processes share a stage (docs/processes.md).")
 
@@ -471,6 +517,16 @@ class Params(Group):
             values = getattr(self.distill, key)
             if len(set(values)) < len(values):
                 raise ValueError(f"distill.{key} names one twice: {', '.join(map(str, values))}")
+        return self
+
+    @model_validator(mode="after")
+    def _primary_tests_possible(self):
+        for test in self.study.primary:
+            if test.student == test.control:
+                raise ValueError(f"study.primary compares {test.student!r} with itself")
+            for name in (test.student, test.control):
+                if name not in self.distill.objectives:
+                    raise ValueError(f"study.primary names {name!r}, which distill.objectives does not train")
         return self
 
     @model_validator(mode="after")

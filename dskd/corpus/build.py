@@ -8,60 +8,53 @@ tokenizer begins every text with tokens of its own, so does every block, in the 
 import hashlib
 import json
 import re
-from array import array
-from collections.abc import Iterator
+from collections.abc import Mapping
 from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 import torch
-from tqdm import tqdm
 
-from dskd import params
 from dskd.corpus.documents import Document, text_documents
+from dskd.corpus.packing import PackedText, Packing, draw, pack, pack_pieces, separator_token
 from dskd.corpus.prompts import Prompts, pack_prompts, too_long
-from dskd.corpus.store import SPLITS
+from dskd.corpus.store import SOURCES, SPLITS
+from dskd.corpus.word_documents import gloss_documents, lexicon_documents
 from dskd.errors import UserError
-from dskd.infra.randomness import hash_integers, text_key, uniform
-from dskd.lexicon.readers.wordnet import Gloss, glosses
-from dskd.lexicon.relations import heldout_words
-from dskd.model.tokenizer import before_text, special_ids
+from dskd.infra.randomness import hash_integers, text_key
+from dskd.model.tokenizer import before_text
+from dskd.params import CorpusParams, LexiconParams
 
-_BATCH_CHARACTERS = 50_000  # rendered and tokenised at a time: little is done in vain for a small corpus
-# Texts that close a document in pre-training. A chat model's eos token is the end of a turn instead
-# (SmolLM2-Instruct: eos is <|im_end|>, while documents end with <|endoftext|>), so these come first. Only a special
-# token counts: in Gemma's vocabulary </s> is a piece of HTML.
-_DOCUMENT_ENDS = ("<|endoftext|>", "<|end_of_text|>", "</s>")
-_SPLIT, _ORDER, _MIX = (text_key(f"corpus.{use}") for use in ("split", "order", "mix"))
-
-
-class PackedText(NamedTuple):
-    blocks: np.ndarray  # (n, L+1) int32
-    ids: list[str]  # of the documents in the blocks, in order
-    starts: list[int]  # of their first tokens in the stream, which block b covers from b·L to b·L+L
-    characters: int  # of these documents; the last may be cut by the end of the last block
+_MIX = text_key("corpus.mix")
 
 
 def build_corpus(
-    corpus: params.CorpusParams,
-    lexicon: params.LexiconParams,
+    corpus: CorpusParams,
+    lexicon: LexiconParams,
     text: Path,
     reader,
     tokenizer,
     prompts: Prompts | None = None,
+    related: pd.DataFrame | None = None,
 ) -> tuple[dict[str, torch.Tensor], dict]:
     """Blocks of both splits, and an account of them.
 
     Synsets with a held-out word among their lemmas are left out of both splits: the lexical tasks ask for them.
     All articles' mark-up is held in memory, since documents are drawn in seeded order. Blocks of prompts
-    (`pack_prompts`) come to the training split, beside what `corpus.train_tokens` asks for.
+    (`pack_prompts`) come to the training split, beside what `corpus.train_tokens` asks for. With
+    `corpus.heldout_piece` the held-out plain text is pieces of documents (`pack_pieces`).
+
+    Args:
+        related: the lexicon's table, which is written out where `corpus.lexicon_share` asks for it.
 
     Returns:
         tensors: `train` (n, L+1) and `heldout` (m, L+1) int32; `train_source` (n,) and `heldout_source` (m,)
-            int8, 0 for Wikipedia, 1 for a gloss and 2 for prompts. Blocks of one source keep the order of its stream.
-        summary: what corpus.json holds; `heldout_bytes` are the UTF-8 bytes of the `heldout_byte_tokens`
-            target tokens that are text.
+            int8, a place in `store.SOURCES`. Blocks of one source keep the order of its stream. `heldout_document`
+            (m,) int32 says which of the summary's `heldout_documents` has most of the block's tokens.
+        summary: what corpus.json holds; of held-out text `bytes` are the UTF-8 bytes of the `byte_tokens` target
+            tokens that are text.
 
     Raises:
         UserError: a split has no block, or none of a source that it was to have; the dump is broken; the tokenizer has
@@ -70,48 +63,28 @@ def build_corpus(
     separator = separator_token(tokenizer)
     documents = {"wiki": text_documents(text)}
     documents["gloss"], left_out = gloss_documents(reader, lexicon)
+    documents["lexicon"] = [] if related is None else lexicon_documents(related)
 
+    # The blocks of each split, first by source and then mixed.
     tensors, rows, ids, short = {}, {}, {}, {}
     for split in SPLITS:
-        blocks = (corpus.train_tokens if split == "train" else corpus.heldout_tokens) // corpus.block_length
-        wanted = {"gloss": round(corpus.gloss_share * blocks)}
-        wanted["wiki"] = blocks - wanted["gloss"]
-        packed = {}
-        for source in documents:
-            chosen = draw(documents[source], split, corpus.seed, corpus.heldout_share)
-            stream = packed[source] = pack(
-                chosen, wanted[source], corpus.block_length, tokenizer, separator, f"{split} {source}"
-            )
-            rows[f"{split}.{source}"] = {
-                "documents": len(stream.ids),
-                "documents_available": len(chosen),
-                "characters": stream.characters,
-                "blocks": len(stream.blocks),
-                "tokens": len(stream.blocks) * corpus.block_length,
-            }
-            if len(stream.blocks) < wanted[source]:
-                short[f"{split}.{source}"] = {"blocks_wanted": wanted[source], "blocks": len(stream.blocks)}
-        streams = [stream.blocks for stream in packed.values()]
-        if prompts is not None and len(prompts.ends) and split == "train":
-            streams.append(pack_prompts(prompts, corpus.block_length, corpus.seed))
-            rows["train.prompt"] = {
-                "documents": len(prompts.ends),
-                "documents_available": len(prompts.ends),
-                "blocks": len(streams[-1]),
-                "tokens": len(streams[-1]) * corpus.block_length,
-                "cut_at_their_beginning": too_long(prompts, corpus.block_length),
-            }
-        tensors |= _interleave(split, streams, corpus.seed)
-        ids[split] = sorted(chain.from_iterable(stream.ids for stream in packed.values()))
-        if not len(tensors[split]):
-            raise UserError(
-                f"the {split} corpus is empty: it was to have {blocks} blocks of {corpus.block_length} tokens; raise "
-                f"corpus.{split}_tokens, or corpus.heldout_share, or lower corpus.block_length, or give more text"
-            )
+        packed = _packed(split, documents, corpus, tokenizer)
+        streams = {source: stream.text.blocks for source, stream in packed.items()}
         for source, stream in packed.items():
-            if wanted[source] and not len(stream.blocks):
-                raise _lacks(split, source, rows[f"{split}.{source}"], corpus)
-    bytes_, byte_tokens = _target_bytes(tensors["heldout"], tokenizer, separator)
+            row = rows[f"{split}.{source}"] = _account(stream)
+            if split == "heldout":
+                row |= _target_bytes(stream.text.blocks, tokenizer, separator)._asdict()
+            if row["blocks"] < stream.wanted:
+                short[f"{split}.{source}"] = {"blocks_wanted": stream.wanted, "blocks": row["blocks"]}
+        if prompts is not None and len(prompts.ends) and split == "train":
+            streams["prompt"] = pack_prompts(prompts, corpus.block_length, corpus.seed)
+            rows["train.prompt"] = _account_of_prompts(prompts, streams["prompt"])
+        tensors |= _interleave(split, streams, corpus.seed)
+        ids[split] = sorted(chain.from_iterable(stream.text.ids for stream in packed.values()))
+        _check(split, packed, len(tensors[split]), corpus)
+    of_heldout = {source: stream.text for source, stream in packed.items()}
+    tensors["heldout_document"], heldout_documents = _block_documents(tensors["heldout_source"], of_heldout)
+
     summary = {
         "block_length": corpus.block_length,
         "separator": {"id": separator, "token": tokenizer.convert_ids_to_tokens(separator)},
@@ -119,8 +92,7 @@ def build_corpus(
         "fewer_than_wanted": short,
         "glosses_left_out_for_heldout_words": left_out,
         "documents_in_both_splits": len(set(ids["train"]) & set(ids["heldout"])),
-        "heldout_bytes": bytes_,
-        "heldout_byte_tokens": byte_tokens,
+        "heldout_documents": heldout_documents,
         "sha256": {
             "train": _sha256(tensors["train"].numpy().tobytes()),
             "heldout": _sha256(tensors["heldout"].numpy().tobytes()),
@@ -131,121 +103,116 @@ def build_corpus(
     return tensors, summary
 
 
-def _lacks(split: str, source: str, row: dict, corpus: params.CorpusParams) -> UserError:
-    """The error of a split that has no block of a source from which some were to come."""
-    name, without = {"wiki": ("sources.wikipedia", "1.0"), "gloss": ("WordNet's glosses", "0.0")}[source]
+class Stream(NamedTuple):
+    """The text of one source in a split."""
+
+    text: PackedText
+    wanted: int  # blocks
+    available: int  # documents
+
+
+def _packed(split: str, documents: dict[str, list[Document]], corpus: CorpusParams, tokenizer) -> dict[str, Stream]:
+    """The text of each source in a split; the lexicon written out is in the training split alone, where it is asked
+    for, and none of it is held out."""
+    blocks = (corpus.train_tokens if split == "train" else corpus.heldout_tokens) // corpus.block_length
+    wanted = {"gloss": round(corpus.gloss_share * blocks)}
+    wanted["lexicon"] = round(corpus.lexicon_share * blocks) if split == "train" else 0
+    wanted["wiki"] = blocks - sum(wanted.values())
+    found = {}
+    for source in documents if wanted["lexicon"] else ("wiki", "gloss"):
+        heldout_share = 0.0 if source == "lexicon" else corpus.heldout_share
+        chosen = draw(documents[source], split, corpus.seed, heldout_share)
+        settings = Packing(corpus.block_length, separator_token(tokenizer), f"{split} {source}")
+        if split == "heldout" and source == "wiki" and corpus.heldout_piece:
+            most = corpus.heldout_piece // corpus.block_length
+            text = pack_pieces(chosen, wanted[source], most, corpus.seed, tokenizer, settings)
+        else:
+            text = pack(chosen, wanted[source], tokenizer, settings)
+        found[source] = Stream(text, wanted[source], len(chosen))
+    return found
+
+
+def _account(stream: Stream) -> dict[str, int]:
+    blocks = stream.text.blocks
+    return {
+        "documents": len(stream.text.ids),
+        "documents_available": stream.available,
+        "characters": stream.text.characters,
+        "blocks": len(blocks),
+        "tokens": len(blocks) * (blocks.shape[1] - 1),
+    }
+
+
+def _account_of_prompts(prompts: Prompts, blocks: np.ndarray) -> dict[str, int]:
+    length = blocks.shape[1] - 1
+    return {
+        "documents": len(prompts.ends),
+        "documents_available": len(prompts.ends),
+        "blocks": len(blocks),
+        "tokens": len(blocks) * length,
+        "cut_at_their_beginning": too_long(prompts, length),
+    }
+
+
+def _check(split: str, packed: dict[str, Stream], blocks: int, corpus: CorpusParams) -> None:
+    """Raise UserError where a split has no block, or none of a source from which some were to come."""
+    if not blocks:
+        wanted = sum(stream.wanted for stream in packed.values())
+        raise UserError(
+            f"the {split} corpus is empty: it was to have {wanted} blocks of {corpus.block_length} tokens; raise "
+            f"corpus.{split}_tokens, or corpus.heldout_share, or lower corpus.block_length, or give more text"
+        )
+    for source, stream in packed.items():
+        if stream.wanted and not len(stream.text.blocks):
+            raise _lacks(split, source, stream.available, corpus)
+
+
+def _lacks(split: str, source: str, available: int, corpus: CorpusParams) -> UserError:
+    name, share = {
+        "wiki": ("sources.wikipedia", "gloss_share: 1.0"),
+        "gloss": ("WordNet's glosses", "gloss_share: 0.0"),
+        "lexicon": ("the lexicon written out", "lexicon_share: 0.0"),
+    }[source]
     return UserError(
-        f"the {split} corpus has nothing of {name}: the {row['documents_available']} documents of it in this split do "
+        f"the {split} corpus has nothing of {name}: the {available} documents of it in this split do "
         f"not fill a block of {corpus.block_length} tokens; give more text, or change corpus.heldout_share, "
-        f"corpus.block_length or lexicon.heldout_share, or leave {name} out with corpus.gloss_share: {without}"
+        f"corpus.block_length or lexicon.heldout_share, or leave {name} out with corpus.{share}"
     )
 
 
-def separator_token(tokenizer) -> int:
-    """The token that closes a document: the one of pre-training where it is known, else eos.
-
-    Raises:
-        UserError: the tokenizer has neither.
-    """
-    vocabulary, special = tokenizer.get_vocab(), special_ids(tokenizer)
-    for token in (*_DOCUMENT_ENDS, tokenizer.eos_token):
-        if vocabulary.get(token) in special:
-            return vocabulary[token]
-    raise UserError(f"the tokenizer has no eos token nor any of {', '.join(_DOCUMENT_ENDS)}: set its eos_token")
-
-
-def render_gloss(gloss: Gloss) -> str:
-    """A synset as people write it: 'bank: sloping land. They pulled the canoe up on the bank.'"""
-    sentences = [f"{', '.join(gloss.lemmas)}: {gloss.definition}"]
-    sentences += [example[:1].upper() + example[1:] for example in gloss.examples]
-    return " ".join(text if text.endswith((".", "!", "?")) else f"{text}." for text in sentences)
-
-
-def gloss_documents(reader, lexicon: params.LexiconParams) -> tuple[list[Document], int]:
-    """WordNet's synsets without those that have a held-out word among their lemmas, and how many these are."""
-    found = list(glosses(reader))
-    heldout = heldout_lemmas(found, lexicon)
-    kept = [gloss for gloss in found if not any(lemma.lower() in heldout for lemma in gloss.lemmas)]
-    documents = [Document(f"gloss:{gloss.name}", lambda gloss=gloss: render_gloss(gloss)) for gloss in kept]
-    return documents, len(found) - len(kept)
-
-
-def heldout_lemmas(found: list[Gloss], lexicon: params.LexiconParams) -> set[str]:
-    """The held-out words among the lemmas of these synsets, in lower case."""
-    words = (lemma.lower() for gloss in found for lemma in gloss.lemmas)
-    return heldout_words(words, lexicon.seed, lexicon.heldout_share)
-
-
-def draw(documents: list[Document], split: str, seed: int, heldout_share: float) -> list[Document]:
-    """The documents of a split in their order. Both depend on (seed, id) alone: another token budget never moves a
-    document to the other split."""
-    if not documents:
-        return []
-    keys = np.array([text_key(document.id) for document in documents], dtype=np.uint64)
-    heldout = uniform(_SPLIT, seed, keys) < heldout_share
-    order = np.argsort(hash_integers(_ORDER, seed, keys), kind="stable")
-    return [documents[i] for i in order if heldout[i] == (split == "heldout")]
-
-
-def pack(documents: list[Document], wanted: int, length: int, tokenizer, separator: int, label: str) -> PackedText:
-    """Up to `wanted` blocks from the beginning of the documents' stream."""
-    need = wanted * length + 1 if wanted else 0
-    tokens, ids, starts, characters = array("i"), [], [], 0  # four bytes a token, however long the text is
-    with tqdm(total=need, desc=label, unit=" tokens", unit_scale=True, mininterval=0.5) as bar:
-        for batch in _batches(documents if wanted else []):
-            texts = [text for _, text in batch]
-            # Split special tokens: a text that names one must not close its document.
-            rows = tokenizer(texts, add_special_tokens=False, split_special_tokens=True, verbose=False)["input_ids"]
-            for (name, text), row in zip(batch, rows):
-                if len(tokens) >= need:
-                    break
-                ids.append(name)
-                starts.append(len(tokens))
-                tokens.extend((*row, separator))
-                characters += len(text)
-            bar.update(min(len(tokens), need) - bar.n)
-            if len(tokens) >= need:
-                break
-    blocks = max(0, min(wanted, (len(tokens) - 1) // length))
-    stream = np.frombuffer(tokens, dtype=np.int32) if tokens else np.empty(0, np.int32)
-    place = np.arange(blocks)[:, None] * length + np.arange(length + 1)[None, :]  # (blocks, L+1)
-    packed = stream[place] if blocks else np.empty((0, length + 1), np.int32)
-    if beginning := before_text(tokenizer):  # Gemma and others read no text well that begins without it
-        packed[:, : len(beginning)] = beginning
-    return PackedText(packed, *((ids, starts) if blocks else ([], [])), characters)
-
-
-def _batches(documents: list[Document]) -> Iterator[list[tuple[str, str]]]:
-    batch, size = [], 0
-    for document in documents:
-        text = document.text()
-        if text:
-            batch.append((document.id, text))
-            size += len(text)
-        if size >= _BATCH_CHARACTERS:
-            yield batch
-            batch, size = [], 0
-    if batch:
-        yield batch
-
-
-def _interleave(split: str, streams: list[np.ndarray], seed: int) -> dict[str, torch.Tensor]:
+def _interleave(split: str, streams: Mapping[str, np.ndarray], seed: int) -> dict[str, torch.Tensor]:
     # Which places are glosses is drawn; the blocks of a source stay in the order of its stream.
-    codes = np.repeat(np.arange(len(streams), dtype=np.int8), [len(stream) for stream in streams])
+    streams = {code: streams[source] for code, source in enumerate(SOURCES) if source in streams}
+    codes = np.repeat(np.array(list(streams), dtype=np.int8), [len(stream) for stream in streams.values()])
     places = np.argsort(hash_integers(_MIX, seed, text_key(split), np.arange(len(codes))), kind="stable")
     source = codes[places]
     blocks = np.empty((len(codes), streams[0].shape[1]), dtype=np.int32)
-    for code, stream in enumerate(streams):
+    for code, stream in streams.items():
         blocks[source == code] = stream
     return {split: torch.from_numpy(blocks), f"{split}_source": torch.from_numpy(source)}
 
 
-def _target_bytes(blocks: torch.Tensor, tokenizer, separator: int) -> tuple[int, int]:
-    """(UTF-8 bytes, number) of the target tokens of (m, L+1) blocks, but for separators and a text's first tokens."""
-    ids, counts = np.unique(blocks[:, 1:].numpy(), return_counts=True)
+def _block_documents(sources: torch.Tensor, packed: Mapping[str, PackedText]) -> tuple[torch.Tensor, list[str]]:
+    """The document of each held-out block, (m,) int32, and the names that these numbers stand for."""
+    numbers, names = np.empty(len(sources), dtype=np.int32), []
+    for source, stream in packed.items():
+        used, place = np.unique(stream.document, return_inverse=True)
+        numbers[sources.numpy() == SOURCES.index(source)] = len(names) + place
+        names += [stream.ids[number] for number in used.tolist()]
+    return torch.from_numpy(numbers), names
+
+
+class TargetBytes(NamedTuple):
+    bytes: int  # of text, in UTF-8
+    byte_tokens: int  # tokens that stand for them
+
+
+def _target_bytes(blocks: np.ndarray, tokenizer, separator: int) -> TargetBytes:
+    """Those of the target tokens of (m, L+1) blocks, but for separators and a text's first tokens."""
+    ids, counts = np.unique(blocks[:, 1:], return_counts=True)
     keep = ~np.isin(ids, [separator, *before_text(tokenizer)])
     lengths = token_bytes(tokenizer, ids[keep].tolist())
-    return sum(n * int(count) for n, count in zip(lengths, counts[keep])), int(counts[keep].sum())
+    return TargetBytes(sum(n * int(count) for n, count in zip(lengths, counts[keep])), int(counts[keep].sum()))
 
 
 def token_bytes(tokenizer, ids: list[int]) -> list[int]:

@@ -7,8 +7,9 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from dskd.corpus.build import draw, gloss_documents, pack, separator_token
 from dskd.corpus.documents import Document, text_documents
+from dskd.corpus.packing import Packing, draw, pack, separator_token
+from dskd.corpus.word_documents import gloss_documents
 from dskd.errors import UserError
 from dskd.infra.artifacts import load_tensors, read_json, reading, require, write_json
 from dskd.params import CorpusParams, LexiconParams, SensesParams
@@ -68,7 +69,7 @@ def dictionary_text(
 
     # Their tokens.
     parts = [
-        pack(documents, wanted, length, tokenizer, separator, label)
+        pack(documents, wanted, tokenizer, Packing(length, separator, label))
         for documents, wanted, label in ((chosen, blocks - of_glosses, "text"), (glosses, of_glosses, "glosses"))
     ]
     _check_budget(senses, length, blocks - of_glosses, of_glosses, *(len(part.blocks) for part in parts))

@@ -8,7 +8,7 @@ from safetensors.torch import save_file
 from dskd.infra.artifacts import load_tensors, read_json, require, write_json
 from dskd.infra.output import output
 
-SOURCES = ("wiki", "gloss", "prompt")  # their places are the codes in `train_source` and `heldout_source`
+SOURCES = ("wiki", "gloss", "prompt", "lexicon")  # their places are the codes in `train_source` and `heldout_source`
 SPLITS = ("train", "heldout")
 
 
@@ -23,5 +23,5 @@ def save_corpus(folder: Path, tensors: dict[str, torch.Tensor], summary: dict) -
 def load_corpus(folder: Path) -> tuple[dict[str, torch.Tensor], dict]:
     """The tensors and the summary that `save_corpus` wrote; UserError where there are none, or damaged ones."""
     folder = require(folder, "corpus")
-    names = [*SPLITS, *(f"{split}_source" for split in SPLITS)]
+    names = [*SPLITS, *(f"{split}_source" for split in SPLITS), "heldout_document"]
     return load_tensors(folder / "blocks.safetensors", "corpus", names), read_json(folder / "corpus.json")

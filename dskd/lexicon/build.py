@@ -15,7 +15,7 @@ from dskd.lexicon.readers import mythes, word_lists, wordnet
 from dskd.lexicon.readers import wiktionary as wiktionary_module
 from dskd.lexicon.readers.morphology import Derivations, read_derivations
 from dskd.lexicon.readers.wordnet_indirect import indirect_antonyms
-from dskd.lexicon.relations import ANTONYM, SYNONYM, Pair, Relation, heldout_words, merge
+from dskd.lexicon.relations import ANTONYM, SYNONYM, Pair, Relation, heldout_pairs, heldout_words, merge
 from dskd.lexicon.vote import Conflict, settle
 from dskd.params import LexiconParams
 
@@ -100,17 +100,25 @@ def _some(relations: Iterable[Relation], lacks: str, summary: object = "") -> li
 def settle_pairs(statements: Statements, settings: LexiconParams) -> Settled:
     """Hold words out, undo negations, merge, and vote (docs/lexicon.md).
 
-    Held-out words lose their relations before negations are undone, so that nothing is derived from these either.
+    Held-out words and pairs lose their relations before negations are undone, so that nothing is derived from these
+    either. A held-out pair has no relation at all, not the opposite one either.
     """
     every = [*statements.relations, *statements.indirect]
     words = {word for relation in every for word in relation[:2]}
     heldout = heldout_words(words | statements.words, settings.seed, settings.heldout_share)
 
-    def kept(relation: Relation) -> bool:
+    def free(relation: Relation) -> bool:
         return relation.head not in heldout and relation.tail not in heldout
 
+    def kept(relation: Relation) -> bool:
+        pair = relation.head, relation.tail
+        return free(relation) and (pair if pair[0] < pair[1] else pair[::-1]) not in pairs
+
+    pairs = heldout_pairs((tuple(relation[:2]) for relation in every), settings.seed, settings.heldout_pairs)
     relations = list(filter(kept, statements.relations))
     negated = negations(relations, statements.derivations, statements.words, settings.negations)
-    merged = merge(filter(kept, chain(flip(relations, negated), statements.indirect)))
+    derived = list(chain(flip(relations, negated), statements.indirect))
+    pairs |= heldout_pairs((tuple(relation[:2]) for relation in derived), settings.seed, settings.heldout_pairs)
+    merged = merge(filter(kept, derived))
     settled, conflicts = settle(merged, settings.weights, settings.negation_weight)
     return Settled(len(words), heldout & words, merged, settled, negated, conflicts)

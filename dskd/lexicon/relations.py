@@ -15,7 +15,8 @@ from dskd.infra.randomness import text_key, uniform
 SYNONYM, ANTONYM = 1, -1
 KINDS = {SYNONYM: "synonym", ANTONYM: "antonym"}
 
-_HELDOUT = text_key("lexicon.heldout")  # keeps these draws apart from others that use the same seed
+# These keep the draws apart from others that use the same seed.
+_HELDOUT, _HELDOUT_PAIRS = text_key("lexicon.heldout"), text_key("lexicon.heldout_pairs")
 
 
 class Relation(NamedTuple):
@@ -66,6 +67,14 @@ def heldout_words(words: Iterable[str], seed: int, share: float) -> set[str]:
 def is_heldout(word: str, seed: int, share: float) -> bool:
     """Whether a word (lower case, with spaces) is held out; see `heldout_words` for many at once."""
     return bool(uniform(_HELDOUT, seed, text_key(word)) < share)
+
+
+def heldout_pairs(pairs: Iterable[tuple[str, str]], seed: int, share: float) -> set[tuple[str, str]]:
+    """Those of `pairs` that are held out, each in alphabetical order: about `share` of them, by a hash of seed and the
+    two words alone, whatever their order."""
+    ordered = sorted({(a, b) if a < b else (b, a) for a, b in pairs}) if share else []
+    keys = np.array([text_key(f"{a}\n{b}") for a, b in ordered], dtype=np.uint64)
+    return {pair for pair, held in zip(ordered, uniform(_HELDOUT_PAIRS, seed, keys) < share) if held}
 
 
 LONGEST = 255  # characters; a longer title does not fit into MediaWiki either (255 bytes)

@@ -27,7 +27,7 @@ def make_reservoir(params: Params, teacher: PreTrainedModel) -> None:
     stopped goes on, and a finished one stays as it is while what it depends on does."""
     if params.senses.text == "own":
         drawn = params.corpus.block_length, params.corpus.seed, params.corpus.heldout_share
-        heldout = params.lexicon.seed, params.lexicon.heldout_share
+        heldout = params.lexicon.seed, params.lexicon.heldout_share, params.lexicon.heldout_pairs
         given = [drawn, heldout, sorted(params.sources.texts), require(artifacts.SOURCES, "sources")]
     else:
         given = [require(artifacts.CORPUS, "corpus")]

@@ -17,6 +17,7 @@ from dskd.benchmarks.gather import gather, mirror_folder
 from dskd.corpus.build import build_corpus
 from dskd.corpus.documents import check_text, kept_name, kept_text
 from dskd.corpus.prompts import load_prompts
+from dskd.corpus.store import SOURCES as CORPUS_SOURCES
 from dskd.corpus.store import load_corpus, save_corpus
 from dskd.corpus.tagged_text import check_tagged
 from dskd.corpus.teacher_answers import answer_sets
@@ -28,6 +29,7 @@ from dskd.infra.output import output
 from dskd.infra.processes import check_launch
 from dskd.lexicon.build import collector_off, read_statements, settle_pairs
 from dskd.lexicon.readers import wordnet
+from dskd.lexicon.rungs import trained_relations
 from dskd.lexicon.store import antonyms, load_lexicon, save_lexicon, synonyms
 from dskd.lexicon.table import build_table, check_sources, conflicts_table, negations_table
 from dskd.lexicon.tokens import inflected_forms
@@ -62,9 +64,10 @@ from dskd.pipeline.reservoir import make_reservoir
 from dskd.pipeline.student import heldout_of_all, make_student, means
 from dskd.report.metrics import summarise
 from dskd.scores.dictionary import plain
+from dskd.scores.in_context import HeldoutText
 from dskd.scores.lexicon_quality import coverage, gold_lists, lexicon_quality
-from dskd.scores.measure import measure
-from dskd.scores.store import Columns, heldout_rows, read_columns
+from dskd.scores.measure import Words, measure
+from dskd.scores.store import Columns, heldout_rows, heldout_tables, read_columns
 from dskd.senses.store import SenseDictionary
 from dskd.sources.fetch import fetch_all
 from dskd.states.harvest import harvest as harvest_states
@@ -168,6 +171,7 @@ def corpus(params: Params) -> tuple[dict[str, Tensor], dict]:
         wordnet_reader(),
         teacher_tokenizer(),
         load_prompts(artifacts.PROMPTS),
+        load_lexicon(Path(artifacts.LEXICON)) if params.corpus.lexicon_share else None,
     )
     save_corpus(Path(artifacts.CORPUS), tensors, summary)
     return tensors, summary
@@ -271,14 +275,29 @@ def evaluate(params: Params) -> dict[str, Columns]:
     models = load_models(params, names)
     folder = require(artifacts.BENCHMARKS, "benchmarks")
     inputs = [folder, *(Path(artifacts.STUDENTS) / name for name in names)]
+    inputs.append(require(artifacts.LEXICON, "lexicon"))
     made_from = fingerprint(params.runtime, params.student, params.lexicon, params.evaluate, *inputs)
     with output(artifacts.SCORES, made_from) as partial:
         if not (partial / "heldout.jsonl").exists():
-            blocks, _ = load_corpus(Path(artifacts.CORPUS))
-            rows = heldout_rows(heldout_of_all(params, models), blocks["heldout_source"])
+            blocks, account = load_corpus(Path(artifacts.CORPUS))
+            documents = [account["heldout_documents"][number] for number in blocks["heldout_document"].tolist()]
+            rows = heldout_rows(heldout_of_all(params, models), blocks["heldout_source"], documents)
             artifacts.write_jsonl(partial / "heldout.jsonl", rows)
-        measure(models, wordnet_reader(), folder, params, partial)
+        measure(models, words_to_ask(), folder, params, partial)
     return read_columns()
+
+
+def words_to_ask() -> Words:
+    """What the lexical measures are made of, from the artifacts: general held-out text, and what was trained."""
+    blocks, account = load_corpus(Path(artifacts.CORPUS))
+    tables = heldout_tables({CORPUS_SOURCES[code] for code in blocks["heldout_source"].unique().tolist()})
+    general = next(source for source, table in tables.items() if table == "heldout")
+    chosen = blocks["heldout_source"] == CORPUS_SOURCES.index(general)
+    documents = [account["heldout_documents"][number] for number in blocks["heldout_document"][chosen].tolist()]
+    seen = labels("train")
+    counts = seen.flatten().bincount(minlength=len(teacher_tokenizer()))
+    trained = trained_relations(load_lexicon(Path(artifacts.LEXICON)), seen)
+    return Words(wordnet_reader(), trained, HeldoutText(blocks["heldout"][chosen], documents, counts))
 
 
 def report(params: Params) -> dict:

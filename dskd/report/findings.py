@@ -14,8 +14,8 @@ from dskd.infra import artifacts
 from dskd.infra.arithmetic import arithmetic_dtype
 from dskd.infra.artifacts import require
 from dskd.params import Params
-from dskd.report import figures, plan, stage_costs
-from dskd.report.metrics import BASELINE, SENSES
+from dskd.report import figures, plan, stage_costs, tables
+from dskd.report.metrics import BASELINE, FEWEST_DOCUMENTS, SENSES
 from dskd.report.tables import (
     CHANCE,
     LESS_IS_BETTER,
@@ -34,15 +34,29 @@ _OPEN = ("heldout", "lexical")  # tables of means that stand open on the page; a
 _TESTED = ("heldout", "lexical", "cloze")  # tables whose single tests are shown
 
 
+def primary(metrics: dict) -> str:
+    """Markdown: the primary tests of the run with their outcomes, or that it declared none."""
+    if not (tests := metrics.get("primary")):
+        return "This run declared no primary test (`study.primary`), so all of its comparisons are secondary."
+    declared = "The one primary test" if len(tests) == 1 else f"The {len(tests)} primary tests"
+    corrected = "" if len(tests) == 1 else " p values are Holm's for these tests."
+    return (
+        f"{declared}, written down with the margin before the run. *Equivalent* means that two one-sided tests place "
+        f"the true difference within the margin at the 5 % level.{corrected} Everything below is secondary.\n\n"
+        + tables.primary_table(tests).to_markdown(index=False, disable_numparse=True)
+    )
+
+
 def answer(metrics: dict) -> str:
-    """Markdown: on which measures the sense losses are better or worse than plain distillation and than their controls.
+    """Markdown: the primary tests, then on which measures the sense losses are better or worse than plain distillation
+    and than their controls.
 
     A run without such pairs gets the same of every pair of objectives.
     """
     pairs = {name: of for name, of in metrics["differences"].items() if _asked(name)} or metrics["differences"]
     if not pairs:
         return "This run trained one objective, so there is nothing to compare."
-    lines = [_compared(name, of_pair) for name, of_pair in pairs.items()]
+    lines = [primary(metrics), *(_compared(name, of_pair) for name, of_pair in pairs.items())]
     lines.append(
         "Brackets hold 95 % confidence intervals. A difference counts as shown where p < .05 after Holm's correction "
         "for all tests of its table."
@@ -93,6 +107,13 @@ def shortfalls(metrics: dict) -> str:
     missing = [BENCHMARKS[name].title for name, of in metrics["benchmarks"].items() if not of["available"]]
     if missing:
         points.append(f"Not scored, because they were not available: {', '.join(missing)}.")
+    few = [name for name, count in metrics.get("heldout_documents", {}).items() if count < FEWEST_DOCUMENTS]
+    if few:
+        texts = " and ".join(TABLES[name] for name in few)
+        points.append(
+            f"{texts}: fewer than {FEWEST_DOCUMENTS} documents, so blocks are drawn as if each were another text, and "
+            "the intervals are too narrow (`corpus.heldout_piece` gives more documents)."
+        )
     if _seeds(metrics) == 1:
         points.append("The run has one seed, so its intervals leave out what another order of the text would change.")
     effects = [f"{measure_name(*of)} {effect:.3f}" for of, effect in smallest_effects(metrics, _TOLD).items()]

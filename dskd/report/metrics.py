@@ -1,22 +1,29 @@
 """From scores to metrics: means with intervals, and every difference between two objectives with its test."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 from scipy import special
+from scipy.stats import rankdata
 
 from dskd.benchmarks.catalogue import GOLD_LISTS
 from dskd.errors import UserError
 from dskd.infra import artifacts
 from dskd.infra.artifacts import require
+from dskd.infra.randomness import uniform
 from dskd.params import Params
-from dskd.report.statistics import compare, estimate, holm, spearman, spearman_difference
-from dskd.scores.store import Columns, baselines, read_columns
+from dskd.report.statistics import compare, estimate, holm, of_units, outcome
+from dskd.scores.store import Columns, baselines, heldout_tables, read_columns, read_rows, read_units
 
 BASELINE = "kd"  # what an objective must beat; where it was not trained, the first objective
 SENSES = ("dskd", "span")  # the paper's sense loss and this project's; their controls are named after them
 POOLED = ("cloze", "cloze_norm", "cloze_probability")  # tables with a column for all benchmarks' items together
 
+FEWEST_DOCUMENTS = 10  # that can stand for others; where a text has fewer its blocks do
+
+# Differences that are too small to matter, of secondary tests: nats a token, nats of log-odds, and shares.
+_NATS, _LOG_ODDS, _SHARE = 0.01, 0.05, 0.02
 _RANKED = 2000  # resamples of a rank correlation, which are slow
 
 
@@ -25,10 +32,12 @@ def summarise(params: Params, students: list[str]) -> dict:
 
     For teacher, cut and every objective (its seeds averaged item by item) means with 95 % intervals over items;
     for every pair of objectives the paired difference with its interval over items and seeds, its p value, the
-    same after Holm's correction within its table, and the smallest effect that the design could have seen.
+    same after Holm's correction within its table, whether the two are equivalent, and the smallest effect that the
+    design could have seen. Items of one document are drawn together. "primary" has the tests that the parameters
+    declare; all others are secondary.
 
     Raises:
-        UserError: the scores are missing, or are of other students.
+        UserError: the scores are missing, or are of other students; a primary test names a measure that is not there.
     """
     columns = read_columns()
     human = columns.pop("human", {}).get("similarity", {})
@@ -39,32 +48,37 @@ def summarise(params: Params, students: list[str]) -> dict:
     pool(columns)
     groups = {"teacher": ["teacher"], "cut": ["cut"]}
     groups |= {objective: [f"{objective}-{seed}" for seed in seeds] for objective in objectives}
-    stacked = {name: stack([columns[model] for model in models]) for name, models in groups.items()}
+    units = read_units()
+    stacked = {name: by_document(stack([columns[m] for m in models]), units) for name, models in groups.items()}
     summary = artifacts.read_json(require(Path(artifacts.CORPUS) / "corpus.json", "corpus"))
     gathered = artifacts.read_json(require(artifacts.BENCHMARKS, "benchmarks") / "summary.json")
     benchmarks = {name: value for name, value in gathered.items() if name not in GOLD_LISTS}
     for protocol in ("cloze", "chat"):
         for name, counts in artifacts.read_json(f"{artifacts.SCORES}/{protocol}.json").items():
             benchmarks[name][protocol] = counts
-    # Separators have no bytes but cost nats: they count, as the end of a text does in a code.
-    tokens = params.corpus.block_length * len(columns["teacher"]["heldout"]["ce"])
-    per_byte = tokens / summary["heldout_bytes"] / np.log(2)
+    sources = heldout_tables({row["source"] for row in read_rows("heldout")})
+    texts = {table: summary["by_split_and_source"][f"heldout.{source}"] for source, table in sources.items()}
     models = {}
     for name, tables in stacked.items():
         models[name] = means(tables, human, params)
-        ce = models[name]["heldout"]["ce"]
-        models[name]["heldout"]["bits_per_byte"] = {part: value * per_byte for part, value in ce.items()}
+        for table, text in texts.items():
+            # Separators have no bytes but cost nats: they count, as the end of a text does in a code.
+            per_byte = text["tokens"] / text["bytes"] / np.log(2)
+            ce = models[name][table]["ce"]
+            models[name][table]["bits_per_byte"] = {part: value * per_byte for part, value in ce.items()}
         models[name]["command"] = _command(name, seeds)
     trained = sum(row["tokens"] for name, row in summary["by_split_and_source"].items() if "train" in name)
     return {
         "models": models,
         "seeds": {model: _plain_means(columns[model], human) for model in students},
+        "primary": primary_tests(stacked, params),
         "differences": differences({name: stacked[name] for name in objectives}, human, params),
         "benchmarks": benchmarks,
         # None where no word was held out and no pairs of words are there to judge.
         "lexical_items": {name: int(v.shape[1]) for name, v in stacked["teacher"].get("lexical", {}).items()},
         "train_tokens": round(trained * min(params.distill.epochs, 1)),
-        "heldout_tokens": tokens,
+        "heldout_tokens": sum(text["tokens"] for text in texts.values()),
+        "heldout_documents": {table: len(set(units[table]["ce"])) for table in texts},
         "baselines": baselines(),
         "facts": artifacts.read_json(f"{artifacts.SCORES}/pairs.json"),
     }
@@ -84,6 +98,51 @@ def stack(runs: list[Columns]) -> Columns:
         table: {measure: np.stack([run[table][measure] for run in runs]) for measure in measures}
         for table, measures in runs[0].items()
     }
+
+
+def by_document(tables: Columns, units: Mapping[str, Mapping[str, Sequence[str]]]) -> Columns:
+    """The scores with one column for each document (`statistics.of_units`) of measures whose items are of documents.
+
+    Where there are fewer documents than `FEWEST_DOCUMENTS` the items stay: so few cannot stand for others.
+
+    Args:
+        units: table -> measure -> the document of each item.
+    """
+    found = {table: dict(measures) for table, measures in tables.items()}
+    for table, measures in units.items():
+        for measure, names in measures.items():
+            if len(set(names)) >= FEWEST_DOCUMENTS:
+                found[table][measure] = of_units(tables[table][measure], np.array(names))
+    return found
+
+
+def primary_tests(stacked: dict[str, Columns], params: Params) -> list[dict]:
+    """What `compare` says of each test of `study.primary`, with both p values after Holm's correction for these tests
+    ("p_holm", "p_equivalent_holm") and the outcome by them.
+
+    Raises:
+        UserError: the run has no such measure.
+    """
+    found = []
+    for test in params.study.primary:
+        table, _, measure = test.measure.partition(".")
+        known = [f"{name}.{key}" for name, of in stacked[test.student].items() if name != "similarity" for key in of]
+        if test.measure not in known:
+            raise UserError(f"study.primary names {test.measure!r}; this run has {', '.join(known)}")
+        a, b = (stacked[name][table][measure] for name in (test.control, test.student))
+        value = compare(a, b, params.evaluate.bootstrap, params.evaluate.seed, test.margin)
+        found.append(test.model_dump() | value)
+    for key in ("p", "p_equivalent"):
+        for value, p in zip(found, holm([value[key] for value in found])):
+            value[f"{key}_holm"] = float(p)
+    for value in found:
+        value["outcome"] = outcome(value["p_holm"], value["p_equivalent_holm"], value["margin"])
+    return found
+
+
+def margin(table: str, measure: str) -> float:
+    """The difference that is too small to matter in a secondary test."""
+    return _NATS if measure in ("ce", "kl") else _LOG_ODDS if table == "in_context" else _SHARE
 
 
 def means(tables: Columns, human: dict[str, np.ndarray], params: Params) -> dict:
@@ -114,7 +173,7 @@ def differences(objectives: dict[str, Columns], human: dict[str, np.ndarray], pa
                 if table == "similarity":
                     value = rank_difference(a, b, human[measure], min(settings[0], _RANKED), settings[1])
                 else:
-                    value = compare(a, b, *settings)
+                    value = compare(a, b, *settings, margin(table, measure))
                 of_pair.setdefault(table, {})[measure] = value
     for table in {table for of_pair in found.values() for table in of_pair}:
         cells = [cell for of_pair in found.values() for cell in of_pair[table].values()]
@@ -139,6 +198,48 @@ def rank_difference(a: np.ndarray, b: np.ndarray, human: np.ndarray, resamples: 
     half = float(np.hypot((value["high"] - value["low"]) / 2, half_seeds))
     p = 2 * special.ndtr(-abs(value["mean"]) / half * special.ndtri(0.975)) if half else value["p"]
     return {"mean": value["mean"], "low": value["mean"] - half, "high": value["mean"] + half, "p": float(p)}
+
+
+def spearman(x: Sequence[float], y: Sequence[float]) -> float:
+    """Spearman's rank correlation: equal values share their mean rank, and 0 where all are equal."""
+    x, y = (_centred_ranks(np.asarray(values)[None]) for values in (x, y))
+    return float(_cosine(x, y)[0])
+
+
+def _cosine(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    lengths = np.sqrt((a * a).sum(axis=1) * (b * b).sum(axis=1))
+    return np.divide((a * b).sum(axis=1), lengths, out=np.zeros(len(a)), where=lengths > 0)
+
+
+def spearman_difference(a: np.ndarray, b: np.ndarray, human: Sequence[float], resamples: int, seed: int) -> dict:
+    """Difference of two models' correlations with human values, rho(b) - rho(a), under resampling of the items.
+
+    Args:
+        a, b: (n,) similarities, or (seeds, n), whose correlations are averaged: seeds are not resampled.
+        human: (n,).
+
+    Returns:
+        mean (of the items as they are), low, high (95 % percentile interval) and
+        p = 2 min(#{d <= 0} + 1, #{d >= 0} + 1) / (resamples + 1), at most 1, for the resampled differences d.
+    """
+    a, b, human = np.atleast_2d(a), np.atleast_2d(b), np.asarray(human)
+
+    def differences(drawn: np.ndarray) -> np.ndarray:
+        target = _centred_ranks(human[drawn])
+        of_a, of_b = (np.mean([_cosine(_centred_ranks(x[drawn]), target) for x in rows], axis=0) for rows in (a, b))
+        return of_b - of_a
+
+    items = np.arange(len(human))
+    chunks = np.array_split(np.arange(resamples), -(-resamples // 500))  # some hundred at a time: memory stays small
+    drawn = ((uniform(seed, rows[:, None], items) * len(items)).astype(np.int64) for rows in chunks)
+    draws = np.concatenate([differences(rows) for rows in drawn])
+    low, high = np.quantile(draws, [0.025, 0.975])
+    p = min(1, 2 * (min((draws <= 0).sum(), (draws >= 0).sum()) + 1) / (resamples + 1))
+    return {"mean": float(differences(items[None])[0]), "low": float(low), "high": float(high), "p": float(p)}
+
+
+def _centred_ranks(values: np.ndarray) -> np.ndarray:
+    return rankdata(values, axis=1) - (values.shape[1] + 1) / 2
 
 
 def pairs(objectives: list[str]) -> list[tuple[str, str]]:

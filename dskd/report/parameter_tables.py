@@ -15,20 +15,23 @@ _PATTERNS = {
     r"^[0-9a-f]{64}( \+ [0-9a-f]{64})*$": "64 hexadecimal digits, for several archives with ` + ` between",
     "^[a-z]{2,3}$": "two or three letters",
     "^([a-z]+-|-[a-z]+)$": "texts like un- or -less",
+    r"^[a-z_]+\.[a-z0-9_]+$": "two names with a full stop between",
 }
 # The models of dskd/params.py that a parameter may be, in words.
 _GROUPS = {
     "Source": "a source",
     "PairLists": "two lists",
     "PromptSet": "a set",
+    "Primary": "a test",
     "Lora": "two numbers",
 }
-_PLURALS = {"text": "texts", "whole number": "whole numbers"}
+_PLURALS = {"a test": "tests", "text": "texts", "whole number": "whole numbers"}
 
 # Group of params.yaml -> the models whose fields have a table of their own there, each with a line before it.
 _OWN_TABLES = {
     "sources": {"Source": "A source has these keys:", "PairLists": "Each name under `lists` has these keys:"},
     "prompts": {"PromptSet": "Each name under `sets` has these keys:"},
+    "study": {"Primary": "Each test of `primary` has these keys:"},
     "student": {"Lora": "The two numbers of `lora` have these keys:"},
 }
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 import pandas as pd
 
 from dskd.benchmarks.catalogue import BENCHMARKS
+from dskd.lexicon.rungs import RUNGS
 from dskd.params import Objective, Params
 
 TITLES = {
@@ -30,6 +31,13 @@ TITLES = {
     "squad_v2": "SQuAD v2 F1",
     "squad_v2_em": "SQuAD v2 EM",
     "all": "all items",
+    **{
+        f"{task}_{rung}_{side}": f"{task}, {name}, teacher {side}"
+        for task in ("synonym", "antonym")
+        for rung, name in RUNGS.items()
+        for side in ("right", "wrong")
+    },
+    **{f"{kind}_{rung}": f"{kind}, {name}" for kind in ("synonym", "antonym") for rung, name in RUNGS.items()},
 }
 CHANCE = {  # accuracy of a blind guess
     **dict.fromkeys(("synonym", "antonym", "definition", "arc_easy", "arc_challenge", "mmlu", "openbookqa"), 1 / 4),
@@ -50,7 +58,11 @@ _SPACE = "\u00a0"  # no line breaks at this space
 BY_STATES = ("wic", "simlex", "antsynnet")  # benchmarks that are scored from hidden states
 TABLES = {
     "heldout": "Held-out text",
+    "glosses": "Held-out glosses",
     "lexical": "Lexical measures (accuracy)",
+    "ladder": "Lexical choice by what was trained (accuracy)",
+    "ladder_probability": "Lexical choice by what was trained: share of the right answer in the choices' probabilities",
+    "in_context": "Related against unrelated words in held-out text (difference of log-probabilities, nats)",
     "similarity": "Word similarity (Spearman's rho with human judgement)",
     "cloze": "Benchmarks, cloze: accuracy of the most probable choice",
     "cloze_norm": "Benchmarks, cloze: accuracy of the choice that is most probable per character",
@@ -95,7 +107,8 @@ def differences_table(metrics: dict, table: str) -> pd.DataFrame:
 
 
 def tests_table(metrics: dict, table: str) -> pd.DataFrame:
-    """One row per pair and measure: difference, interval, p, p after Holm's correction, smallest detectable effect."""
+    """One row per pair and measure: difference, interval, p values, outcome, smallest detectable effect. These tests
+    are secondary."""
     rows = []
     for name, of_pair in metrics["differences"].items():
         for key, value in _ordered(of_pair.get(table, {})).items():
@@ -108,10 +121,36 @@ def tests_table(metrics: dict, table: str) -> pd.DataFrame:
                     "p": f"{value['p']:.4f}",
                     "p (Holm)": f"{value['p_holm']:.4f}",
                     "p, these seeds": _optional(value, "p_items"),
+                    "p, equivalent": _optional(value, "p_equivalent"),
+                    "outcome": value.get("outcome", ""),
                     "smallest detectable effect": _optional(value, "smallest_effect"),
                 }
             )
     return pd.DataFrame(rows)
+
+
+def primary_table(tests: Sequence[dict]) -> pd.DataFrame:
+    """One row per primary test (`metrics.primary_tests`): what was declared, what was found, and the outcome."""
+    return pd.DataFrame(
+        [
+            {
+                "measure": measure_title(*test["measure"].split(".")),
+                "difference": f"{test['student']} - {test['control']}",
+                "margin": f"{test['margin']:g}",
+                "found": signed_cell(test),
+                "p": f"{test['p_holm']:.4f}",
+                "p, equivalent": f"{test['p_equivalent_holm']:.4f}",
+                "seeds": test["seeds"],
+                "outcome": f"**{test['outcome']}**",
+            }
+            for test in tests
+        ]
+    )
+
+
+def measure_title(table: str, key: str) -> str:
+    """The name of a measure after that of its table."""
+    return f"{TABLES[table]}: {TITLES[key]}"
 
 
 def _optional(value: dict[str, float], key: str) -> str:
@@ -198,7 +237,7 @@ def _markdown(first: str, second: str, rows: dict[str, str]) -> str:
 
 
 def negations_table(rows: Sequence[dict]) -> pd.DataFrame:
-    """How well negations are recognised (`judged_negations.negation_quality`), one row per rule and half."""
+    """How well negations are recognised (`lexicon_quality.negation_quality`), one row per rule and half."""
     return pd.DataFrame(
         {
             "rule": row["rule"],

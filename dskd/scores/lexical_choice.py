@@ -1,6 +1,7 @@
 """Lexical choice: which of four words is the synonym, the antonym, or what a definition defines?
 
-Only words held out of the training lexicon are asked about. The four choices have one part of speech, and
+Words held out of the training lexicon are asked about; and, as rungs of a ladder, held-out relations of words that kept
+others, and relations that were trained. The four choices have one part of speech, and
 the answer's rank among them by frequency and by length is drawn evenly, so that neither gives it away:
 a guess by frequency or by length is right one time in four (`baseline_accuracy` measures it).
 """
@@ -9,7 +10,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 from functools import cache
-from itertools import islice
+from itertools import islice, product
 from typing import NamedTuple
 
 import numpy as np
@@ -17,7 +18,8 @@ import numpy as np
 from dskd.infra.artifacts import reading
 from dskd.infra.randomness import hash_integers, text_key
 from dskd.lexicon.readers.wordnet import Synset, pointers, read_index, read_synsets
-from dskd.lexicon.relations import heldout_words
+from dskd.lexicon.relations import ANTONYM, SYNONYM, heldout_words
+from dskd.lexicon.rungs import RUNGS, Trained, rung_of
 from dskd.params import LexiconParams
 
 PROMPTS = {
@@ -34,6 +36,7 @@ _NEAREST = 8  # a distractor is drawn from so many fitting words nearest in freq
 _REACH = 1500  # and at most so many ranks away
 _KEY_POS = {"1": "n", "2": "v", "3": "a", "4": "r", "5": "a"}  # the digit in a sense key (senseidx(5WN))
 _SEED = text_key("tasks.lexical")
+_RELATIONS = {"synonym": SYNONYM, "antonym": ANTONYM}  # tasks that have all rungs
 
 
 class Item(NamedTuple):
@@ -45,6 +48,7 @@ class Item(NamedTuple):
     answer: int
     pos: str  # n, v, a or r
     sense: str  # synset name
+    rung: str = "word"  # a key of RUNGS
 
 
 class Vocabulary(NamedTuple):
@@ -56,31 +60,39 @@ class Vocabulary(NamedTuple):
 
 
 @reading("WordNet", "sources")
-def build_items(lexicon: LexiconParams, seed: int, items: int, vocabulary: Vocabulary) -> list[Item]:
-    """Up to `items` items of each task, fewer where WordNet gives fewer; at most one a task and held-out word.
+def build_items(
+    lexicon: LexiconParams, seed: int, items: int, vocabulary: Vocabulary, trained: Trained = frozenset()
+) -> list[Item]:
+    """Up to `items` items of each task and rung, fewer where there are fewer; at most one a task, rung and word.
 
-    Usable words are single, alphabetic, of three letters or more, not proper nouns, and seen twice or more;
-    pairs that are alike in spelling (happy, unhappy) are passed over: letters would give the answer away.
+    Held-out words are asked about in every task, the other rungs in those of synonyms and antonyms. Usable words are
+    single, alphabetic, of three letters or more, not proper nouns, and seen twice or more; pairs that are alike in
+    spelling (happy, unhappy) are passed over: letters would give the answer away.
     """
     heldout = heldout_words(vocabulary.pos, lexicon.seed, lexicon.heldout_share)
+    others, rung = vocabulary.pos.keys() - heldout, rung_of(lexicon, trained)
     rank = {word: i for words in vocabulary.ranked.values() for i, word in enumerate(words)}
     related = cache(lambda word: related_words(vocabulary, word))
     found = []
-    for task in PROMPTS:
+    for task, of in product(PROMPTS, RUNGS):
         made = 0
-        for word in sorted(heldout, key=lambda word: (_draw(seed, task, word), word)):
+        if of != "word" and (task not in _RELATIONS or not trained):
+            continue
+        for word in sorted(heldout if of == "word" else others, key=lambda word: (_draw(seed, task, word), word)):
             if made == items:
                 break
             for synset, asked, answer in _candidates(vocabulary, task, word, seed):
+                if of != "word" and rung(word, answer, _RELATIONS[task]) != of:
+                    continue
                 banned = related(word) | related(answer) | set(_words(asked))
                 distractors = _distractors(vocabulary, rank[answer], answer, word, banned, (seed, task, word))
                 if distractors:
                     choices = [*distractors]
                     choices.insert(made % CHOICES, answer)  # words come in drawn order: this is balanced, and even
                     context, spaced = PROMPTS[task].format(asked), tuple(f" {choice}" for choice in choices)
-                    name = f"{task}:{word}:{synset.name}"
+                    name = f"{task}:{word}:{synset.name}" + (f":{of}" if of != "word" else "")
                     pos = vocabulary.pos[answer]
-                    found.append(Item(task, name, word, context, spaced, made % CHOICES, pos, synset.name))
+                    found.append(Item(task, name, word, context, spaced, made % CHOICES, pos, synset.name, of))
                     made += 1
                     break
     return found
@@ -170,7 +182,7 @@ def _candidates(vocabulary: Vocabulary, task: str, word: str, seed: int) -> Iter
     found = []
     for rank, key in enumerate(senses):
         synset = vocabulary.synsets[key]
-        for answer, answer_key in _partners(vocabulary, task, word, key):
+        for answer, answer_key in partners(vocabulary, task, word, key):
             if vocabulary.pos.get(answer) == pos and not alike(word, answer):
                 commonness = rank + vocabulary.index[answer, pos].index(answer_key[1])
                 found.append((commonness, _draw(seed, word, answer), synset, word, answer))
@@ -178,7 +190,8 @@ def _candidates(vocabulary: Vocabulary, task: str, word: str, seed: int) -> Iter
         yield tuple(candidate)
 
 
-def _partners(vocabulary: Vocabulary, task: str, word: str, key: tuple[str, int]) -> Iterator:
+def partners(vocabulary: Vocabulary, task: str, word: str, key: tuple[str, int]) -> Iterator:
+    """(lemma, key of its synset) of the synonyms or antonyms that a word has in one of its synsets."""
     synset = vocabulary.synsets[key]
     if task == "synonym":
         yield from ((lemma, key) for lemma in synset.lemmas if lemma != word)

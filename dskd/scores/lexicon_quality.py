@@ -1,6 +1,15 @@
-"""What the lexicon is worth: against lists that did not feed it, step by step, and how much of the text it reaches."""
+"""What the lexicon is worth: against lists that did not feed it, step by step; how well negations are told; and how
+much of the text it reaches.
 
-from collections.abc import Mapping, Sequence
+Negations are judged on a list of words, `judged_negations.tsv` beside this file. Its columns: word; base, where the
+word negates one that WordNet knows; sign; how the word came into the list, as affix/stratum for the seeded draw from
+WordNet's words (has: MorphyNet derives it by that affix, word: what is left is a word, neither), or `named` and
+`chosen` by hand; what the judgement rests on; a note. The named ones and half of the others, by hash, are for
+development: only they may lead to an entry in `negation.LOOKALIKES`. The rest is the test.
+"""
+
+import csv
+from collections.abc import Container, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -9,13 +18,16 @@ from torch import Tensor
 
 from dskd.benchmarks.catalogue import BENCHMARKS, GOLD_LISTS, read_benchmark
 from dskd.lexicon.build import Files, Statements, collector_off, read_statements, settle_pairs
-from dskd.lexicon.relations import Pair, merge
+from dskd.lexicon.negation import AFFIXES, Polarity, polarity
+from dskd.lexicon.readers.morphology import Derivations
+from dskd.lexicon.relations import Pair, heldout_words, merge
 from dskd.lexicon.store import antonyms, synonyms
 from dskd.params import LexiconParams, TargetsParams
-from dskd.scores.gold_lists import RELATIONS, Gold, antsynnet, by_source, gold_list, quality_table
-from dskd.scores.judged_negations import negation_quality
+from dskd.scores.gold_lists import RELATIONS, Gold, antsynnet, by_source, gold_list, quality_table, share
 from dskd.senses.store import SenseDictionary
 from dskd.targets.choose import candidates, trimmed_lexicon
+
+_LIST = Path(__file__).with_name("judged_negations.tsv")
 
 
 def gold_lists(folder: Path, available: Mapping[str, dict]) -> list[Gold]:
@@ -111,3 +123,44 @@ def coverage(labels: Tensor, table: pd.DataFrame, senses: SenseDictionary, setti
         share_of_tokens, share_of_types = counts[here].sum() / counts.sum(), here.double().mean()
         rows.append((what, share_of_tokens.item(), share_of_types.item(), int(here.sum())))
     return pd.DataFrame(rows, columns=["tokens", "share of tokens", "share of types", "types"])
+
+
+def judged_words() -> dict[str, list[dict[str, str]]]:
+    """The rows of the list: those for development and those of the test."""
+    with open(_LIST, encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE))
+    test = heldout_words((row["word"] for row in rows if row["drawn"] != "named"), seed=0, share=0.5)
+    return {
+        "development": [row for row in rows if row["word"] not in test],
+        "test": [row for row in rows if row["word"] in test],
+    }
+
+
+def negation_quality(derivations: Derivations, known: Container[str], affixes: Iterable[str] = AFFIXES) -> pd.DataFrame:
+    """Precision and recall of `polarity`, and of taking any affix off that leaves a known word, with 95 % Wilson
+    intervals, on both halves of the list. A negation is found where sign and base are the judged ones."""
+    affixes = tuple(affixes)
+    rows = []
+    for half, words in judged_words().items():
+        for rule, tell in (
+            ("with derivations", lambda word: polarity(word, derivations, known, affixes)),
+            ("affixes alone", lambda word: _stripped(word, known, affixes)),
+        ):
+            rows.append({"rule": rule, "half": half, "words": len(words), **_quality(words, tell)})
+    return pd.DataFrame(rows)
+
+
+def _quality(words: Sequence[dict], tell) -> dict[str, float]:
+    found = {row["word"]: tell(row["word"]) for row in words}
+    flipped = sum(undone.sign < 0 for undone in found.values())
+    negated = [row for row in words if row["sign"] == "-1"]
+    right = sum(found[row["word"]][:2] == (row["base"], -1) for row in negated)
+    return {**share("precision", right, flipped), **share("recall", right, len(negated))}
+
+
+def _stripped(word: str, known: Container[str], affixes: Iterable[str]) -> Polarity:
+    for affix in affixes:
+        base = word.removeprefix(affix[:-1]) if affix.endswith("-") else word.removesuffix(affix[1:])
+        if base != word and base in known:
+            return Polarity(base, -1, (affix,))
+    return Polarity(word, 1, ())

@@ -3,6 +3,7 @@ tell, and the benchmarks. Every model is scored in one go."""
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from nltk.corpus.reader.wordnet import WordNetCorpusReader
 from transformers import PreTrainedTokenizerBase
@@ -10,10 +11,12 @@ from transformers import PreTrainedTokenizerBase
 from dskd.benchmarks.catalogue import CHAT, CLOZE, read_benchmark
 from dskd.errors import UserError
 from dskd.infra.artifacts import read_json, write_json, write_jsonl
+from dskd.lexicon.rungs import Trained
 from dskd.model.inference import Choices, Models, log_likelihoods, states_at
 from dskd.model.tokenizer import begun
 from dskd.params import EvaluateParams, Params
 from dskd.scores.harness import run_tasks
+from dskd.scores.in_context import HeldoutText, find_places, in_context_rows
 from dskd.scores.lexical_choice import Item, build_items, read_vocabulary
 from dskd.scores.store import choice_rows, item_rows
 from dskd.scores.word_states import (
@@ -27,13 +30,21 @@ from dskd.scores.word_states import (
 )
 
 
-def measure(models: Models, reader: WordNetCorpusReader, benchmarks: Path, params: Params, folder: Path) -> None:
-    """Score all models on lexical items, states of words and benchmarks, and write the rows to `folder`.
+class Words(NamedTuple):
+    """What the lexical measures are made of."""
+
+    reader: WordNetCorpusReader
+    trained: Trained  # the relations that the training text could teach
+    text: HeldoutText
+
+
+def measure(models: Models, words: Words, benchmarks: Path, params: Params, folder: Path) -> None:
+    """Score all models on lexical items, words in context, states of words and benchmarks, and write the rows to
+    `folder`.
 
     A part whose file is there already is not done again.
 
     Args:
-        reader: WordNet, which the lexical items are made of.
         benchmarks: the folder that the stage of that name left.
     """
     summary = read_json(benchmarks / "summary.json")
@@ -41,8 +52,11 @@ def measure(models: Models, reader: WordNetCorpusReader, benchmarks: Path, param
     with_chat = [name for name in available if "no_chat" not in summary[name]]
 
     if not (folder / "lexical.jsonl").exists():
-        vocabulary = read_vocabulary(reader)
-        items = build_items(params.lexicon, params.evaluate.seed, params.evaluate.items, vocabulary)
+        vocabulary = read_vocabulary(words.reader)
+        items = build_items(params.lexicon, params.evaluate.seed, params.evaluate.items, vocabulary, words.trained)
+        settings = params.evaluate.seed, params.evaluate.items
+        places = find_places(words.text, params.lexicon, vocabulary, words.trained, models.tokenizer, settings)
+        write_jsonl(folder / "in_context.jsonl", in_context_rows(models, words.text, places))
         write_jsonl(folder / "items.jsonl", item_rows(items, vocabulary.frequency))
         write_jsonl(folder / "lexical.jsonl", lexical_rows(models, items))
 
@@ -59,7 +73,7 @@ def measure(models: Models, reader: WordNetCorpusReader, benchmarks: Path, param
 
 
 def lexical_rows(models: Models, items: Sequence[Item]) -> list[dict]:
-    """The choice tasks on held-out words."""
+    """The choice tasks."""
     tokenizer = models.tokenizer
     asked = [_tokenised(item, tokenizer) for item in items]
     found = log_likelihoods(models, asked)

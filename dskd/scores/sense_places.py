@@ -12,8 +12,9 @@ from typing import NamedTuple
 from nltk.corpus.reader.wordnet import WordNetCorpusReader, WordNetError
 from transformers import PreTrainedTokenizerBase
 
-from dskd.corpus.build import heldout_lemmas, separator_token
+from dskd.corpus.packing import separator_token
 from dskd.corpus.tagged_text import tagged_words
+from dskd.corpus.word_documents import heldout_lemmas
 from dskd.errors import UserError
 from dskd.lexicon.readers.wordnet import glosses
 from dskd.model.tokenizer import before_text

@@ -35,6 +35,7 @@ def controlled(variant: str, lexicon: SenseLexicon, seed: int) -> SenseLexicon:
     shuffled     relations exchanged among heads of like degree: as many as before, of the wrong words
     random       each centroid replaced by noise of the centroids' mean and variance in each dimension
     mean         each centroid replaced by the mean of all
+    token_mean   one sense a token, the mean of its states
     published    own senses push as well, as in the code that the paper's authors published
 
     Raises:
@@ -52,6 +53,8 @@ def controlled(variant: str, lexicon: SenseLexicon, seed: int) -> SenseLexicon:
         return lexicon._replace(senses=noise(lexicon.senses, seed))
     if variant == "mean":
         return lexicon._replace(senses=collapsed(lexicon.senses))
+    if variant == "token_mean":
+        return lexicon._replace(senses=one_sense(lexicon.senses))
     if variant == "published":
         return lexicon._replace(own_push=True)
     raise ValueError(f"no targets {variant!r}")
@@ -88,3 +91,21 @@ def collapsed(senses: SenseDictionary) -> SenseDictionary:
     """The dictionary with the mean of all centroids in the place of each: no word has a meaning of its own."""
     mean = senses.centroids.float().mean(dim=0)
     return senses._replace(centroids=mean.expand_as(senses.centroids).to(senses.centroids.dtype).contiguous())
+
+
+def one_sense(senses: SenseDictionary) -> SenseDictionary:
+    """The dictionary with k = 1: a token's only sense is the mean of its senses, each weighted by how many states it
+    stands for, which is the mean of its states. The sense keeps the contexts of the token's largest one."""
+    numbers = senses.offsets.diff()
+    token_of = torch.arange(len(numbers)).repeat_interleave(numbers)
+    counts = torch.zeros(len(numbers), dtype=torch.int64).index_add_(0, token_of, senses.counts.long())
+    sums = torch.zeros(len(numbers), senses.centroids.shape[1], dtype=torch.float64)
+    sums.index_add_(0, token_of, senses.centroids.double() * senses.counts[:, None])
+    rows = zip(senses.offsets[:-1].tolist(), senses.offsets[1:].tolist())
+    largest = torch.tensor([first + int(senses.counts[first:end].argmax()) for first, end in rows], dtype=torch.int64)
+    return senses._replace(
+        offsets=torch.arange(len(numbers) + 1),
+        centroids=(sums / counts[:, None]).to(senses.centroids.dtype),
+        counts=counts.to(torch.int32),
+        contexts=senses.contexts[largest],
+    )

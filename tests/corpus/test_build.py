@@ -1,9 +1,11 @@
 import bz2
 import copy
+import itertools
 import json
 import re
 from xml.sax.saxutils import escape
 
+import pandas as pd
 import pytest
 import torch
 from tiny import wordnet as tiny_wordnet
@@ -11,12 +13,14 @@ from tiny.wordnet import train_metaspace_tokenizer, train_tokenizer, write_wordn
 from tokenizers import AddedToken, Tokenizer
 from tokenizers.processors import TemplateProcessing
 
-from dskd.corpus.build import build_corpus, render_gloss, separator_token, token_bytes
+from dskd.corpus.build import build_corpus, token_bytes
+from dskd.corpus.packing import separator_token
 from dskd.corpus.store import load_corpus, save_corpus
 from dskd.corpus.wikitext import articles, strip_markup
+from dskd.corpus.word_documents import gloss_documents, lexicon_documents, render_gloss
 from dskd.errors import UserError
 from dskd.lexicon.readers.wordnet import Gloss, glosses, open_wordnet, prepare
-from dskd.lexicon.relations import heldout_words, is_heldout
+from dskd.lexicon.relations import heldout_pairs, heldout_words, is_heldout, normalised
 from dskd.params import CorpusParams
 
 ALBEDO = """\
@@ -63,6 +67,7 @@ def article(number):
 
 def corpus(**changes):
     values = dict(seed=0, block_length=16, train_tokens=1600, heldout_tokens=800, heldout_share=0.3, gloss_share=0.25)
+    values |= dict(heldout_piece=None, lexicon_share=0.0)
     return CorpusParams(**(values | changes))
 
 
@@ -194,12 +199,92 @@ def test_heldout_bytes_are_those_of_the_text(material):
     tensors, summary = build_corpus(corpus(), NOTHING_HELD, *material)
     targets = tensors["heldout"][:, 1:]
     separators = int((targets == separator_token(tokenizer)).sum())
-    assert separators > 0 and summary["heldout_byte_tokens"] == targets.numel() - separators
+    rows = [summary["by_split_and_source"][f"heldout.{source}"] for source in ("wiki", "gloss")]
+    assert separators > 0 and sum(row["byte_tokens"] for row in rows) == targets.numel() - separators
     total = 0
     for block in targets.tolist():
         letters = tokenizer.convert_ids_to_tokens([token for token in block if token != separator_token(tokenizer)])
         total += sum(len(token) for token in letters)
-    assert summary["heldout_bytes"] == total
+    assert sum(row["bytes"] for row in rows) == total
+    glosses_ = targets[tensors["heldout_source"] == 1]
+    assert rows[1]["byte_tokens"] == glosses_.numel() - int((glosses_ == separator_token(tokenizer)).sum())
+
+
+def test_a_block_of_held_out_text_belongs_to_the_document_that_has_most_of_its_tokens(material):
+    tensors, summary = build_corpus(corpus(), NOTHING_HELD, *material)
+    _, reader, tokenizer = material
+    texts = {f"wiki:Article {i}": article(i) for i in range(40)}
+    texts |= {f"gloss:{gloss.name}": render_gloss(gloss) for gloss in glosses(reader)}
+    separator = separator_token(tokenizer)
+    for block, number in zip(tensors["heldout"].tolist(), tensors["heldout_document"].tolist(), strict=True):
+        parts = [[]]
+        for token in block[1:]:
+            parts[-1].append(token)
+            if token == separator:
+                parts.append([])
+        most = max(map(len, parts))
+        named = texts[summary["heldout_documents"][number]].replace("  ", " ")
+        texts_of_most = [tokenizer.decode(part).removesuffix("<|endoftext|>") for part in parts if len(part) == most]
+        assert any(text.strip(" �") in named for text in texts_of_most)
+    assert len(set(tensors["heldout_document"].tolist())) == len(summary["heldout_documents"])
+
+
+def test_pieces_of_held_out_documents_fill_whole_blocks_of_one_document_each(material):
+    whole, _ = build_corpus(corpus(), NOTHING_HELD, *material)
+    tensors, pieces = build_corpus(corpus(heldout_piece=40), NOTHING_HELD, *material)
+    tokenizer = material[2]
+    assert torch.equal(tensors["train"], whole["train"])  # the training text stays what it is
+    of_wiki = tensors["heldout_source"] == 0
+    documents = [pieces["heldout_documents"][n] for n in tensors["heldout_document"][of_wiki].tolist()]
+    numbers = {name: documents.count(name) for name in documents}
+    assert len(numbers) > len({n for n in whole["heldout_document"][whole["heldout_source"] == 0].tolist()})
+    assert max(numbers.values()) == 2  # 40 tokens hold two blocks of 16
+    beginnings = set()
+    for name in numbers:
+        text = tokenizer(article(int(name.split()[1])).replace("  ", " ").strip())["input_ids"]
+        rows = [row for row, of in zip(tensors["heldout"][of_wiki].tolist(), documents) if of == name]
+        assert all(a[-1] == b[0] for a, b in itertools.pairwise(rows))
+        first = next(i for i in range(0, len(text), 16) if text[i : i + 17] == rows[0])
+        joined = [*rows[0], *(token for row in rows[1:] for token in row[1:])]
+        assert [*text, separator_token(tokenizer)][first : first + len(joined)] == joined
+        beginnings.add(first)
+    assert len(beginnings) > 1  # not always the beginning of a document
+    again, _ = build_corpus(corpus(heldout_piece=40), NOTHING_HELD, *material)
+    other, _ = build_corpus(corpus(heldout_piece=40, heldout_tokens=400), NOTHING_HELD, *material)
+    assert torch.equal(again["heldout"], tensors["heldout"])
+    fewer = other["heldout"][other["heldout_source"] == 0]
+    assert torch.equal(fewer, tensors["heldout"][of_wiki][: len(fewer)])  # a piece does not depend on the budget
+
+
+def test_the_lexicon_written_out_is_a_share_of_the_training_text_alone(material):
+    words = [f"{a}o{b}e" for a in "abcdefghij" for b in "abcdef"]
+    pairs = [(a, b, relation) for a, b in itertools.pairwise(words) for relation in (1, -1)]
+    table = pd.DataFrame(pairs, columns=["head", "tail", "relation"])
+    doubled = pd.concat([table, table])  # another source says the same, or the head has another form
+    tensors, summary = build_corpus(corpus(lexicon_share=0.5), NOTHING_HELD, *material, None, doubled)
+    assert [int((tensors["train_source"] == code).sum()) for code in range(4)] == [25, 25, 0, 50]
+    assert torch.equal(tensors["heldout"], build_corpus(corpus(), NOTHING_HELD, *material)[0]["heldout"])
+    assert "heldout.lexicon" not in summary["by_split_and_source"]
+    text = material[2].decode(stream(tensors, "train", 3)).split("<|endoftext|>")
+    says = "is the opposite of", "means the same as"
+    opposite, same = (f"{words[4].capitalize()} {way} {words[5]}." for way in says)
+    assert f"{opposite} {same}" in lexicon_texts(table) and set(text[:-1]) <= lexicon_texts(table)
+
+
+def lexicon_texts(table):
+    return {document.text() for document in lexicon_documents(table)}
+
+
+def test_glosses_of_heldout_pairs_are_left_out(material):
+    _, reader, _ = material
+    lexicon = tiny_wordnet.lexicon(seed=5, heldout_pairs=0.3)
+    documents, left_out = gloss_documents(reader, lexicon)
+    every = list(glosses(reader))
+    pairs = {tuple(sorted(map(normalised, gloss.lemmas))) for gloss in every}
+    held = heldout_pairs(pairs, 5, 0.3)
+    assert 0 < left_out == len(held) < len(every) == left_out + len(documents)
+    kept = {document.id for document in documents}
+    assert all((tuple(sorted(map(normalised, g.lemmas))) in held) != (f"gloss:{g.name}" in kept) for g in every)
 
 
 def test_token_bytes_are_those_of_the_text_for_both_kinds_of_tokenizer(material):

@@ -6,7 +6,6 @@ from corpus.test_build import NOTHING_HELD, article, corpus, page, write_dump
 from tiny import wordnet as tiny_wordnet
 from tiny.wordnet import train_tokenizer, write_wordnet
 
-from dskd.corpus.build import draw, gloss_documents, render_gloss
 from dskd.corpus.dictionary import (
     DictionaryText,
     dictionary_text,
@@ -15,6 +14,8 @@ from dskd.corpus.dictionary import (
     training_text,
 )
 from dskd.corpus.documents import text_documents
+from dskd.corpus.packing import draw
+from dskd.corpus.word_documents import gloss_documents, render_gloss
 from dskd.errors import UserError
 from dskd.lexicon.readers.wordnet import glosses, open_wordnet, prepare
 from dskd.params import SensesParams

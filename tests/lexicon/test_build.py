@@ -15,12 +15,14 @@ from tokenizers.processors import TemplateProcessing
 
 from dskd.errors import UserError
 from dskd.infra.hashes import sha256_tree
+from dskd.lexicon import build
 from dskd.lexicon.build import Files, Statements, read_statements, settle_pairs
+from dskd.lexicon.negation import Polarity
 from dskd.lexicon.readers import wordnet
 from dskd.lexicon.readers.morphology import Derivation
 from dskd.lexicon.readers.wordnet import glosses, open_wordnet, prepare
 from dskd.lexicon.readers.wordnet_indirect import indirect_antonyms
-from dskd.lexicon.relations import ANTONYM, SYNONYM, Relation, heldout_words, is_heldout, merge
+from dskd.lexicon.relations import ANTONYM, SYNONYM, Relation, heldout_pairs, heldout_words, is_heldout, merge
 from dskd.lexicon.store import antonyms, load_lexicon, save_lexicon, synonyms
 from dskd.lexicon.table import build_table, check_sources, conflicts_table, negations_table
 from dskd.lexicon.tokens import inflected_forms, word_tokens
@@ -154,6 +156,36 @@ def test_heldout_words_are_a_seeded_share_independent_of_the_others():
 
 
 # --- the table -------------------------------------------------------------------------------------------------------
+
+
+def test_heldout_pairs_are_a_seeded_share_whatever_the_order_of_their_words():
+    pairs = [(f"w{i}", f"v{i % 7}") for i in range(2000)]
+    held = heldout_pairs(pairs, 3, 0.1)
+    assert 150 < len(held) < 250 and all(a < b for a, b in held)
+    assert heldout_pairs([pair[::-1] for pair in pairs], 3, 0.1) == held
+    assert heldout_pairs(pairs, 3, 0.05) < held < heldout_pairs(pairs, 3, 0.2)
+    assert heldout_pairs(pairs, 4, 0.1) != held and heldout_pairs(pairs, 3, 0.0) == set()
+
+
+def test_a_heldout_pair_has_no_relation_and_nothing_is_derived_from_it(monkeypatch):
+    """happy = glad is held out; so its negation gives no pair either, nor does unhappy = glad one of happy and glad."""
+    relations = [
+        Relation("unhappy", "sad", SYNONYM, "x", "1"),
+        Relation("happy", "glad", SYNONYM, "x", "2"),
+        Relation("unhappy", "glad", ANTONYM, "x", "3"),
+        Relation("happy", "content", SYNONYM, "x", "4"),
+    ]
+    statements = Statements(relations, [], {"unhappy": [("happy", "un-")]}, {"happy", "unhappy"})
+    monkeypatch.setattr(build, "negations", lambda *_: {"unhappy": Polarity("happy", -1, ("un-",))})
+
+    def pairs(held):
+        monkeypatch.setattr(build, "heldout_pairs", lambda found, *_: held & {tuple(sorted(pair)) for pair in found})
+        return {(a, b, r) for a, b, r, *_ in settle_pairs(statements, lexicon(heldout_pairs=0.1)).pairs if a < b}
+
+    assert ("happy", "sad", ANTONYM) in pairs(set()) and ("glad", "happy", SYNONYM) in pairs(set())
+    without = pairs({("glad", "happy")})
+    assert not [pair for pair in without if pair[:2] == ("glad", "happy")]
+    assert without == {pair for pair in pairs(set()) if pair[:2] != ("glad", "happy")}
 
 
 def test_heldout_words_are_in_no_row(tokenizer):

@@ -10,7 +10,7 @@ from dskd.lexicon.negation import AFFIXES, LOOKALIKES, RISKY, Polarity, flip, ne
 from dskd.lexicon.readers.morphology import Derivation, read_derivations
 from dskd.lexicon.readers.wordnet import open_wordnet, read_index
 from dskd.lexicon.relations import ANTONYM, SYNONYM, Relation, merge
-from dskd.scores.judged_negations import judged_words, negation_quality
+from dskd.scores.lexicon_quality import judged_words, negation_quality
 
 ROOT = Path(__file__).parents[2]
 

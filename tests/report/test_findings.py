@@ -45,8 +45,31 @@ def test_a_smaller_loss_and_a_larger_share_are_better_and_no_star_is_no_differen
 
 def test_other_objectives_and_one_objective_have_an_answer_too():
     said = findings.answer(metrics(ce_minus_kd=PAIR))
-    assert said.startswith("**`ce` compared with `kd`") and "This run has one seed." in said
+    assert (
+        said.startswith("This run declared no primary test")
+        and "\n\n**`ce` compared with `kd`" in said
+        and "This run has one seed." in said
+    )
     assert findings.answer(metrics()) == "This run trained one objective, so there is nothing to compare."
+
+
+def test_primary_tests_come_first_and_all_else_is_called_secondary():
+    test = {"mean": -0.002, "low": -0.005, "high": 0.001, "p_holm": 0.4, "p_equivalent_holm": 0.002}
+    test |= {"measure": "heldout.kl", "student": "dskd", "control": "kd", "margin": 0.01, "seeds": 10}
+    found = metrics(dskd_minus_kd=PAIR) | {"primary": [test | {"outcome": "equivalent within 0.01"}]}
+    said = findings.answer(found)
+    assert said.startswith("The one primary test") and said.index("is secondary") < said.index("**`dskd` compared")
+    row = next(line for line in said.splitlines() if line.startswith("| Held-out text: KL"))
+    shown = [text.strip() for text in row.strip("|").split("|")]
+    assert shown[1:3] == ["dskd - kd", "0.01"] and shown[4:] == ["0.4000", "0.0020", "10", "**equivalent within 0.01**"]
+    assert "Holm" not in said.split("secondary")[0]
+    assert "Holm" in findings.primary(found | {"primary": 2 * found["primary"]})
+
+
+def test_a_text_of_few_documents_is_named():
+    found = metrics() | {"heldout_documents": {"heldout": 3, "glosses": 40}}
+    assert "Held-out text: fewer than 10 documents" in findings.shortfalls(found)
+    assert "documents" not in findings.shortfalls(metrics() | {"heldout_documents": {"heldout": 10}})
 
 
 def test_what_a_run_cannot_tell_is_named():

@@ -10,8 +10,20 @@ from tiny.run import BLOCKS, EFFECT, ITEMS, QUESTIONS, run_params, students, wri
 from dskd.errors import UserError
 from dskd.infra import artifacts
 from dskd.infra.hashes import remove
-from dskd.report.metrics import differences, means, pairs, pool, rank_difference, stack, summarise
-from dskd.report.statistics import compare, estimate, holm, spearman_difference
+from dskd.report.metrics import (
+    by_document,
+    differences,
+    margin,
+    means,
+    pairs,
+    pool,
+    primary_tests,
+    rank_difference,
+    spearman_difference,
+    stack,
+    summarise,
+)
+from dskd.report.statistics import compare, estimate, holm, of_units
 from dskd.scores.store import read_columns
 
 PARAMS = run_params()
@@ -113,7 +125,7 @@ def test_a_difference_is_the_second_less_the_first_over_seeds_and_items(three):
         for table, key in (("heldout", "ce"), ("heldout", "kl"), ("lexical", "synonym")):
             cell = dict(of_pair[table][key])
             del cell["p_holm"]
-            assert cell == compare(first[table][key], second[table][key], 200, PARAMS.evaluate.seed)
+            assert cell == compare(first[table][key], second[table][key], 200, PARAMS.evaluate.seed, margin(table, key))
             assert cell["seeds"] == 2
         simlex = dict(of_pair["similarity"]["simlex"])
         del simlex["p_holm"]
@@ -138,7 +150,9 @@ def test_every_model_has_means_with_intervals_and_the_command_that_makes_it(metr
     assert list(metrics["models"]) == ["teacher", "cut", "kd", "dskd"]
     for name, model in metrics["models"].items():
         tables = {table: of for table, of in model.items() if table != "command"}
-        assert set(tables) == {"heldout", "lexical", "similarity", "cloze", "cloze_norm", "cloze_probability", "chat"}
+        words = {"ladder", "ladder_probability", "in_context"}
+        benchmarks = {"cloze", "cloze_norm", "cloze_probability", "chat"}
+        assert set(tables) == {"heldout", "glosses", "lexical", "similarity", *words} | benchmarks
         cells = [cell for of in tables.values() for cell in of.values()]
         assert all(cell["low"] <= cell["mean"] <= cell["high"] for cell in cells), name
     of_seeds = [columns[f"dskd-{seed}"]["heldout"]["ce"].mean() for seed in (0, 1)]
@@ -151,10 +165,11 @@ def test_every_model_has_means_with_intervals_and_the_command_that_makes_it(metr
 
 
 def test_bits_a_byte_are_nats_a_token_by_the_bytes_of_the_text(metrics):
-    heldout = metrics["models"]["kd"]["heldout"]
-    # The invented text has four bytes a token.
-    assert heldout["bits_per_byte"]["low"] == pytest.approx(heldout["ce"]["low"] / 4 / np.log(2))
+    for table, bytes_a_token in (("heldout", 4), ("glosses", 5)):
+        found = metrics["models"]["kd"][table]
+        assert found["bits_per_byte"]["low"] == pytest.approx(found["ce"]["low"] / bytes_a_token / np.log(2))
     assert metrics["heldout_tokens"] == BLOCKS * PARAMS.corpus.block_length
+    assert metrics["heldout_documents"] == {"heldout": 13, "glosses": 14}
 
 
 def test_all_items_of_the_benchmarks_are_a_measure_of_their_own(metrics):
@@ -181,9 +196,10 @@ def test_an_effect_is_found_and_where_there_is_none_none_is(metrics):
         cell = of_pair["heldout"][key]
         assert cell["mean"] == pytest.approx(EFFECT, abs=0.02)
         assert cell["p_holm"] < 0.05 and cell["high"] < 0
-    cells = [cell for table, of in of_pair.items() for key, cell in of.items() if (table, key[:2]) != ("heldout", "ce")]
-    rest = [cell for cell in cells if cell is not of_pair["heldout"]["kl"]]
-    assert len(rest) == 1 + 6 + 1 + 3 * 3 + 3
+    texts = ("heldout", "glosses")
+    cells = [(table, key, cell) for table, of in of_pair.items() for key, cell in of.items()]
+    rest = [cell for table, key, cell in cells if table not in texts or key not in ("ce", "kl")]
+    assert len(rest) == 1 + 1 + 6 + 4 + 4 + 1 + 1 + 3 * 3 + 3
     assert all(cell["p_holm"] > 0.05 for cell in rest)
 
 
@@ -210,7 +226,9 @@ def test_a_run_without_benchmarks_has_metrics_of_all_else(tmp_path, monkeypatch)
     found = summarise(params, students(params))
     (of_pair,) = found["differences"].values()
     for tables in (found["models"]["kd"], found["seeds"]["kd-3"], of_pair):
-        assert set(tables) - {"command"} == {"heldout", "lexical", "similarity"}
+        assert set(tables) - {"command"} == {
+            *("heldout", "glosses", "lexical", "similarity", "ladder", "ladder_probability", "in_context")
+        }
     assert found["models"]["kd"]["command"] == "dvc repro distill@kd-3"
     assert found["train_tokens"] == 10_000  # read twice, they are no more
     json.dumps(found, allow_nan=False)
@@ -238,6 +256,57 @@ def test_what_a_report_is_made_of_is_named_where_it_is_missing(tmp_path, monkeyp
     remove(path)
     with pytest.raises(UserError, match=f"`dvc repro {stage}`"):
         summarise(PARAMS, students(PARAMS))
+
+
+def test_blocks_of_one_document_are_drawn_together_where_there_are_documents_enough(columns):
+    blocks = columns["kd-0"]["heldout"]["ce"][None]
+    names = [f"d{i // 2}" for i in range(20)]
+    found = by_document({"heldout": {"ce": blocks}, "lexical": {"synonym": blocks}}, {"heldout": {"ce": names}})
+    np.testing.assert_array_equal(found["heldout"]["ce"], of_units(blocks, np.array(names)))
+    assert found["heldout"]["ce"].shape == (1, 10) and found["lexical"]["synonym"] is blocks
+    few = by_document({"heldout": {"ce": blocks}}, {"heldout": {"ce": ["a", "b"] * 10}})
+    assert few["heldout"]["ce"] is blocks
+
+
+def declared(*tests):
+    keys = ("measure", "student", "control", "margin")
+    values = PARAMS.model_dump() | {"study": {"primary": [dict(zip(keys, test)) for test in tests]}}
+    return type(PARAMS).model_validate(values)
+
+
+def test_primary_tests_have_their_own_margins_and_are_corrected_for_one_another(run, monkeypatch):
+    monkeypatch.chdir(run)
+    params = declared(("heldout.kl", "dskd", "kd", 0.01), ("heldout.agreement", "dskd", "kd", 0.5))
+    different, equivalent = summarise(params, students(params))["primary"]
+    assert (different["mean"], different["outcome"]) == (pytest.approx(EFFECT, abs=0.02), "different")
+    assert equivalent["outcome"] == "equivalent within 0.5"
+    for key in ("p", "p_equivalent"):
+        both = [different[key], equivalent[key]]
+        assert [different[f"{key}_holm"], equivalent[f"{key}_holm"]] == holm(both).tolist()
+    (swapped,) = summarise(only := declared(("heldout.kl", "kd", "dskd", 0.01)), students(only))["primary"]
+    assert swapped["mean"] == pytest.approx(-different["mean"])
+
+
+def test_an_outcome_is_that_of_the_corrected_p_values():
+    draw = np.random.default_rng(4)
+    kd = draw.normal(size=(3, 40))
+    noise = draw.normal(size=40)
+    dskd = kd + (noise - noise.mean()) / noise.std(ddof=1)  # a mean of 0 with a standard error of .158
+    stacked = {"kd": {"heldout": {"kl": kd}}, "dskd": {"heldout": {"kl": dskd}}}
+    outcomes = {}
+    for number in (1, 8):
+        params = declared(*[("heldout.kl", "dskd", "kd", 0.35)] * number)
+        first = primary_tests(stacked, params)[0]
+        assert first["p_equivalent_holm"] == pytest.approx(min(1, number * first["p_equivalent"]))
+        outcomes[number] = first["outcome"]
+    assert outcomes == {1: "equivalent within 0.35", 8: "undecided"}
+
+
+def test_a_primary_test_of_what_is_not_measured_is_an_error_that_says_what_is(run, monkeypatch):
+    monkeypatch.chdir(run)
+    params = declared(("heldout.loss", "dskd", "kd", 0.01))
+    with pytest.raises(UserError, match=r"'heldout.loss'; this run has heldout.ce, heldout.kl"):
+        summarise(params, students(params))
 
 
 def test_a_rank_correlation_that_hangs_on_the_seed_is_not_called_different():

@@ -15,6 +15,8 @@ from dskd.report.statistics import (
     estimate,
     holm,
     mcnemar,
+    of_units,
+    outcome,
     paired_bootstrap,
     paired_standard_error,
     sign_flip_test,
@@ -181,9 +183,102 @@ def test_of_one_seed_the_interval_is_that_of_the_bootstrap_over_items():
     found = paired_bootstrap(a, b, 500, 1)
     low, high = bootstrap_interval((b - a)[0], 500, 1)
     assert found["mean"] == pytest.approx((b - a).mean())
-    wider = math.sqrt(300 / 299)
-    assert found["low"] == pytest.approx(found["mean"] + wider * (low - found["mean"]))
-    assert found["high"] == pytest.approx(found["mean"] + wider * (high - found["mean"]))
+    assert (found["low"], found["high"]) == (low, high)
+
+
+def test_of_few_normal_items_the_interval_is_as_wide_as_student_s_t_makes_it():
+    values = np.random.default_rng(5).normal(2, 3, size=8)
+    low, high = bootstrap_interval(values, 20000, 0)
+    error = values.std(ddof=1) / math.sqrt(8)
+    assert high - low == pytest.approx(2 * special.stdtrit(7, 0.975) * error, rel=0.08)  # 1.2 times the bare one's
+
+
+# Items of one unit
+
+
+def test_a_unit_s_scores_have_the_mean_of_the_items_and_the_spread_of_a_ratio():
+    draw = np.random.default_rng(6)
+    units = np.repeat(["b", "a", "c"], [4, 1, 2])
+    values = draw.normal(size=(2, 7))
+    found = of_units(values, units)
+    assert found.shape == (2, 3)
+    np.testing.assert_allclose(found.mean(axis=1), values.mean(axis=1))
+    for row, scores_ in zip(values, found):
+        mean = row.mean()
+        by_hand = [mean + n / (7 / 3) * (part.mean() - mean) for n, part in ((1, row[4:5]), (4, row[:4]), (2, row[5:]))]
+        np.testing.assert_allclose(scores_, by_hand)
+    np.testing.assert_allclose(of_units(values[0], units), found[0])
+    np.testing.assert_allclose(of_units(values, np.arange(7)), values)
+
+
+def test_documents_whose_blocks_are_alike_give_wider_intervals_than_their_blocks():
+    """What a text of three articles looked like: as if each of its blocks stood for another text."""
+    documents = np.repeat(np.arange(30), 10)
+
+    def test(draw, r, of):
+        values = draw.normal(size=30)[documents] + 0.3 * draw.normal(size=300)
+        return paired_bootstrap(of(0 * values[None]), of(values[None]), RESAMPLES, r)["p"]
+
+    assert rate(lambda draw, r: test(draw, r, lambda values: of_units(values, documents)), 400) == near(0.05, 400)
+    assert rate(lambda draw, r: test(draw, r, lambda values: values), 100) > 0.4
+
+
+# Equivalence
+
+
+def test_equivalence_is_the_larger_of_two_one_sided_tests():
+    """Seeds alone differ, so the draws are Student's t about the mean: p by hand."""
+    rows = np.array([[0.1], [0.4], [0.9]]) + np.zeros((3, 20))
+    error, mean = np.std([0.1, 0.4, 0.9], ddof=1) / math.sqrt(3), 1.4 / 3
+    found = paired_bootstrap(0 * rows, rows, 20000, 0, margin=1.5)
+    assert found["p_equivalent"] == pytest.approx(special.stdtr(2, (mean - 1.5) / error), rel=0.1)
+    back = paired_bootstrap(rows, 0 * rows, 20000, 0, margin=1.5)
+    assert back["p_equivalent"] == pytest.approx(found["p_equivalent"], rel=0.15)
+    far = paired_bootstrap(0 * rows, rows - 3, 20000, 0, margin=1.5)
+    assert far["p_equivalent"] > 0.9
+
+
+def test_equivalence_is_shown_where_the_90_percent_interval_lies_within_the_margin():
+    kinds = set()
+    for r in range(150):
+        a, b = scores(3, 0.1, 0.4, np.random.default_rng(r))
+        for margin in (2.0, 3.0):
+            found = paired_bootstrap(a, b, 999, r, level=0.9, margin=margin)
+            kinds.add(found["p_equivalent"] < 0.05)
+            if not 0.045 < found["p_equivalent"] < 0.055:
+                assert (found["p_equivalent"] < 0.05) == (-margin < found["low"] and found["high"] < margin)
+    assert kinds == {True, False}
+
+
+@pytest.mark.parametrize("seeds, of_seeds, of_items", [(1, 0, 1), (3, 0.9, 0.05), (5, 0.6, 0.1)])
+def test_objectives_that_differ_by_the_margin_are_called_equivalent_as_often_as_the_level_says(
+    seeds, of_seeds, of_items
+):
+    def test(draw, r):
+        sign = 1 if r % 2 else -1
+        a, b = scores(seeds, of_seeds, of_items, draw, effect=sign * 6.0)
+        return paired_bootstrap(a, b, RESAMPLES, r, margin=6.0)["p_equivalent"]
+
+    assert rate(test, 800) == near(0.05, 800)
+
+
+def test_the_outcome_says_what_the_two_tests_show():
+    assert outcome(0.04, 0.2, 0.01) == "different"
+    assert outcome(0.06, 0.04, 0.01) == "equivalent within 0.01"
+    assert outcome(0.04, 0.04, 0.02) == "different and equivalent within 0.02"
+    assert outcome(0.05, 0.05, 0.01) == "undecided"
+
+
+def test_a_comparison_with_a_margin_says_what_comes_out():
+    a, b = scores(3, 0.1, 0.4, np.random.default_rng(0))
+    plain = compare(a, b, 999, 0)
+    for margin, expected in ((100.0, "equivalent within 100"), (1e-6, "undecided")):
+        found = compare(a, b, 999, 0, margin)
+        assert found["outcome"] == expected and found["margin"] == margin
+        assert {key: found[key] for key in plain} == plain
+    for margin in (0.0, -1.0, math.nan):
+        with pytest.raises(ValueError, match="margin must be above 0"):
+            compare(a, b, 99, 0, margin)
 
 
 def test_where_seeds_alone_differ_the_interval_is_that_of_student_s_t():
@@ -428,4 +523,4 @@ def test_no_number_is_drawn_twice(monkeypatch):
     monkeypatch.setattr(statistics, "uniform", recorded)
     paired_bootstrap(*scores(3, 0.3, 0.4, np.random.default_rng(0)), 1200, 7)
     assert len(streams) > 1 and {key[0] for stream in streams for key in stream} == {7}
-    assert sum(map(len, streams)) == len(set().union(*streams)) == 1200 * (ITEMS + 1)
+    assert sum(map(len, streams)) == len(set().union(*streams)) == 1200 * (ITEMS + 2)

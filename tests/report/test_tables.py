@@ -107,6 +107,7 @@ def test_measures_come_in_one_order_with_their_titles_and_models_without_them_in
 
 def test_the_table_of_tests_has_a_row_a_pair_and_measure():
     full = cell(-0.1, -0.2, 0.05, 0.01, 0.03, p_items=0.02, smallest_effect=0.08)
+    full |= {"p_equivalent": 0.25, "outcome": "different"}
     rho = {"simlex": cell(0.1, 0, 0.2)}
     pairs = {"differences": {"dskd - kd": {"heldout": {"kl": full, "ce": full}, "similarity": rho}}}
     found = table_of_tests(pairs, "heldout")
@@ -117,6 +118,8 @@ def test_the_table_of_tests_has_a_row_a_pair_and_measure():
         "p": "0.0100",
         "p (Holm)": "0.0300",
         "p, these seeds": "0.0200",
+        "p, equivalent": "0.2500",
+        "outcome": "different",
         "smallest detectable effect": "0.0800",
     }
     found = table_of_tests(pairs, "similarity")

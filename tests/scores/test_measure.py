@@ -124,6 +124,7 @@ def test_lexical_choices_are_those_of_a_plain_loop(made):
             chosen = int(np.argmax(expected))
             assert row.pop("log_likelihoods") == pytest.approx(expected, abs=1e-3)
             head = {"model": name, "task": item.task, "id": item.id, "answer": item.answer}
+            head["rung"] = item.rung
             assert row == {**head, "chosen": chosen, "correct": int(chosen == item.answer)}
             correct.append(row["correct"])
     assert next(rows, None) is None
@@ -263,6 +264,10 @@ def test_the_lexical_items_are_drawn_by_the_seed_of_the_evaluation(made, tmp_pat
     monkeypatch.setattr(measure, "read_vocabulary", lambda reader: Vocabulary({}, {}, {}, {}, {}))
     monkeypatch.setattr(measure, "build_items", lambda *given: asked.append(given[:3]) or [])
     monkeypatch.setattr(measure, "lexical_rows", lambda models, items: [])
+    monkeypatch.setattr(measure, "find_places", lambda *given: asked.append(given[-1]) or [])
+    monkeypatch.setattr(measure, "in_context_rows", lambda models, text, places: [])
     write_json(tmp_path / "benchmarks/summary.json", {})
-    measure.measure(made[0], None, tmp_path / "benchmarks", params, tmp_path / "scores")
-    assert asked == [(params.lexicon, params.evaluate.seed, params.evaluate.items)]
+    words = measure.Words(None, set(), None)
+    measure.measure(made[0], words, tmp_path / "benchmarks", params, tmp_path / "scores")
+    drawn = params.evaluate.seed, params.evaluate.items
+    assert asked == [(params.lexicon, *drawn), drawn]

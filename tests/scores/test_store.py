@@ -17,6 +17,7 @@ from dskd.scores.store import (
     read_columns,
     read_items,
     read_rows,
+    read_units,
 )
 
 
@@ -31,7 +32,7 @@ def item(task, name, answer):
 
 def write(**files):
     """Scores as a run leaves them; what is not given is empty."""
-    for name in ("heldout", "lexical", "pairs", "cloze", "chat"):
+    for name in ("heldout", "lexical", "in_context", "pairs", "cloze", "chat"):
         artifacts.write_jsonl(f"{artifacts.SCORES}/{name}.jsonl", files.get(name, []))
 
 
@@ -53,12 +54,13 @@ def test_a_row_of_a_choice_task_says_what_was_chosen_and_whether_it_was_right():
 
 def test_a_row_of_held_out_text_names_its_model_block_and_source():
     scores = {"teacher": {"kl": [0.0, 0.0], "ce": [1.0, 2.0], "agreement": [1.0, 1.0]}}
-    rows = heldout_rows(scores, torch.tensor([1, 0]))
+    rows = heldout_rows(scores, torch.tensor([1, 0]), ["gloss:bank", "wiki:Bank"])
     assert [(row["model"], row["block"], row["ce"], row["kl"], row["agreement"]) for row in rows] == [
         ("teacher", 0, 1.0, 0.0, 1.0),
         ("teacher", 1, 2.0, 0.0, 1.0),
     ]
     assert [row["source"] for row in rows] == ["gloss", "wiki"]
+    assert [row["document"] for row in rows] == ["gloss:bank", "wiki:Bank"]
 
 
 def test_items_are_read_as_they_were_kept_with_the_frequency_of_their_choices():
@@ -77,8 +79,21 @@ def test_the_baselines_are_those_of_each_task():
 # Columns
 
 
-def heldout(model, block, value):
-    return {"model": model, "block": block, "source": "wiki", "ce": value, "kl": value + 100, "agreement": value / 100}
+def heldout(model, block, value, source="wiki"):
+    scores = {"ce": value, "kl": value + 100, "agreement": value / 100}
+    return {"model": model, "block": block, "source": source, "document": f"{source}:{block // 2}", **scores}
+
+
+def test_glosses_stand_apart_from_plain_text_and_in_its_place_where_there_is_none():
+    rows = [heldout("one", block, block, ("gloss", "wiki")[block % 2]) for block in (5, 0, 1, 2, 3, 4)]
+    write(heldout=rows)
+    tables = read_columns()["one"]
+    np.testing.assert_array_equal(tables["heldout"]["ce"], [1, 3, 5])
+    np.testing.assert_array_equal(tables["glosses"]["kl"], [100, 102, 104])
+    assert read_units()["heldout"]["kl"] == ["wiki:0", "wiki:1", "wiki:2"]
+    assert read_units()["glosses"] == {key: ["gloss:0", "gloss:1", "gloss:2"] for key in ("ce", "kl", "agreement")}
+    write(heldout=[row for row in rows if row["source"] == "gloss"])
+    assert list(read_columns()["one"]) == list(read_units()) == ["heldout"]
 
 
 def test_blocks_and_items_come_in_one_order_whatever_that_of_the_rows():
@@ -86,7 +101,10 @@ def test_blocks_and_items_come_in_one_order_whatever_that_of_the_rows():
     rows = [heldout("one", block, block) for block in blocks]
     rows += [heldout("two", block, block) for block in reversed(blocks)]
     asked = [("one", "s2", 1), ("one", "s1", 0), ("one", "s3", 1), ("two", "s3", 1), ("two", "s1", 0), ("two", "s2", 1)]
-    choices = [{"model": model, "task": "synonym", "id": name, "correct": right} for model, name, right in asked]
+    choices = [
+        {"model": model, "task": "synonym", "rung": "word", "id": name, "correct": right}
+        for model, name, right in asked
+    ]
     write(heldout=rows, lexical=choices)
     columns = read_columns()
     for model in ("one", "two"):
@@ -135,11 +153,50 @@ def test_every_score_of_a_whole_run_is_read():
         for model, tables in columns.items()
     }
     assert shapes["teacher"] == shapes["cut"] == shapes["kd-0"] == shapes["dskd-0"]
-    assert sum(len(of) for of in shapes["teacher"].values()) == 3 + 6 + 1 + 3 * 2 + 3
+    assert sum(len(of) for of in shapes["teacher"].values()) == 3 + 3 + 6 + 4 + 4 + 1 + 1 + 3 * 2 + 3
     assert all(values.dtype == np.float64 for of in columns["kd-0"].values() for values in of.values())
 
 
-@pytest.mark.parametrize("name", ["heldout", "lexical", "pairs", "cloze", "chat"])
+def test_the_ladder_has_a_group_a_task_rung_and_side_of_the_teacher():
+    def row(model, name, rung, right, share=0.5):
+        likelihoods = np.log([share, 1 - share]).tolist()
+        task = name[:7]
+        about = {"model": model, "task": task, "rung": rung, "id": name, "correct": right, "answer": 0}
+        return about | {"log_likelihoods": likelihoods}
+
+    rows = [row("teacher", f"synonym:{i}", ("trained", "word")[i % 2], int(i < 4)) for i in range(8)]
+    rows += [row("teacher", "antonym:0", "relation", 1)]  # alone in its group
+    rows += [row("one", f"synonym:{i}", ("trained", "word")[i % 2], int(i % 4 == 0), i / 10 + 0.1) for i in range(8)]
+    rows += [row("one", "antonym:0", "relation", 0)]
+    write(lexical=rows)
+    one = read_columns()["one"]
+    assert {key: values.tolist() for key, values in one["ladder"].items()} == {
+        "synonym_trained_right": [1, 0],  # items 0, 2
+        "synonym_word_right": [0, 0],  # 1, 3
+        "synonym_trained_wrong": [1, 0],  # 4, 6
+        "synonym_word_wrong": [0, 0],
+    }
+    np.testing.assert_allclose(one["ladder_probability"]["synonym_trained_wrong"], [0.5, 0.7])
+    assert list(one["lexical"]) == ["synonym"] and len(one["lexical"]["synonym"]) == 4  # held-out words alone
+
+
+def test_places_in_context_are_measures_by_kind_and_rung_with_their_documents():
+    about = [
+        ("synonym", "trained", "b", "d2", 0.5),
+        ("antonym", "word", "c", "d1", -2),
+        ("synonym", "trained", "a", "d1", 1),
+    ]
+    keys = ("kind", "rung", "id", "document", "value")
+    write(in_context=[{"model": "one", **dict(zip(keys, row))} for row in about])
+    found = read_columns()["one"]["in_context"]
+    assert {key: values.tolist() for key, values in found.items()} == {
+        "synonym_trained": [1, 0.5],
+        "antonym_word": [-2],
+    }
+    assert read_units() == {"in_context": {"synonym_trained": ["d1", "d2"], "antonym_word": ["d1"]}}
+
+
+@pytest.mark.parametrize("name", ["heldout", "lexical", "in_context", "pairs", "cloze", "chat"])
 def test_missing_scores_are_an_error_that_names_the_command_that_makes_them(name):
     write()
     remove(f"{artifacts.SCORES}/{name}.jsonl")

@@ -8,7 +8,7 @@ from sklearn.metrics import roc_auc_score
 
 from dskd.infra.randomness import uniform
 from dskd.model.tokenizer import load_tokenizer
-from dskd.report.statistics import spearman, spearman_difference
+from dskd.report.metrics import spearman, spearman_difference
 from dskd.scores.word_states import (
     CARRIER,
     antonym_scores,

@@ -3,7 +3,7 @@ import torch
 from tiny.models import random_states, sampled, sense_settings
 
 from dskd.senses.cluster import build_senses
-from dskd.targets.controls import SenseLexicon, collapsed, controlled, noise, shuffled
+from dskd.targets.controls import SenseLexicon, collapsed, controlled, noise, one_sense, shuffled
 
 
 @pytest.fixture(scope="module")
@@ -53,6 +53,21 @@ def test_a_collapsed_dictionary_has_one_meaning_for_all_words(senses):
     assert torch.allclose(other.centroids[0], senses.centroids.float().mean(dim=0), atol=1e-2)
 
 
+def test_one_sense_a_token_is_the_mean_of_its_states(senses):
+    found = one_sense(senses)
+    assert len(found.centroids) == len(found.tokens) == len(senses.tokens) < len(senses.centroids)
+    assert torch.equal(found.tokens, senses.tokens) and torch.equal(found.occurrences, senses.occurrences)
+    for token in senses.tokens.tolist():
+        rows, (row,) = senses.rows(token), found.rows(token)
+        states = [senses.centroids[i].double() for i in rows for _ in range(int(senses.counts[i]))]
+        assert int(found.counts[row]) == len(states)
+        assert torch.allclose(found.centroids[row].double(), torch.stack(states).mean(dim=0), atol=1e-2)
+        largest = max(rows, key=lambda i: (int(senses.counts[i]), -i))
+        assert torch.equal(found.contexts[row], senses.contexts[largest])
+    assert [found[i].dtype for i in range(6)] == [senses[i].dtype for i in range(6)]
+    assert all(torch.equal(a, b) for a, b in zip(one_sense(found), found))
+
+
 def test_an_unknown_control_is_an_error(senses):
     with pytest.raises(ValueError, match="others"):
         controlled("others", SenseLexicon(senses, {}, {}), seed=0)
@@ -73,7 +88,8 @@ def test_each_control_changes_what_it_is_named_after_and_nothing_else(senses):
     assert made("shuffled") == true._replace(synonyms=shuffled(synonyms, 7), antonyms=shuffled(antonyms, 7))
     for relations, others in ((synonyms, made("shuffled").synonyms), (antonyms, made("shuffled").antonyms)):
         assert all(relations[head] != others[head] for head in relations)
-    for variant, expected in (("random", noise(senses, 7)), ("mean", collapsed(senses))):
+    others = {"random": noise(senses, 7), "mean": collapsed(senses), "token_mean": one_sense(senses)}
+    for variant, expected in others.items():
         found = made(variant)
         assert found[1:] == true[1:]
         assert all(torch.equal(a, b) for a, b in zip(found.senses, expected))

@@ -33,6 +33,7 @@ def write_run(params: Params, benchmarks: bool = True) -> None:
     draw, models = np.random.default_rng(0), ["teacher", "cut", *students(params)]
     write_heldout(models, draw)
     write_lexical(models, draw)
+    write_in_context(models, draw)
     write_pairs(models, draw, ["wic_states", "antonym_cosine", "antonym_probe"] if benchmarks else [])
     rows = {"cloze": [], "chat": []}
     for model in models if benchmarks else ():
@@ -52,10 +53,12 @@ def write_run(params: Params, benchmarks: bool = True) -> None:
     had = {"piqa", "wic", "squad_v2", "simlex", "antsynnet"} if benchmarks else {"simlex"}
     summary = {name: near if name in had else FAR for name in BENCHMARKS}
     artifacts.write_json(f"{artifacts.BENCHMARKS}/summary.json", summary)
-    tokens = {"train.wiki": 6000, "train.gloss": 4000, "heldout.wiki": 99}
-    corpus = {"by_split_and_source": {name: {"tokens": n} for name, n in tokens.items()}}
-    bytes_ = 4 * BLOCKS * params.corpus.block_length
-    artifacts.write_json(f"{artifacts.CORPUS}/corpus.json", {**corpus, "heldout_bytes": bytes_})
+    tokens = {"train.wiki": 6000, "train.gloss": 4000}
+    of_source = BLOCKS // 2 * params.corpus.block_length
+    rows = {name: {"tokens": n} for name, n in tokens.items()}
+    for source, bytes_ in (("wiki", 4), ("gloss", 5)):  # of a token
+        rows[f"heldout.{source}"] = {"tokens": of_source, "bytes": bytes_ * of_source}
+    artifacts.write_json(f"{artifacts.CORPUS}/corpus.json", {"by_split_and_source": rows})
 
 
 def write_heldout(models: list[str], draw: np.random.Generator) -> None:
@@ -67,7 +70,8 @@ def write_heldout(models: list[str], draw: np.random.Generator) -> None:
         found[model] = {"ce": (hard + effect + noise[0]).tolist(), "kl": kl.tolist()}
         found[model]["agreement"] = (0.5 + noise[2]).tolist()
     sources = torch.arange(BLOCKS) % 2
-    artifacts.write_jsonl(f"{artifacts.SCORES}/heldout.jsonl", heldout_rows(found, sources))
+    documents = [f"{('wiki', 'gloss')[block % 2]}:{block // 3}" for block in range(BLOCKS)]
+    artifacts.write_jsonl(f"{artifacts.SCORES}/heldout.jsonl", heldout_rows(found, sources, documents))
 
 
 def make_items() -> list[Item]:
@@ -86,6 +90,16 @@ def write_lexical(models: list[str], draw: np.random.Generator) -> None:
     artifacts.write_jsonl(f"{artifacts.SCORES}/items.jsonl", item_rows(items, frequency))
     likelihoods = {model: draw.normal(-5, 1, size=(len(items), 4)).tolist() for model in models}
     artifacts.write_jsonl(f"{artifacts.SCORES}/lexical.jsonl", choice_rows(likelihoods, items))
+
+
+def write_in_context(models: list[str], draw: np.random.Generator) -> None:
+    rows = [
+        {"model": model, "kind": "synonym", "rung": "trained", "id": f"synonym:{i:02}", "document": f"wiki:{i // 2}"}
+        | {"value": float(draw.normal(1, 0.5))}
+        for model in models
+        for i in range(ITEMS)
+    ]
+    artifacts.write_jsonl(f"{artifacts.SCORES}/in_context.jsonl", rows)
 
 
 def write_pairs(models: list[str], draw: np.random.Generator, tasks: list[str]) -> None:

@@ -30,7 +30,14 @@ SYNSETS = [  # (name here, pos, lemmas, [(pointer, target, source lemma, target 
 
 def lexicon(**changes) -> LexiconParams:
     """Settings of a lexicon from which no word is held out, with changes."""
-    settings = {"seed": 0, "heldout_share": 0.0, "max_span": 20, "min_letters": 3, "inflections": False}
+    settings = {
+        "seed": 0,
+        "heldout_share": 0.0,
+        "heldout_pairs": 0.0,
+        "max_span": 20,
+        "min_letters": 3,
+        "inflections": False,
+    }
     settings |= {"negations": [], "indirect_antonyms": False, "skipped_tags": [], "negation_weight": 0.5}
     settings["weights"] = {"wordnet": 3.0, "x": 2.0, "y": 1.0}
     return LexiconParams(**(settings | changes))

@@ -19,6 +19,7 @@ from tools import trials
 from dskd.infra import artifacts
 from dskd.params import load_params
 from dskd.report import metrics
+from dskd.scores.store import heldout_tables
 
 STUDY = (artifacts.project_root() / artifacts.STUDY).parent
 TABLE = artifacts.project_root() / artifacts.HALF
@@ -37,21 +38,28 @@ def main() -> int:
 
 
 def scores(objectives: list[str]) -> pd.DataFrame:
-    """Rows {name, seed, measure, id, value}, as `trials.score` gives them, of the students that were scored."""
-    found = []
-    for row in kept("heldout"):
-        if trials.half_of(str(row["block"])) == "test":
-            found += [(row["model"], measure, str(row["block"]), row[measure]) for measure in ("kl", "ce")]
+    """Rows {name, seed, measure, id, document, value}, as `trials.score` gives them, of the students that were scored."""
+    found, heldout = [], kept("heldout")
+    tables = heldout_tables({row["source"] for row in heldout})
+    for row in heldout:
+        if trials.half_of(row["document"]) == "test":
+            of = trials.OF_TABLE[tables[row["source"]]]
+            place = str(row["block"]), row["document"]
+            found += [(row["model"], f"{measure}{of}", *place, row[measure]) for measure in ("kl", "ce")]
     for row in kept("lexical"):
         if trials.half_of(row["id"]) == "test":
             found += [(row["model"], *answer) for answer in trials.answered(row)]
+    for row in kept("in_context"):
+        if trials.half_of(row["document"]) == "test":
+            found.append((row["model"], *trials.in_context(row)))
     for row in kept("pairs"):
         if row["task"] != "simlex" and trials.half_of(row["id"]) == "test":
-            found.append((row["model"], row["task"], row["id"], row["value"]))
+            found.append((row["model"], row["task"], row["id"], row["id"], row["value"]))
     for row in kept("cloze"):
         name = f"{row['benchmark']}:{row['id']}"
-        found += [(row["model"], "cloze", name, row["acc"]), (row["model"], "cloze p", name, row["probability"])]
-    rows = pd.DataFrame(found, columns=["model", "measure", "id", "value"])
+        values = {"cloze": row["acc"], "cloze p": row["probability"]}
+        found += [(row["model"], measure, name, name, value) for measure, value in values.items()]
+    rows = pd.DataFrame(found, columns=["model", "measure", "id", "document", "value"])
     rows[["name", "seed"]] = rows["model"].str.extract(r"^(.+)-(\d+)$")
     rows = rows[rows["name"].isin(objectives)]
     return rows.assign(seed=rows["seed"].astype(int))

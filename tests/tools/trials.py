@@ -3,7 +3,11 @@
     trials.py docs/trials/round4.yaml     train what is missing, score all, write docs/trials/round4.csv
     trials.py --half test …               the other half: once, for what was chosen
 
-A file names its objectives by what differs from `kd`, the seeds, what differs in `distill`, and pairs of objectives
+A file with a `grid` gives each objective as many trials: every rate with every value of one weight. `--half test` then
+takes the best of each objective by the table of the first half (`choose`), trains it with the seeds of `confirm`, and
+compares these alone, with the tests that `pairs` names and their margins.
+
+Another file names its objectives by what differs from `kd`, the seeds, what differs in `distill`, and pairs of objectives
 that are compared, too. An objective's `params` differ in the groups `senses`, `targets`, `distill` and `student`, so
 that the states stay what they are. It runs in a folder with the artifacts of the stages up to `senses`, and
 `benchmarks`; students are trained as the stage does and kept in build/trials, where a run that was stopped goes on;
@@ -28,6 +32,7 @@ from ruamel.yaml import YAML
 from safetensors.torch import load_file, save_file
 from tqdm import tqdm
 
+from dskd.corpus.store import SOURCES, load_corpus
 from dskd.errors import UserError
 from dskd.infra import artifacts
 from dskd.infra.hashes import fingerprint, remove
@@ -38,13 +43,16 @@ from dskd.model.inference import Models
 from dskd.model.logits import head_of
 from dskd.params import Objective, Params
 from dskd.pipeline import stages
-from dskd.pipeline.inputs import cached_text, kept_dtype, load_teacher, wordnet_reader
+from dskd.pipeline.inputs import cached_text, kept_dtype, load_teacher
 from dskd.report.figures import COLOURS, STYLE
-from dskd.report.statistics import compare
+from dskd.report.metrics import FEWEST_DOCUMENTS, margin
+from dskd.report.statistics import compare, of_units
 from dskd.report.study_tables import TRIAL_MEASURES
 from dskd.scores.heldout import heldout_scores
+from dskd.scores.in_context import find_places, in_context_rows
 from dskd.scores.lexical_choice import build_items, read_vocabulary
 from dskd.scores.measure import lexical_rows, pair_rows
+from dskd.scores.store import answer_share, heldout_tables
 from dskd.senses.cluster import build_senses
 from dskd.states.reservoir import open_reservoir
 from dskd.states.store import States, Text, take_blocks
@@ -54,7 +62,8 @@ from dskd.targets.store import SenseTargets
 
 FOLDER = Path("build/trials")
 ITEMS = 1000  # of each lexical task
-RUN = 8  # held-out blocks that go to one half together, since neighbours share a document
+OF_TABLE = {"heldout": "", "glosses": " of glosses"}  # what a measure of held-out text is called after its table
+LOG_ODDS = margin("in_context", "")
 
 
 def main() -> int:
@@ -64,23 +73,83 @@ def main() -> int:
     parser.add_argument("--threads", type=int, help="of the processor (default: those of params.yaml)")
     args = parser.parse_args()
     given = YAML(typ="safe").load(args.round)
-    table = args.round.resolve().with_suffix(".csv" if args.half == "dev" else ".test.csv")
+    dev, test = (args.round.resolve().with_suffix(ending) for ending in (".csv", ".test.csv"))
+    table = dev if args.half == "dev" else test
     params = stages.begin()
     torch.set_num_threads(args.threads or params.runtime.threads)
     params = changed(params, {"distill": given["distill"]})
-    trials = {name: trial(params, changes) for name, changes in given["objectives"].items()}
+    families = grid(given["grid"]) if "grid" in given else {}
+    objectives = {name: of for family in families.values() for name, of in family.items()} or given["objectives"]
+    pairs = given.get("pairs", [])
+    if families and args.half == "test":
+        chosen = choose(read_table(dev, objectives), families)
+        objectives = {name: objectives[name] for name in chosen.values()}
+        pairs = [(chosen[name], chosen[against]) for name, against in pairs]
+        given["seeds"] = given["confirm"]
+    elif families:
+        pairs = []
+    trials = {name: trial(params, changes) for name, changes in objectives.items()}
     made = {}  # targets, which many trials have the same
     for seed in given["seeds"]:
         for name, of in trials.items():
             if not student(name, seed, of).exists():
                 make_student(name, seed, of, params, made)
     students = {(name, seed): student(name, seed, of) for name, of in trials.items() for seed in given["seeds"]}
-    pairs = [(name, next(iter(trials))) for name in trials] + given.get("pairs", [])
+    pairs = [(name, next(iter(trials))) for name in trials] + pairs
     found = differences(score(students, trials, args.half, params), pairs, given["seeds"], params)
     found.to_csv(table, index=False)
     draw(found, list(trials), table.with_suffix(".svg"))
     print(found.to_string(index=False))
     return 0
+
+
+def grid(given: dict) -> dict[str, dict[str, dict]]:
+    """Objective -> name of a trial -> what differs from `kd` in it: every rate with every value of the weight.
+
+    Args:
+        given: `rates`, and `objectives`: of each the name of its `weight`, the weight's `values`, and what else differs.
+
+    Raises:
+        UserError: objectives have grids of several sizes.
+    """
+    sizes = {name: len(of["values"]) for name, of in given["objectives"].items()}
+    if len(set(sizes.values())) > 1:
+        raise UserError(f"the grids of these objectives have several sizes, so none is fair: {sizes}")
+    found = {}
+    for name, of in given["objectives"].items():
+        others = {key: value for key, value in of.items() if key not in ("weight", "values")}
+        found[name] = {
+            f"{name}_{of['weight']}{value:g}_rate{rate:g}": {
+                **others,
+                of["weight"]: float(value),
+                "params": {"distill": {"learning_rate": float(rate)}},
+            }
+            for rate in given["rates"]
+            for value in of["values"]
+        }
+    return found
+
+
+def choose(found: pd.DataFrame, families: dict[str, dict], measure: str = "kl") -> dict[str, str]:
+    """Objective -> the trial of it with the smallest mean of `measure`; of equal ones the first in the grid.
+
+    Args:
+        found: the table of the half for choosing.
+
+    Raises:
+        UserError: it lacks a trial.
+    """
+    means = found[found["measure"] == measure].drop_duplicates("objective").set_index("objective")["mean"]
+    if missing := [name for trials in families.values() for name in trials if name not in means.index]:
+        raise UserError(f"the table of the half for choosing has no {measure} of {', '.join(missing)}: run that half")
+    return {family: min(trials, key=lambda name: means[name]) for family, trials in families.items()}
+
+
+def read_table(path: Path, trials: dict) -> pd.DataFrame:
+    """The table that the half for choosing gave; UserError where it was not run."""
+    if not path.exists():
+        raise UserError(f"{path} is missing: run the half for choosing first, {len(trials)} trials")
+    return pd.read_csv(path)
 
 
 class Trial(NamedTuple):
@@ -144,8 +213,9 @@ def make_student(name: str, seed: int, of: Trial, base: Params, made: dict[str, 
 
 
 def score(students: dict[tuple[str, int], Path], trials: dict[str, Trial], half: str, params: Params) -> pd.DataFrame:
-    """Rows {name, seed, measure, id, value}: every student on one half; what was scored is kept beside it."""
-    kept = f"scores-{half}.csv"
+    """Rows {name, seed, measure, id, document, value}: every student on one half; what was scored is kept beside it.
+    What is not of a document has its own id there."""
+    kept = f"scores-{half}-documents.csv"
     missing = {f"{n}-{s}": (n, path) for (n, s), path in students.items() if not (path / kept).exists()}
     if missing:
         teacher, tokenizer = load_teacher(params)
@@ -155,55 +225,75 @@ def score(students: dict[tuple[str, int], Path], trials: dict[str, Trial], half:
             tops[name].layers.load_state_dict(load_file(path / "top.safetensors"))
             tops[name].layers.to(teacher.dtype)
         found = {name: [] for name in missing}
-        text = cached_text("heldout")
-        chosen = torch.tensor([block for block in range(text.states.blocks) if half_of(str(block)) == half])
+        text, (blocks_, account) = cached_text("heldout"), load_corpus(Path(artifacts.CORPUS))
+        documents = [account["heldout_documents"][number] for number in blocks_["heldout_document"].tolist()]
+        sources = [SOURCES[code] for code in blocks_["heldout_source"].tolist()]
+        tables = heldout_tables(set(sources))
+        chosen = torch.tensor([block for block, name in enumerate(documents) if half_of(name) == half])
         states = States(*([take_blocks(shards, chosen)] for shards in text.states))
         text = Text(states, text.labels[chosen], text.ids[chosen])
         for name, top in tqdm(tops.items(), desc="held-out text", unit="student"):
             blocks = heldout_scores(Student(top, head), head, text, params.harvest.batch_size)
             found[name] += [
-                (measure, str(block), value)
+                (f"{measure}{OF_TABLE[tables[sources[block]]]}", str(block), documents[block], value)
                 for measure in ("kl", "ce")
                 for block, value in zip(chosen.tolist(), blocks[measure].tolist())
             ]
         lower = trunk(teacher, params.student)
         models = Models(lower, tops, head, tokenizer, teacher.config.max_position_embeddings)
-        vocabulary = read_vocabulary(wordnet_reader())
-        items = build_items(params.lexicon, params.evaluate.seed, ITEMS, vocabulary)
+        words, drawn = stages.words_to_ask(), (params.evaluate.seed, ITEMS)
+        vocabulary = read_vocabulary(words.reader)
+        items = build_items(params.lexicon, *drawn, vocabulary, words.trained)
         items = [item for item in items if half_of(item.id) == half]
         for row in lexical_rows(models, items):
             found[row["model"]] += answered(row)
+        places = find_places(words.text, params.lexicon, vocabulary, words.trained, tokenizer, drawn)
+        places = [place for place in places if half_of(place.document) == half]
+        for row in in_context_rows(models, words.text, places):
+            found[row["model"]].append(in_context(row))
         summary = artifacts.read_json(Path(artifacts.BENCHMARKS) / "summary.json")
         available = [name for name in ("wic", "antsynnet") if summary[name]["available"]]
         for row in pair_rows(models, Path(artifacts.BENCHMARKS), available, params.evaluate)[0]:
             if half_of(row["id"]) == half:
-                found[row["model"]].append((row["task"], row["id"], row["value"]))
+                found[row["model"]].append((row["task"], row["id"], row["id"], row["value"]))
         for name, (_, path) in missing.items():
             with output(path / kept) as partial:
-                pd.DataFrame(found[name], columns=["measure", "id", "value"]).to_csv(partial, index=False)
+                pd.DataFrame(found[name], columns=["measure", "id", "document", "value"]).to_csv(partial, index=False)
     tables = [pd.read_csv(path / kept, dtype={"id": str}).assign(name=n, seed=s) for (n, s), path in students.items()]
     return pd.concat(tables, ignore_index=True)
 
 
-def answered(row: dict) -> list[tuple[str, str, float]]:
-    """(measure, id, value) of a lexical item: whether the answer is right, and the right one's share in the choices'
-    probabilities."""
-    share = torch.tensor(row["log_likelihoods"]).softmax(0)[row["answer"]]
-    return [(row["task"], row["id"], row["correct"]), (f"{row['task']} p", row["id"], float(share))]
+def answered(row: dict) -> list[tuple[str, str, str, float]]:
+    """(measure, id, id, value) of a lexical item: whether the answer is right, and the right one's share in the
+    choices' probabilities. Items of another rung than held-out words are measures of their own."""
+    task = row["task"] if row["rung"] == "word" else f"{row['task']} {row['rung']}"
+    values = {task: row["correct"], f"{task} p": answer_share(row)}
+    return [(measure, row["id"], row["id"], float(value)) for measure, value in values.items()]
+
+
+def in_context(row: dict) -> tuple[str, str, str, float]:
+    """(measure, id, document, value) of a place in held-out text."""
+    return f"{row['kind']} in context {row['rung']}", row["id"], row["document"], row["value"]
 
 
 def differences(rows: pd.DataFrame, pairs: list, seeds: list[int], params: Params) -> pd.DataFrame:
-    """Measure and pair (objective, against) -> the objective's mean, its difference with interval and p value."""
+    """Measure and pair (objective, against) -> the objective's mean, its difference with interval, p values of
+    difference and equivalence, and the outcome. Items of one document are drawn together where there are enough."""
     table = []
     for measure, part in rows.groupby("measure", sort=False):
         scores = part.pivot_table(index=["name", "seed"], columns="id", values="value").sort_index(axis=1)
+        documents = part.drop_duplicates("id").set_index("id")["document"].loc[scores.columns].to_numpy()
+        margin_ = LOG_ODDS if " in context " in measure else margin("", measure.removesuffix(" of glosses"))
         for name, against in pairs:
             of, base = (np.stack([scores.loc[(n, seed)].to_numpy() for seed in seeds]) for n in (name, against))
+            if FEWEST_DOCUMENTS <= len(set(documents)) < len(documents):
+                of, base = of_units(of, documents), of_units(base, documents)
             row = {"measure": measure, "objective": name, "mean": of.mean(), "items": scores.shape[1]}
             if name != against:
                 row["against"] = against
-                found = compare(base, of, params.evaluate.bootstrap, params.evaluate.seed)
+                found = compare(base, of, params.evaluate.bootstrap, params.evaluate.seed, margin_)
                 row |= {"difference": found["mean"], "low": found["low"], "high": found["high"], "p": found["p"]}
+                row |= {key: found[key] for key in ("margin", "p_equivalent", "outcome")}
             table.append(row | {"seeds": len(seeds)})
     return pd.DataFrame(table).round(4)
 
@@ -233,11 +323,10 @@ def draw(table: pd.DataFrame, names: list[str], path: Path) -> None:
 
 
 def half_of(item: str) -> str:
-    """The half of an item: by its word, or by its run of held-out blocks; of a benchmark's pair by its id."""
+    """The half of an item: by its word, or by its document; of a benchmark's pair by its id."""
     kind, _, rest = str(item).partition(":")
     key = rest.partition(":")[0] if rest else kind
-    number = int(key) // RUN if key.isdigit() else text_key(key)
-    return ("dev", "test")[int(hash_integers(number & (2**62 - 1), [0])[0]) & 1]
+    return ("dev", "test")[int(hash_integers(text_key(key) & (2**62 - 1), [0])[0]) & 1]
 
 
 if __name__ == "__main__":

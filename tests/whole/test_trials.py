@@ -2,10 +2,12 @@
 
 from types import SimpleNamespace
 
+import numpy as np
 import pandas as pd
 import pytest
+from ruamel.yaml import YAML
 from tiny.project import ROOT
-from tools.trials import RUN, differences, half_of, student, trial
+from tools.trials import choose, differences, grid, half_of, read_table, student, trial
 
 from dskd.errors import UserError
 from dskd.params import load_params
@@ -19,11 +21,11 @@ def test_a_word_is_in_one_half_whatever_is_asked_of_it():
         assert len(asked) == 1
 
 
-def test_held_out_blocks_go_to_a_half_in_runs():
-    assert all(half_of(str(block)) == half_of(str(block - block % RUN)) for block in range(400))
+def test_a_held_out_document_is_in_one_half_with_all_its_words():
+    assert half_of("wiki:Anarchism") == half_of("wiki:Anarchism") == half_of("text:Anarchism")
 
 
-@pytest.mark.parametrize("ids", [[f"synonym:{word}:s" for word in WORDS], [str(i * RUN) for i in range(2000)]])
+@pytest.mark.parametrize("ids", [[f"synonym:{word}:s" for word in WORDS], [f"wiki:{i}" for i in range(2000)]])
 def test_the_halves_are_about_even(ids):
     assert 0.45 < sum(half_of(i) == "dev" for i in ids) / len(ids) < 0.55
 
@@ -31,7 +33,14 @@ def test_the_halves_are_about_even(ids):
 def test_a_difference_is_paired():
     rows = pd.DataFrame(
         [
-            {"name": name, "seed": seed, "measure": "synonym", "id": f"synonym:{word}:s", "value": n + gain}
+            {
+                "name": name,
+                "seed": seed,
+                "measure": "synonym",
+                "id": f"synonym:{word}:s",
+                "document": f"synonym:{word}:s",
+            }
+            | {"value": n + gain}
             for name, gain in (("kd", 0.0), ("other", 0.5))
             for seed in (0, 1)
             for n, word in enumerate(WORDS[:100])
@@ -43,6 +52,74 @@ def test_a_difference_is_paired():
     assert (other["difference"], other["low"], other["high"]) == (0.5, 0.5, 0.5)
     assert (back["difference"], back["against"]) == (-0.5, "other")
     assert (kd["mean"], other["mean"], other["items"], other["seeds"]) == (49.5, 50.0, 100, 2)
+    assert (other["outcome"], other["margin"], other["p_equivalent"]) == ("different", 0.02, 1.0)
+
+
+def test_blocks_of_one_document_are_one_item():
+    values = np.random.default_rng(0).normal(size=60)
+    rows = pd.DataFrame(
+        [
+            {"name": name, "seed": 0, "measure": "kl", "id": str(block), "document": f"wiki:{block // 5}"}
+            | {"value": gain * values[block // 5]}
+            for name, gain in (("kd", 0.0), ("other", 1.0))
+            for block in range(60)
+        ]
+    )
+    params = SimpleNamespace(evaluate=SimpleNamespace(bootstrap=400, seed=0))
+    together = differences(rows, [("other", "kd")], [0], params).iloc[0]
+    alone = differences(rows.assign(document=rows["id"]), [("other", "kd")], [0], params).iloc[0]
+    assert together["difference"] == alone["difference"] == round(values[:12].mean(), 4)
+    assert 2 < (together["high"] - together["low"]) / (alone["high"] - alone["low"]) < 3  # about the root of 5
+    assert together["margin"] == 0.01
+
+
+GRID = {
+    "rates": [0.001, 0.002],
+    "objectives": {
+        "kd": {"weight": "kl", "values": [0.5, 1]},
+        "dskd": {"weight": "sense", "values": [0.1, 1], "targets": "lexicon"},
+    },
+}
+
+
+def test_a_grid_has_every_rate_with_every_weight():
+    found = grid(GRID)
+    assert list(found["kd"]) == ["kd_kl0.5_rate0.001", "kd_kl1_rate0.001", "kd_kl0.5_rate0.002", "kd_kl1_rate0.002"]
+    last = found["dskd"]["dskd_sense1_rate0.002"]
+    assert last == {"targets": "lexicon", "sense": 1.0, "params": {"distill": {"learning_rate": 0.002}}}
+    made = trial(load_params(ROOT / "params.yaml"), last)
+    assert (made.objective.sense, made.params.distill.learning_rate) == (1.0, 0.002)
+    uneven = GRID | {"objectives": GRID["objectives"] | {"kd": {"weight": "kl", "values": [1]}}}
+    with pytest.raises(UserError, match="several sizes.*'kd': 1, 'dskd': 2"):
+        grid(uneven)
+
+
+def table(means, measure="kl"):
+    return pd.DataFrame([{"measure": measure, "objective": name, "mean": mean} for name, mean in means.items()])
+
+
+def test_the_best_trial_of_an_objective_is_that_with_the_smallest_mean(tmp_path):
+    families = grid(GRID)
+    names = [name for trials in families.values() for name in trials]
+    means = dict(zip(names, [1.4, 1.2, 1.3, 1.2, 0.9, 0.8, 0.7, 1.0]))
+    found = pd.concat([table(means), table({name: -mean for name, mean in means.items()}, "ce")])
+    assert choose(found, families) == {"kd": "kd_kl1_rate0.001", "dskd": "dskd_sense0.1_rate0.002"}
+    assert choose(found, families, "ce")["dskd"] == "dskd_sense1_rate0.002"
+    repeated = pd.concat([found, table({"kd_kl0.5_rate0.001": 0.0})])  # as in a pair: the first is the mean
+    assert choose(repeated, families)["kd"] == "kd_kl1_rate0.001"
+    with pytest.raises(UserError, match="no kl of dskd_sense1_rate0.002: run that half"):
+        choose(found[found["objective"] != "dskd_sense1_rate0.002"], families)
+    with pytest.raises(UserError, match="run the half for choosing first, 8 trials"):
+        read_table(tmp_path / "grid.csv", dict.fromkeys(names))
+
+
+def test_the_registered_grid_is_one_that_can_run():
+    given = YAML(typ="safe").load(ROOT / "docs/trials/grid.yaml")
+    families, params = grid(given["grid"]), load_params(ROOT / "params.yaml")
+    assert {len(trials) for trials in families.values()} == {9}
+    assert not set(given["seeds"]) & set(given["confirm"])
+    assert all(trial(params, changes) for trials in families.values() for changes in trials.values())
+    assert {name for pair in given["pairs"] for name in pair} == set(families)
 
 
 def test_a_trial_differs_in_its_parameters_and_has_a_folder_of_its_own():
