@@ -26,13 +26,9 @@ from dskd.errors import UserError
 from dskd.infra.randomness import hash_integers, text_key, uniform
 from dskd.lexicon.readers.wordnet import Gloss, glosses
 from dskd.lexicon.relations import heldout_words
-from dskd.model.tokenizer import before_text, special_ids
+from dskd.model.tokenizer import before_text, separator_token
 
 _BATCH_CHARACTERS = 50_000  # rendered and tokenised at a time: little is done in vain for a small corpus
-# Texts that close a document in pre-training. A chat model's eos token is the end of a turn instead
-# (SmolLM2-Instruct: eos is <|im_end|>, while documents end with <|endoftext|>), so these come first. Only a special
-# token counts: in Gemma's vocabulary </s> is a piece of HTML.
-_DOCUMENT_ENDS = ("<|endoftext|>", "<|end_of_text|>", "</s>")
 _SPLIT, _ORDER, _MIX = (text_key(f"corpus.{use}") for use in ("split", "order", "mix"))
 
 
@@ -139,19 +135,6 @@ def _lacks(split: str, source: str, row: dict, corpus: params.CorpusParams) -> U
         f"not fill a block of {corpus.block_length} tokens; give more text, or change corpus.heldout_share, "
         f"corpus.block_length or lexicon.heldout_share, or leave {name} out with corpus.gloss_share: {without}"
     )
-
-
-def separator_token(tokenizer) -> int:
-    """The token that closes a document: the one of pre-training where it is known, else eos.
-
-    Raises:
-        UserError: the tokenizer has neither.
-    """
-    vocabulary, special = tokenizer.get_vocab(), special_ids(tokenizer)
-    for token in (*_DOCUMENT_ENDS, tokenizer.eos_token):
-        if vocabulary.get(token) in special:
-            return vocabulary[token]
-    raise UserError(f"the tokenizer has no eos token nor any of {', '.join(_DOCUMENT_ENDS)}: set its eos_token")
 
 
 def render_gloss(gloss: Gloss) -> str:

@@ -7,10 +7,11 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from dskd.corpus.build import draw, gloss_documents, pack, separator_token
+from dskd.corpus.build import draw, gloss_documents, pack
 from dskd.corpus.documents import Document, text_documents
 from dskd.errors import UserError
 from dskd.infra.artifacts import load_tensors, read_json, reading, require, write_json
+from dskd.model.tokenizer import separator_token
 from dskd.params import CorpusParams, LexiconParams, SensesParams
 
 

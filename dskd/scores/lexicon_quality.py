@@ -14,7 +14,7 @@ from dskd.lexicon.store import antonyms, synonyms
 from dskd.params import LexiconParams, TargetsParams
 from dskd.scores.gold_lists import RELATIONS, Gold, antsynnet, by_source, gold_list, quality_table
 from dskd.scores.judged_negations import negation_quality
-from dskd.senses.store import SenseDictionary
+from dskd.senses.store import Senses
 from dskd.targets.choose import candidates, trimmed_lexicon
 
 
@@ -90,7 +90,7 @@ def overlaps(lexicons: Mapping[str, list[Pair]], golds: Sequence[Gold]) -> pd.Da
     )
 
 
-def coverage(labels: Tensor, table: pd.DataFrame, senses: SenseDictionary, settings: TargetsParams) -> pd.DataFrame:
+def coverage(labels: Tensor, table: pd.DataFrame, senses: Senses, settings: TargetsParams) -> pd.DataFrame:
     """How much of a text the lexicon reaches, in tokens (positions) and in types.
 
     Args:

@@ -11,12 +11,13 @@ from tiny.wordnet import train_metaspace_tokenizer, train_tokenizer, write_wordn
 from tokenizers import AddedToken, Tokenizer
 from tokenizers.processors import TemplateProcessing
 
-from dskd.corpus.build import build_corpus, render_gloss, separator_token, token_bytes
+from dskd.corpus.build import build_corpus, render_gloss, token_bytes
 from dskd.corpus.store import load_corpus, save_corpus
 from dskd.corpus.wikitext import articles, strip_markup
 from dskd.errors import UserError
 from dskd.lexicon.readers.wordnet import Gloss, glosses, open_wordnet, prepare
 from dskd.lexicon.relations import heldout_words, is_heldout
+from dskd.model.tokenizer import separator_token
 from dskd.params import CorpusParams
 
 ALBEDO = """\
