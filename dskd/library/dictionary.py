@@ -11,6 +11,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
+from tqdm import tqdm
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from dskd.errors import UserError, one_line
@@ -115,7 +116,8 @@ class SenseDictionary:
         place = 0
         with tempfile.TemporaryDirectory(prefix="dskd-") as name:
             sampler = Sampler(Path(name), numbers, params.seed, params.reservoir, model.config.vocab_size)
-            for number, chunk in enumerate(text_chunks(texts, tokenizer, settings.length)):
+            chunks = tqdm(text_chunks(texts, tokenizer, settings.length), desc="reading", unit="chunk", mininterval=1)
+            for number, chunk in enumerate(chunks):
                 states = last_states(model, chunk.blocks, batch_size)
                 keys = chunk.blocks[:, 1:]
                 if settings.key == "predicted":
