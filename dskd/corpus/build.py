@@ -18,13 +18,13 @@ import pandas as pd
 import torch
 
 from dskd.corpus.documents import Document, text_documents
-from dskd.corpus.packing import PackedText, Packing, draw, pack, pack_pieces, separator_token
+from dskd.corpus.packing import PackedText, Packing, draw, pack, pack_pieces
 from dskd.corpus.prompts import Prompts, pack_prompts, too_long
 from dskd.corpus.store import SOURCES, SPLITS
 from dskd.corpus.word_documents import gloss_documents, lexicon_documents
 from dskd.errors import UserError
 from dskd.infra.randomness import hash_integers, text_key
-from dskd.model.tokenizer import before_text
+from dskd.model.tokenizer import before_text, separator_token
 from dskd.params import CorpusParams, LexiconParams
 
 _MIX = text_key("corpus.mix")

@@ -8,10 +8,11 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from dskd.corpus.documents import Document, text_documents
-from dskd.corpus.packing import Packing, draw, pack, separator_token
+from dskd.corpus.packing import Packing, draw, pack
 from dskd.corpus.word_documents import gloss_documents
 from dskd.errors import UserError
 from dskd.infra.artifacts import load_tensors, read_json, reading, require, write_json
+from dskd.model.tokenizer import separator_token
 from dskd.params import CorpusParams, LexiconParams, SensesParams
 
 

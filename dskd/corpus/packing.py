@@ -8,15 +8,10 @@ import numpy as np
 from tqdm import tqdm
 
 from dskd.corpus.documents import Document
-from dskd.errors import UserError
 from dskd.infra.randomness import hash_integers, text_key, uniform
-from dskd.model.tokenizer import before_text, special_ids
+from dskd.model.tokenizer import before_text
 
 _BATCH_CHARACTERS = 50_000  # rendered and tokenised at a time: little is done in vain for a small corpus
-# Tokens that pre-training closes its documents with, by name. An instruct tokenizer's eos is another one
-# (SmolLM2-Instruct: eos is <|im_end|>, while documents end with <|endoftext|>), so these come first. Only a special
-# token counts: in Gemma's vocabulary </s> is a piece of HTML.
-_DOCUMENT_ENDS = ("<|endoftext|>", "<|end_of_text|>", "</s>")
 _SPLIT, _ORDER, _PIECE = (text_key(f"corpus.{use}") for use in ("split", "order", "piece"))
 
 
@@ -34,19 +29,6 @@ class Packing(NamedTuple):
     length: int  # tokens that are predicted in a block (L)
     separator: int  # the token that closes a document
     label: str  # of the progress bar
-
-
-def separator_token(tokenizer) -> int:
-    """The token that closes a document: the one of pre-training where it is known, else eos.
-
-    Raises:
-        UserError: the tokenizer has neither.
-    """
-    vocabulary, special = tokenizer.get_vocab(), special_ids(tokenizer)
-    for token in (*_DOCUMENT_ENDS, tokenizer.eos_token):
-        if vocabulary.get(token) in special:
-            return vocabulary[token]
-    raise UserError(f"the tokenizer has no eos token nor any of {', '.join(_DOCUMENT_ENDS)}: set its eos_token")
 
 
 def draw(documents: list[Document], split: str, seed: int, heldout_share: float) -> list[Document]:

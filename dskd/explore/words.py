@@ -17,7 +17,7 @@ from dskd.lexicon.store import antonyms, load_lexicon, synonyms
 from dskd.lexicon.tokens import word_tokens
 from dskd.model.tokenizer import load_tokenizer
 from dskd.params import Params
-from dskd.senses.store import SenseDictionary, compose_span, load_contexts, load_senses
+from dskd.senses.store import Senses, compose_span, load_contexts, load_senses
 
 
 class Sense(NamedTuple):
@@ -61,7 +61,7 @@ def word_token(tokenizer: PreTrainedTokenizerBase, word: str) -> int:
     return ids[0]
 
 
-def token_senses(senses: SenseDictionary, token: int) -> list[Sense]:
+def token_senses(senses: Senses, token: int) -> list[Sense]:
     """The senses of a token, most frequent first."""
     found = [Sense(row, int(senses.counts[row])) for row in senses.rows(token)]
     return sorted(found, key=lambda sense: (-sense.states, sense.row))
@@ -99,7 +99,7 @@ def look_up(word: str, settings: params.LexiconParams, contexts: int = 2) -> Wor
     return Word(word, summary, texts, related, note)
 
 
-def _summary(tokenizer: PreTrainedTokenizerBase, senses: SenseDictionary, tokens: tuple[int, ...]) -> tuple[int, str]:
+def _summary(tokenizer: PreTrainedTokenizerBase, senses: Senses, tokens: tuple[int, ...]) -> tuple[int, str]:
     """How many senses a word has, and of what."""
     if len(tokens) > 1:
         pieces = f"its {len(tokens)} tokens ({', '.join(tokenizer.decode(token).strip() for token in tokens)})"
@@ -230,6 +230,6 @@ def sense_groups(params: Params, words: int = 5) -> dict[str, list[tuple[str, Te
     return groups
 
 
-def _vectors(senses: SenseDictionary, token: int) -> Tensor:
+def _vectors(senses: Senses, token: int) -> Tensor:
     rows = senses.rows(token)
     return senses.centroids[rows.start : rows.stop]

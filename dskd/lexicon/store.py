@@ -12,6 +12,7 @@ from dskd.errors import UserError
 from dskd.infra.artifacts import require
 from dskd.infra.output import output
 from dskd.lexicon.relations import ANTONYM, SYNONYM
+from dskd.lexicon.spans import ranked_spans
 
 SCHEMA = pa.schema(
     [
@@ -84,10 +85,6 @@ def antonyms(table: pd.DataFrame) -> dict[int, list[tuple[int, ...]]]:
 
 
 def _related(table: pd.DataFrame, relation: int) -> dict[int, list[tuple[int, ...]]]:
-    support: dict[int, dict[tuple[int, ...], tuple[int, str]]] = {}
     rows = table[table["relation"] == relation]
-    for head, tail, span, sense in zip(rows["head_token"], rows["tail"], rows["tail_tokens"], rows["sense"]):
-        spans = support.setdefault(int(head), {})
-        count, word = spans.get(span, (0, tail))
-        spans[span] = (count - sense.count(";") - 1, min(word, tail))  # negative: the largest sorts first
-    return {head: sorted(spans, key=spans.get) for head, spans in sorted(support.items())}
+    support = (sense.count(";") + 1 for sense in rows["sense"])
+    return ranked_spans(zip(map(int, rows["head_token"]), rows["tail"], rows["tail_tokens"], support))

@@ -1,10 +1,12 @@
 """Words as tokens: what a word is when it is written inside a text, after a space."""
 
 from collections.abc import Iterable, Mapping, Sequence
-
-from nltk.corpus.reader.wordnet import WordNetCorpusReader
+from typing import TYPE_CHECKING
 
 from dskd.errors import UserError
+
+if TYPE_CHECKING:
+    from nltk.corpus.reader.wordnet import WordNetCorpusReader
 
 # Words are tokenised after a comma, whose tokens are then cut off: a tokenizer of the SentencePiece kind
 # (Mistral) puts a space of its own before the text, so that " bank" alone would begin with two.
@@ -58,7 +60,7 @@ def is_tail(tokens: tuple[int, ...], max_span: int) -> bool:
     return 1 <= len(tokens) <= max_span
 
 
-def inflected_forms(tokenizer, reader: WordNetCorpusReader, words: Iterable[str]) -> dict[str, list[str]]:
+def inflected_forms(tokenizer, reader: "WordNetCorpusReader", words: Iterable[str]) -> dict[str, list[str]]:
     """Word -> the inflected forms of it that the tokenizer has as tokens, by WordNet's rules and exceptions (Morphy).
 
     A form that is a word of `words` itself ("better") is no form of another one.

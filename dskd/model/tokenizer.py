@@ -13,6 +13,10 @@ from dskd.errors import UserError, one_line
 from dskd.model.folder import TOKENIZER_CONFIG, check_settings, code_of_its_own
 
 _WORD = "the"  # what every tokenizer knows
+# Texts that close a document in pre-training. A chat model's eos token is the end of a turn instead
+# (SmolLM2-Instruct: eos is <|im_end|>, while documents end with <|endoftext|>), so these come first. Only a special
+# token counts: in Gemma's vocabulary </s> is a piece of HTML.
+_DOCUMENT_ENDS = ("<|endoftext|>", "<|end_of_text|>", "</s>")
 
 
 def load_tokenizer(folder: str | Path, name: str | None = None) -> PreTrainedTokenizerBase:
@@ -78,6 +82,19 @@ def special_ids(tokenizer: PreTrainedTokenizerBase) -> set[int]:
     ordinary token `</s>`."""
     marked = {token for token, added in tokenizer.added_tokens_decoder.items() if added.special}
     return marked | set(tokenizer.all_special_ids)
+
+
+def separator_token(tokenizer: PreTrainedTokenizerBase) -> int:
+    """The token that closes a document: the one of pre-training where it is known, else eos.
+
+    Raises:
+        UserError: the tokenizer has neither.
+    """
+    vocabulary, special = tokenizer.get_vocab(), special_ids(tokenizer)
+    for token in (*_DOCUMENT_ENDS, tokenizer.eos_token):
+        if vocabulary.get(token) in special:
+            return vocabulary[token]
+    raise UserError(f"the tokenizer has no eos token nor any of {', '.join(_DOCUMENT_ENDS)}: set its eos_token")
 
 
 def stop_tokens(model: "PreTrainedModel", tokenizer: PreTrainedTokenizerBase) -> list[int]:

@@ -8,7 +8,7 @@ from dskd.params import Params
 from dskd.pipeline.inputs import teacher_hash, teacher_tokenizer
 from dskd.senses.cluster import build_senses
 from dskd.senses.contexts import contexts_table
-from dskd.senses.store import SenseDictionary, save_contexts, save_origin, save_senses
+from dskd.senses.store import Senses, save_contexts, save_origin, save_senses
 from dskd.states.reservoir import open_reservoir
 
 
@@ -16,7 +16,7 @@ def make_senses(params: Params) -> None:
     """Write `artifacts/senses`: the clusters of the sample, and their contexts as text."""
     sample = open_reservoir(Path(artifacts.RESERVOIR))
 
-    def beside(folder: Path, senses: SenseDictionary) -> None:
+    def beside(folder: Path, senses: Senses) -> None:
         text = load_dictionary_text(Path(artifacts.RESERVOIR))
         save_contexts(folder, contexts_table(senses, text, teacher_tokenizer()))
         save_origin(folder, teacher_hash())

@@ -26,7 +26,7 @@ from dskd.scores.dictionary import facts, plain, variance_table
 from dskd.scores.sense_match import nearest_senses, random_senses, synset_table, wic_table
 from dskd.scores.sense_places import Place, before, example_places, tagged_places, unread, wic_places
 from dskd.scores.weighted import COLUMNS, Draws
-from dskd.senses.store import SenseDictionary
+from dskd.senses.store import Senses
 from dskd.states.reservoir import Reservoir, open_reservoir
 
 _DRAWS = 2000  # resamples of an interval
@@ -35,11 +35,11 @@ _DRAWS = 2000  # resamples of an interval
 class Dictionaries(NamedTuple):
     """A dictionary, and the sample that it was made of."""
 
-    by_way: dict[str, list[SenseDictionary]]  # "senses", and draws of "random": states in the place of senses
+    by_way: dict[str, list[Senses]]  # "senses", and draws of "random": states in the place of senses
     sample: Reservoir
 
     @property
-    def senses(self) -> SenseDictionary:
+    def senses(self) -> Senses:
         return self.by_way["senses"][0]
 
 
@@ -54,7 +54,7 @@ def load_dictionaries(params: Params) -> Dictionaries:
     return with_random(senses, sample, params.evaluate.seed)
 
 
-def with_random(senses: SenseDictionary, sample: Reservoir, seed: int) -> Dictionaries:
+def with_random(senses: Senses, sample: Reservoir, seed: int) -> Dictionaries:
     """A dictionary beside the random baseline."""
     drawn = [random_senses(senses, sample, seed * RANDOM_DRAWS + i) for i in range(RANDOM_DRAWS)]
     return Dictionaries({"senses": [senses], "random": drawn}, sample)

@@ -68,7 +68,7 @@ from dskd.scores.in_context import HeldoutText
 from dskd.scores.lexicon_quality import coverage, gold_lists, lexicon_quality
 from dskd.scores.measure import Words, measure
 from dskd.scores.store import Columns, heldout_rows, heldout_tables, read_columns
-from dskd.senses.store import SenseDictionary
+from dskd.senses.store import Senses
 from dskd.sources.fetch import fetch_all
 from dskd.states.harvest import harvest as harvest_states
 from dskd.states.store import States
@@ -198,7 +198,7 @@ def harvest(params: Params) -> States:
     return cached_states("train")
 
 
-def senses(params: Params) -> SenseDictionary:
+def senses(params: Params) -> Senses:
     """The sense dictionary: clusters of the sample of the teacher's states."""
     if not processes.launch(params.launch, "senses"):
         make_senses(params)
@@ -213,7 +213,7 @@ def targets(params: Params, objective: str) -> SenseTargets:
     return chosen
 
 
-def sense_targets(params: Params, objective: Objective, dictionary: SenseDictionary | None = None) -> SenseTargets:
+def sense_targets(params: Params, objective: Objective, dictionary: Senses | None = None) -> SenseTargets:
     """The targets of this objective, from the artifacts of the stages before or other senses; none is written."""
     table = load_lexicon(require(artifacts.LEXICON, "lexicon"))
     given = dictionary or run_senses(), synonyms(table), antonyms(table)

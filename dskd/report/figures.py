@@ -16,7 +16,7 @@ from torch import Tensor
 from dskd.infra import artifacts
 from dskd.params import Params
 from dskd.report.tables import CHANCE, MAIN_MEASURES, measure_name, shown_differences
-from dskd.senses.store import SenseDictionary
+from dskd.senses.store import Senses
 
 # Okabe and Ito's colours: people with colour-blindness can tell them apart. Markers differ as well.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
@@ -216,7 +216,7 @@ def _name_points(figure: Figure, axis: Axes, names: Mapping[tuple, tuple[np.ndar
         taken.append(box)
 
 
-def sense_counts(senses: SenseDictionary) -> Figure:
+def sense_counts(senses: Senses) -> Figure:
     """How many senses the tokens have, and how often the tokens occur."""
     number = np.diff(senses.offsets.numpy())
     with plt.rc_context(STYLE):

@@ -8,7 +8,7 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from dskd.lexicon.tokens import word_tokens
-from dskd.senses.store import SenseDictionary, compose_span
+from dskd.senses.store import Senses, compose_span
 from dskd.states.reservoir import Reservoir
 from dskd.states.store import States
 from dskd.targets.store import SenseTargets
@@ -83,7 +83,7 @@ def next_tokens(
     return table
 
 
-def spans_table(senses: SenseDictionary, tokenizer: PreTrainedTokenizerBase, words: Sequence[str]) -> pd.DataFrame:
+def spans_table(senses: Senses, tokenizer: PreTrainedTokenizerBase, words: Sequence[str]) -> pd.DataFrame:
     """One row per word of several tokens: its tokens, and how many senses they give it."""
     rows = [
         {"word": word, "tokens": [tokenizer.decode(token) for token in span], "senses": len(compose_span(senses, span))}

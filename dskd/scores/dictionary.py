@@ -9,11 +9,11 @@ from torch import Tensor
 
 from dskd.infra.arithmetic import squared_distances
 from dskd.scores.weighted import Draws, explained, table_rows
-from dskd.senses.store import SenseDictionary
+from dskd.senses.store import Senses
 from dskd.states.reservoir import Reservoir
 
 
-def facts(senses: SenseDictionary, sample: Reservoir, lexicon: pd.DataFrame) -> dict[str, float]:
+def facts(senses: Senses, sample: Reservoir, lexicon: pd.DataFrame) -> dict[str, float]:
     """Plain counts and shares. `heads_...` are shares of the lexicon's heads; of a head that is written in several
     forms (bank, Bank) one is enough. States are counted in the sample."""
     numbers = dict(zip(senses.tokens.tolist(), senses.offsets.diff().tolist()))
@@ -40,7 +40,7 @@ def facts(senses: SenseDictionary, sample: Reservoir, lexicon: pd.DataFrame) -> 
 
 
 def variance_table(
-    hidden_states: Tensor, keys: Tensor, dictionaries: Mapping[str, Sequence[SenseDictionary]], draws: Draws
+    hidden_states: Tensor, keys: Tensor, dictionaries: Mapping[str, Sequence[Senses]], draws: Draws
 ) -> pd.DataFrame:
     """The share of the variance of held-out states that the nearest sense of their token explains: of all (`variance`),
     where a token without senses explains nothing, and of what is left around the mean of their token, for tokens with

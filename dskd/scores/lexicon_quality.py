@@ -24,7 +24,7 @@ from dskd.lexicon.relations import Pair, heldout_words, merge
 from dskd.lexicon.store import antonyms, synonyms
 from dskd.params import LexiconParams, TargetsParams
 from dskd.scores.gold_lists import RELATIONS, Gold, antsynnet, by_source, gold_list, quality_table, share
-from dskd.senses.store import SenseDictionary
+from dskd.senses.store import Senses
 from dskd.targets.choose import candidates, trimmed_lexicon
 
 _LIST = Path(__file__).with_name("judged_negations.tsv")
@@ -102,7 +102,7 @@ def overlaps(lexicons: Mapping[str, list[Pair]], golds: Sequence[Gold]) -> pd.Da
     )
 
 
-def coverage(labels: Tensor, table: pd.DataFrame, senses: SenseDictionary, settings: TargetsParams) -> pd.DataFrame:
+def coverage(labels: Tensor, table: pd.DataFrame, senses: Senses, settings: TargetsParams) -> pd.DataFrame:
     """How much of a text the lexicon reaches, in tokens (positions) and in types.
 
     Args:

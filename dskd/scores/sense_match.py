@@ -23,7 +23,7 @@ from dskd.lexicon.tokens import word_tokens
 from dskd.scores.sense_places import Place
 from dskd.scores.weighted import Draws, Statistic, auc, mean_of, share, table_rows
 from dskd.scores.word_states import best_threshold
-from dskd.senses.store import SenseDictionary, compose_span
+from dskd.senses.store import Senses, compose_span
 from dskd.states.reservoir import Reservoir
 
 _RANDOM = text_key("scores.random_senses")
@@ -36,7 +36,7 @@ class Nearest(NamedTuple):
     posterior: np.ndarray  # (n, k) float64, how probable each sense of the word is; all of it on the first for none
 
 
-def random_senses(senses: SenseDictionary, sample: Reservoir, seed: int) -> SenseDictionary:
+def random_senses(senses: Senses, sample: Reservoir, seed: int) -> Senses:
     """The dictionary with as many states of each token, drawn without replacement, in the place of its senses."""
     tokens = sample.tokens.repeat_interleave(sample.sizes).numpy()
     order = np.lexsort((hash_integers(_RANDOM, seed, sample.positions.numpy()), tokens))
@@ -48,7 +48,7 @@ def random_senses(senses: SenseDictionary, sample: Reservoir, seed: int) -> Sens
 
 
 def nearest_senses(
-    places: Sequence[Place], states: Tensor, senses: SenseDictionary, tokenizer: PreTrainedTokenizerBase
+    places: Sequence[Place], states: Tensor, senses: Senses, tokenizer: PreTrainedTokenizerBase
 ) -> Nearest:
     """The nearest sense of each place's word, and a posterior: the softmax of minus the squared distances, in units of
     the mean squared distance to the nearest sense.

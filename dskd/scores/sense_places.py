@@ -12,12 +12,11 @@ from typing import NamedTuple
 from nltk.corpus.reader.wordnet import WordNetCorpusReader, WordNetError
 from transformers import PreTrainedTokenizerBase
 
-from dskd.corpus.packing import separator_token
 from dskd.corpus.tagged_text import tagged_words
 from dskd.corpus.word_documents import heldout_lemmas
 from dskd.errors import UserError
 from dskd.lexicon.readers.wordnet import glosses
-from dskd.model.tokenizer import before_text
+from dskd.model.tokenizer import before_text, separator_token
 from dskd.params import LexiconParams
 
 _WORDS = re.compile(r"[^\W_][\w'-]*")

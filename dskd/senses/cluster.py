@@ -9,13 +9,13 @@ from dskd.infra import processes
 from dskd.infra.arithmetic import squared_distances, starts_of
 from dskd.params import SensesParams
 from dskd.senses.kmeans import kmeans, without_small
-from dskd.senses.store import SenseDictionary, join_senses
+from dskd.senses.store import Senses, join_senses
 from dskd.states.reservoir import Reservoir
 
 _ROWS = 8192  # rows of one k-means batch: fixes its memory (19 MB at d = 576)
 
 
-def build_senses(sample: Reservoir, settings: SensesParams) -> SenseDictionary:
+def build_senses(sample: Reservoir, settings: SensesParams) -> Senses:
     """Cluster the states of each token; of many processes each gets the senses of its share of the tokens.
 
     A token with n states has at most `k` senses, and at most n / `min_states`; each stands for `min_states` states or
@@ -56,16 +56,16 @@ def build_senses(sample: Reservoir, settings: SensesParams) -> SenseDictionary:
                 numbers, senses = _cluster(x, where, sizes, tokens, number, settings)
             centroids, *others = senses
             offsets, occurrences = starts_of(numbers), sample.occurrences[group]
-            found.append(SenseDictionary(tokens, offsets, occurrences, centroids.to(dtype), *others))
+            found.append(Senses(tokens, offsets, occurrences, centroids.to(dtype), *others))
             bar.update(len(group))
     return join_senses(found)
 
 
-def _no_senses(sample: Reservoir, settings: SensesParams) -> SenseDictionary:
+def _no_senses(sample: Reservoir, settings: SensesParams) -> Senses:
     """The senses of no token."""
     none = torch.empty(0, dtype=torch.int32)
     contexts = torch.empty(0, settings.contexts).long()
-    return SenseDictionary(none, torch.zeros(1).long(), none.long(), sample.states[0][:0], none, contexts)
+    return Senses(none, torch.zeros(1).long(), none.long(), sample.states[0][:0], none, contexts)
 
 
 def _cluster(

@@ -2,11 +2,8 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
 import torch
 from safetensors.torch import save_file
 from torch import Tensor
@@ -16,20 +13,22 @@ from dskd.infra import processes
 from dskd.infra.arithmetic import squared_distances, starts_of
 from dskd.infra.artifacts import load_tensors, read_json, reading, require, write_json
 
+if TYPE_CHECKING:  # contexts alone need them, and who trains with a dictionary may not have them
+    import pandas as pd
+
 _FILE, _CONTEXTS_FILE, _ORIGIN_FILE = "senses.safetensors", "contexts.parquet", "origin.json"
-_CONTEXTS = pa.schema(
-    [
-        ("token", pa.string()),  # with its leading space, if it has one
-        ("sense", pa.int32()),  # row of the dictionary's centroids
-        ("left", pa.string()),  # up to the token
-        ("right", pa.string()),  # what follows the token; where it was predicted and is not there, what is there
-        ("document", pa.string()),  # "wiki:Anarchism", "gloss:bank.n.01"; empty where the text does not tell
-    ]
-)
+_CONTEXTS = {
+    "token": "string",  # with its leading space, if it has one
+    "sense": "int32",  # row of the dictionary's centroids
+    "left": "string",  # up to the token
+    "right": "string",  # what follows the token; where it was predicted and is not there, what is there
+    "document": "string",  # "wiki:Anarchism", "gloss:bank.n.01"; empty where the text does not tell
+}
 
 
-class SenseDictionary(NamedTuple):
-    """Ragged: the senses of `tokens[t]` are rows `offsets[t]` to `offsets[t + 1]` of `centroids`."""
+class Senses(NamedTuple):
+    """The senses of all tokens, end to end: rows `offsets[t]` to `offsets[t + 1]` of `centroids` are those of
+    `tokens[t]`."""
 
     tokens: Tensor  # (T,) int32, ascending
     offsets: Tensor  # (T + 1,) int64
@@ -46,36 +45,35 @@ class SenseDictionary(NamedTuple):
         return range(int(self.offsets[index]), int(self.offsets[index + 1]))
 
 
-def join_senses(parts: list[SenseDictionary]) -> SenseDictionary:
+def join_senses(parts: list[Senses]) -> Senses:
     """One dictionary of those of different tokens."""
     tokens, _, occurrences, *columns = (torch.cat(column) for column in zip(*parts))
     numbers = torch.cat([part.offsets.diff() for part in parts])
     order, rows = tokens.argsort(), tokens.repeat_interleave(numbers).argsort(stable=True)
     offsets = starts_of(numbers[order])
-    return SenseDictionary(tokens[order], offsets, occurrences[order], *(column[rows] for column in columns))
+    return Senses(tokens[order], offsets, occurrences[order], *(column[rows] for column in columns))
 
 
-def save_senses(
-    folder: Path, senses: SenseDictionary, beside: Callable[[Path, SenseDictionary], None] = lambda *_: None
-) -> None:
+def save_senses(folder: Path, senses: Senses, beside: Callable[[Path, Senses], None] = lambda *_: None) -> None:
     """Write the dictionary, of which many processes have a part each, into `folder`, which appears whole or not at
     all. `beside` writes more files into the folder, which it is given with the whole dictionary."""
     state = processes.state()
     with processes.output(folder, checksums=True) as partial:
         if state.num_processes > 1:
             parts = [partial / f"part-{i}" for i in range(state.num_processes)]
-            _write(senses, parts[state.process_index])
+            write_senses(senses, parts[state.process_index])
             state.wait_for_everyone()
         if state.is_main_process:
             if state.num_processes > 1:
-                senses = join_senses([SenseDictionary(**load_tensors(part, "senses")) for part in parts])
+                senses = join_senses([Senses(**load_tensors(part, "senses")) for part in parts])
                 for part in parts:
                     part.unlink()
-            _write(senses, partial / _FILE)
+            write_senses(senses, partial / _FILE)
             beside(partial, senses)
 
 
-def _write(senses: SenseDictionary, path: Path) -> None:
+def write_senses(senses: Senses, path: Path) -> None:
+    """Write the dictionary as one safetensors file."""
     save_file({name: value.contiguous() for name, value in senses._asdict().items()}, path)
 
 
@@ -96,19 +94,26 @@ def check_origin(folder: str | Path, teacher: str) -> None:
         )
 
 
-def load_senses(folder: str | Path) -> SenseDictionary:
+def load_senses(folder: str | Path) -> Senses:
     """Raises UserError if the dictionary is missing or damaged."""
-    return SenseDictionary(**load_tensors(Path(folder) / _FILE, "senses", SenseDictionary._fields))
+    return Senses(**load_tensors(Path(folder) / _FILE, "senses", Senses._fields))
 
 
-def save_contexts(folder: Path, table: pd.DataFrame) -> None:
+def save_contexts(folder: Path, table: "pd.DataFrame") -> None:
     """Write the table into a folder that is there; equal tables give equal bytes."""
-    arrays = [pa.array(table[field.name].tolist(), type=field.type) for field in _CONTEXTS]
-    pq.write_table(pa.Table.from_arrays(arrays, schema=_CONTEXTS), folder / _CONTEXTS_FILE, compression="zstd")
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    schema = pa.schema(_CONTEXTS.items())
+    arrays = [pa.array(table[field.name].tolist(), type=field.type) for field in schema]
+    pq.write_table(pa.Table.from_arrays(arrays, schema=schema), folder / _CONTEXTS_FILE, compression="zstd")
 
 
-def load_contexts(folder: str | Path) -> pd.DataFrame:
+def load_contexts(folder: str | Path) -> "pd.DataFrame":
     """The contexts of a dictionary; UserError where they are missing or damaged."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
     path = require(Path(folder) / _CONTEXTS_FILE, "senses")
     with reading(path, "senses"):
         try:
@@ -116,12 +121,12 @@ def load_contexts(folder: str | Path) -> pd.DataFrame:
             data.validate(full=True)
         except (pa.ArrowException, OSError) as error:
             raise ValueError(error) from None
-        if data.schema.types != _CONTEXTS.types:
+        if data.schema.types != pa.schema(_CONTEXTS.items()).types:
             raise ValueError("it has other columns")
-        return data.select(_CONTEXTS.names).to_pandas()
+        return data.select(list(_CONTEXTS)).to_pandas()
 
 
-def compose_span(senses: SenseDictionary, span: tuple[int, ...]) -> Tensor:
+def compose_span(senses: Senses, span: tuple[int, ...]) -> Tensor:
     """Senses of a word of several tokens, (K, d) float32; empty if a token has none (docs/method.md, section 3.4).
 
     The senses of the first token are running means; for every further token each takes in the

@@ -68,20 +68,24 @@ def output_loss(
         compiled: fuse the arithmetic between the head products with torch.compile, where that works.
 
     Returns:
-        The weighted loss (differentiable in `student`), the mean CE and the mean divergence at
-        temperature T without the factor T^2 (both detached). With no position that counts all three are 0.
+        The weighted loss (differentiable in `student`, and in the student's head if that trains), the mean CE and the
+        mean divergence at temperature T without the factor T^2 (both detached). With no position that counts all three
+        are 0.
     """
     if count is None:
         count = int((labels != IGNORE).sum())
     terms = fused(_chunk_terms) if compiled else _chunk_terms
-    return _OutputLoss.apply(student, teacher, labels, heads, weights, log_weights, max(count, 1), chunk, terms)
+    given = heads, weights, log_weights, max(count, 1), chunk, terms
+    return _OutputLoss.apply(student, heads.student.weight, teacher, labels, *given)
 
 
 class _OutputLoss(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, student, teacher, labels, heads, weights, log_weights, count, chunk, terms):
+    def forward(ctx, student, weight, teacher, labels, heads, weights, log_weights, count, chunk, terms):
         head, teacher_head = heads.student.weight, heads.teacher.weight
-        gradient = torch.zeros_like(student)
+        gradient, head_gradient = torch.zeros_like(student), None
+        if ctx.needs_input_grad[1]:  # in a pipeline's run the head is frozen
+            head_gradient = torch.zeros_like(weight, dtype=_wide(weight.dtype))
         totals = torch.zeros(2, dtype=_wide(student.dtype), device=student.device)
         kept = (labels != IGNORE).nonzero().squeeze(1)
         # One buffer serves all chunks: fresh ones of this size would cost more in page faults than the arithmetic.
@@ -100,15 +104,17 @@ class _OutputLoss(torch.autograd.Function):
             maps = heads.student.logit_map, heads.teacher.logit_map
             totals += terms(student_logits, teacher_logits, labels[index], weights, maps, log_weights)
             gradient[index] = (student_logits @ head).div_(count)
-        ctx.save_for_backward(gradient)
+            if head_gradient is not None:
+                head_gradient += student_logits.T @ student[index]
+        ctx.save_for_backward(gradient, None if head_gradient is None else (head_gradient / count).to(weight.dtype))
         ce, kl = totals / count
         ctx.mark_non_differentiable(ce, kl)
         return weights.ce * ce + weights.kl * weights.temperature**2 * kl, ce, kl
 
     @staticmethod
     def backward(ctx, upstream, *_):
-        (gradient,) = ctx.saved_tensors
-        return (gradient * upstream.to(gradient.dtype), *[None] * 8)
+        gradients = [None if g is None else g * upstream.to(g.dtype) for g in ctx.saved_tensors]
+        return (*gradients, *[None] * 8)
 
 
 def _wide(dtype: torch.dtype) -> torch.dtype:

@@ -13,7 +13,7 @@ from dskd.errors import UserError
 from dskd.infra.arithmetic import squared_distances
 from dskd.infra.randomness import uniform
 from dskd.params import TargetsParams
-from dskd.senses.store import SenseDictionary, compose_span
+from dskd.senses.store import Senses, compose_span
 from dskd.states.store import States, take_positions
 from dskd.targets.controls import SenseLexicon, Spans, controlled
 from dskd.targets.store import SenseTargets
@@ -25,13 +25,13 @@ class Candidates(NamedTuple):
     antonyms: Tensor
 
 
-def trimmed_lexicon(senses: SenseDictionary, synonyms: Spans, antonyms: Spans, settings: TargetsParams) -> SenseLexicon:
+def trimmed_lexicon(senses: Senses, synonyms: Spans, antonyms: Spans, settings: TargetsParams) -> SenseLexicon:
     """The best supported related words of each token, as many as the settings allow."""
     most = (synonyms, settings.max_synonyms), (antonyms, settings.max_antonyms)
     return SenseLexicon(senses, *({token: spans[:n] for token, spans in table.items()} for table, n in most))
 
 
-def span_table(senses: SenseDictionary, *relations: Spans) -> tuple[Tensor, dict[tuple[int, ...], range]]:
+def span_table(senses: Senses, *relations: Spans) -> tuple[Tensor, dict[tuple[int, ...], range]]:
     """All vectors, dictionary first and the composed spans of `relations` after it, and the rows of every span."""
     pieces, rows, end = [senses.centroids], {}, len(senses.centroids)
     for span in sorted({span for table in relations for spans in table.values() for span in spans}):
@@ -86,6 +86,13 @@ def sample_positions(
     """
     n, length = labels.shape
     ranks = torch.from_numpy(uniform(settings.seed, torch.arange(n * length).numpy())).view(n, length)
+    return lowest_positions(labels, ranks, related, known, settings)
+
+
+def lowest_positions(
+    labels: Tensor, ranks: Tensor, related: set[int], known: set[int], settings: TargetsParams
+) -> tuple[Tensor, Tensor]:
+    """`sample_positions` with the draws given: those with the lowest `ranks` (n, L) are taken."""
     has_senses = torch.isin(labels, torch.tensor(sorted(known)))
     has_relation = torch.isin(labels, torch.tensor(sorted(related))) & has_senses
     available = has_relation.sum(dim=1)
@@ -104,7 +111,7 @@ def _lowest(ranks: Tensor, allowed: Tensor, number: Tensor) -> Tensor:
 def build_targets(
     states: States,
     labels: Tensor,
-    senses: SenseDictionary,
+    senses: Senses,
     synonyms: Spans,
     antonyms: Spans,
     settings: TargetsParams,

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import torch
 
 from dskd.infra.randomness import hash_integers, text_key
-from dskd.senses.store import SenseDictionary
+from dskd.senses.store import Senses
 
 Spans = Mapping[int, list[tuple[int, ...]]]
 
@@ -19,7 +19,7 @@ _LIKE = 10  # heads of the most like degree that exchange their relations
 class SenseLexicon(NamedTuple):
     """What can pull and push: senses, and which tokens are related to which spans."""
 
-    senses: SenseDictionary
+    senses: Senses
     synonyms: Spans
     antonyms: Spans
     own_push: bool = False  # whether a token's own senses stand among its antonyms'
@@ -77,7 +77,7 @@ def shuffled(relations: Spans, seed: int) -> Spans:
     return {head: taken[head] for head in relations}
 
 
-def noise(senses: SenseDictionary, seed: int) -> SenseDictionary:
+def noise(senses: Senses, seed: int) -> Senses:
     """The dictionary with Gaussian centroids of the true ones' mean and variance in each dimension."""
     centroids = senses.centroids.float()
     generator = torch.Generator().manual_seed(seed ^ (text_key("controls.noise") >> 1))
@@ -87,13 +87,13 @@ def noise(senses: SenseDictionary, seed: int) -> SenseDictionary:
     return senses._replace(centroids=fitted.to(senses.centroids.dtype))
 
 
-def collapsed(senses: SenseDictionary) -> SenseDictionary:
+def collapsed(senses: Senses) -> Senses:
     """The dictionary with the mean of all centroids in the place of each: no word has a meaning of its own."""
     mean = senses.centroids.float().mean(dim=0)
     return senses._replace(centroids=mean.expand_as(senses.centroids).to(senses.centroids.dtype).contiguous())
 
 
-def one_sense(senses: SenseDictionary) -> SenseDictionary:
+def one_sense(senses: Senses) -> Senses:
     """The dictionary with k = 1: a token's only sense is the mean of its senses, each weighted by how many states it
     stands for, which is the mean of its states. The sense keeps the contexts of the token's largest one."""
     numbers = senses.offsets.diff()

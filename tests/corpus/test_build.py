@@ -14,13 +14,13 @@ from tokenizers import AddedToken, Tokenizer
 from tokenizers.processors import TemplateProcessing
 
 from dskd.corpus.build import build_corpus, token_bytes
-from dskd.corpus.packing import separator_token
 from dskd.corpus.store import load_corpus, save_corpus
 from dskd.corpus.wikitext import articles, strip_markup
 from dskd.corpus.word_documents import gloss_documents, lexicon_documents, render_gloss
 from dskd.errors import UserError
 from dskd.lexicon.readers.wordnet import Gloss, glosses, open_wordnet, prepare
 from dskd.lexicon.relations import heldout_pairs, heldout_words, is_heldout, normalised
+from dskd.model.tokenizer import separator_token
 from dskd.params import CorpusParams
 
 ALBEDO = """\

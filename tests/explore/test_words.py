@@ -33,7 +33,7 @@ from dskd.infra import notebook
 from dskd.infra.hashes import remove
 from dskd.params import load_params
 from dskd.report.tables import TABLES
-from dskd.senses.store import SenseDictionary
+from dskd.senses.store import Senses
 
 HAPPY = [  # head, tail, relation, source, sense, flipped, form
     ("happy", "glad", 1, "wordnet", "glad.s.01", False, "happy"),
@@ -78,7 +78,7 @@ def test_senses_are_in_the_order_of_their_frequency():
     contexts = torch.tensor([[4, -1], [7, 2], [0, 1]])
     counts = torch.tensor([1, 5, 2], dtype=torch.int32)
     tokens, occurrences = torch.tensor([3, 9], dtype=torch.int32), torch.tensor([6, 2])
-    senses = SenseDictionary(tokens, torch.tensor([0, 2, 3]), occurrences, torch.zeros(3, 4), counts, contexts)
+    senses = Senses(tokens, torch.tensor([0, 2, 3]), occurrences, torch.zeros(3, 4), counts, contexts)
     assert token_senses(senses, 3) == [(1, 5), (0, 1)]
     assert token_senses(senses, 5) == []
 

@@ -20,7 +20,7 @@ from dskd.infra import artifacts
 from dskd.infra.hashes import SUMS
 from dskd.model.folder import INDEX
 from dskd.model.load import import_gguf, load_decoder
-from dskd.senses.store import SenseDictionary, load_contexts, load_senses, save_contexts
+from dskd.senses.store import Senses, load_contexts, load_senses, save_contexts
 from dskd.states.reservoir import Chunk, Reservoir, load_chunk, open_reservoir
 from dskd.states.store import States, open_states, save_shard
 from dskd.students.checkpoint import Progress, load_checkpoint, save_checkpoint
@@ -56,7 +56,7 @@ def test_senses_may_be_anything(tmp_path, content):
     path = tmp_path / "senses.safetensors"
     path.write_bytes(content)
     with survives(path):
-        assert isinstance(load_senses(tmp_path), SenseDictionary)
+        assert isinstance(load_senses(tmp_path), Senses)
 
 
 @fuzz(hostile_tensors(OF_TARGETS))

@@ -12,7 +12,7 @@ from dskd.report.stage_tables import (
     states_table,
     targets_table,
 )
-from dskd.senses.store import SenseDictionary
+from dskd.senses.store import Senses
 from dskd.states.reservoir import Reservoir
 from dskd.states.store import States
 from dskd.targets.store import SenseTargets, no_targets
@@ -78,7 +78,7 @@ def test_the_tokens_of_the_text_stand_beside_those_that_the_teacher_expects():
 def test_a_word_of_several_tokens_has_senses_where_each_token_has_some():
     tokens, offsets = torch.tensor([0, 1], dtype=torch.int32), torch.tensor([0, 2, 3])
     none = torch.zeros(3, dtype=torch.int32)
-    senses = SenseDictionary(tokens, offsets, torch.ones(2).long(), torch.randn(3, 2), none, torch.zeros(3, 1).long())
+    senses = Senses(tokens, offsets, torch.ones(2).long(), torch.randn(3, 2), none, torch.zeros(3, 1).long())
     found = spans_table(senses, Tokenizer(), ["a b", "a c"]).to_dict("split")["data"]
     assert found == [["a b", [" a", " b"], 2], ["a c", [" a", " c"], 0]]
 

@@ -10,7 +10,7 @@ from dskd.params import TargetsParams
 from dskd.report.tables import gold_table
 from dskd.scores.gold_lists import gold_list
 from dskd.scores.lexicon_quality import coverage, gold_lists, lexicon_steps, overlaps
-from dskd.senses.store import SenseDictionary
+from dskd.senses.store import Senses
 
 RELATIONS = [
     Relation("hot", "warm", SYNONYM, "x", "s"),
@@ -62,7 +62,7 @@ def test_overlaps_are_shares_of_the_row():
 
 def test_coverage_counts_positions_and_types():
     # Tokens 1 and 2 have senses, 3 has none; 1 is a head with synonym 2, 2 one with antonym 3, which has no sense.
-    senses = SenseDictionary(
+    senses = Senses(
         tokens=torch.tensor([1, 2]), offsets=torch.tensor([0, 1, 2]), centroids=torch.randn(2, 4),
         counts=torch.tensor([3, 3]), occurrences=torch.tensor([3, 3]), contexts=torch.zeros(2, 1, 2, dtype=torch.int64),
     )  # fmt: skip

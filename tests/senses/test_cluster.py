@@ -4,14 +4,14 @@ from tiny.models import dictionary, generator, random_states, sampled, sense_set
 
 from dskd.errors import UserError
 from dskd.senses.cluster import build_senses
-from dskd.senses.store import SenseDictionary, check_origin, compose_span, load_senses, save_origin, save_senses
+from dskd.senses.store import Senses, check_origin, compose_span, load_senses, save_origin, save_senses
 from dskd.states.store import States
 
 BLOCKS, LENGTH, WIDTH, TOKENS = 12, 16, 32, 30
 NO_LABELS = torch.zeros(BLOCKS, LENGTH, dtype=torch.int64)
 
 
-def senses_of(states: States, labels: torch.Tensor = NO_LABELS, **changes) -> SenseDictionary:
+def senses_of(states: States, labels: torch.Tensor = NO_LABELS, **changes) -> Senses:
     """The dictionary of these states, with these changes of the settings."""
     chosen = sense_settings(**changes)
     return build_senses(sampled(states, labels, chosen), chosen)
@@ -21,13 +21,13 @@ def flat(states: States) -> tuple[torch.Tensor, torch.Tensor]:
     return torch.cat(states.hidden_states).flatten(0, 1), torch.cat(states.predicted).flatten()
 
 
-def entry(senses: SenseDictionary, token: int) -> dict:
+def entry(senses: Senses, token: int) -> dict:
     rows = list(senses.rows(token))
     return {name: getattr(senses, name)[rows] for name in ("centroids", "counts", "contexts")}
 
 
 def assert_same(one, other):
-    for name in SenseDictionary._fields:
+    for name in Senses._fields:
         assert torch.equal(getattr(one, name), getattr(other, name)), name
 
 

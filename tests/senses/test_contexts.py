@@ -7,7 +7,7 @@ from tiny.models import make_tokenizer
 from dskd.corpus.dictionary import DictionaryText, training_text
 from dskd.errors import UserError
 from dskd.senses.contexts import WORDS, contexts_table
-from dskd.senses.store import SenseDictionary, load_contexts, save_contexts
+from dskd.senses.store import Senses, load_contexts, save_contexts
 
 FOX = " the quick brown fox jumps over the lazy dog"  # a token each word: positions 0 to 8, and 9 is the separator
 JUGS = " five dozen jugs"  # 10 to 12, and 13
@@ -33,13 +33,13 @@ def made(tokenizer, documents: dict[str, str], length: int = 4) -> DictionaryTex
     return DictionaryText(blocks, torch.tensor(starts), list(documents))
 
 
-def senses_at(tokenizer, found: list[tuple[str, list[list[int]]]]) -> SenseDictionary:
+def senses_at(tokenizer, found: list[tuple[str, list[list[int]]]]) -> Senses:
     """A dictionary of these words, in the order of their tokens; each has senses with these contexts."""
     tokens = [tokenizer(word).input_ids for word, _ in found]
     assert all(len(token) == 1 for token in tokens) and tokens == sorted(tokens)
     contexts = torch.tensor([sense for _, senses in found for sense in senses])
     numbers = torch.tensor([len(senses) for _, senses in found])
-    return SenseDictionary(
+    return Senses(
         torch.tensor(tokens, dtype=torch.int32).flatten(),
         torch.cat([torch.zeros(1, dtype=torch.int64), numbers.cumsum(0)]),
         numbers,

@@ -243,14 +243,29 @@ def test_sense_loss_without_positions_is_zero_with_a_gradient_of_zero():
     assert float(value) == 0 and (gradient == 0).all()
 
 
-def test_no_gradient_reaches_teacher_head_or_senses():
+def test_no_gradient_reaches_the_teacher_or_a_frozen_head():
     student, teacher, head, labels = example()
-    for frozen in (teacher, head):
-        frozen.requires_grad_()
+    teacher.requires_grad_()
     loss, _, _ = shared_head_loss(student, teacher, head, labels, ce_weight=1.0, kl_weight=0.7, temperature=2.0)
     loss.backward()
     assert student.grad.abs().sum() > 0
     assert teacher.grad is None and head.grad is None
+
+
+@pytest.mark.parametrize("chunk", [2, 100])
+def test_the_gradient_in_a_head_that_trains_is_that_of_the_definition(chunk):
+    student, teacher, head, labels = example()
+    own = torch.randn(head.shape, dtype=head.dtype, generator=generator(7)).requires_grad_()
+    weights = OutputWeights(0.8, 0.6, 2.0)
+    loss, _, _ = output_loss(student, teacher, labels, Heads(Head(own), Head(head)), weights, chunk=chunk)
+    (found,) = torch.autograd.grad(loss, own)
+    kept = labels != IGNORE
+    logits, soft = student[kept] @ own.T, teacher[kept] @ head.T
+    p, q = ((x / 2.0).log_softmax(dim=1) for x in (soft, logits))
+    kl = (p.exp() * (p - q)).sum(dim=1).mean()
+    wanted = 0.8 * F.cross_entropy(logits, labels[kept]) + 0.6 * 4.0 * kl
+    torch.testing.assert_close(loss, wanted)
+    torch.testing.assert_close(found, torch.autograd.grad(wanted, own)[0])
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])

@@ -11,7 +11,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel, PreTrai
 from dskd.model.cut import student_top, teacher_top, trunk
 from dskd.model.parts import run_part
 from dskd.params import DistillParams, SensesParams, StudentParams
-from dskd.senses.store import SenseDictionary
+from dskd.senses.store import Senses
 from dskd.states.harvest import predict
 from dskd.states.reservoir import Reservoir, Sampler, open_reservoir
 from dskd.states.store import States
@@ -154,12 +154,12 @@ def generator(seed: int) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def dictionary(senses: dict[int, list]) -> SenseDictionary:
+def dictionary(senses: dict[int, list]) -> Senses:
     """The senses of token -> centroids; each stands for five states."""
     tokens = sorted(senses)
     centroids = torch.cat([torch.tensor(senses[token], dtype=torch.float32) for token in tokens])
     numbers = torch.tensor([len(senses[token]) for token in tokens])
-    return SenseDictionary(
+    return Senses(
         tokens=torch.tensor(tokens, dtype=torch.int32),
         offsets=torch.cat([torch.zeros(1, dtype=torch.int64), numbers.cumsum(0)]),
         occurrences=100 * numbers,

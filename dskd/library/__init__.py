@@ -1,0 +1,1 @@
+"""What others use in their own training: a sense dictionary of a model, a lexicon, and the losses made of them."""

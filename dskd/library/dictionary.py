@@ -1,0 +1,328 @@
+"""A sense dictionary with the words that it is of: made of any model and text, saved, shared and looked up."""
+
+import re
+import tempfile
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+from tqdm import tqdm
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from dskd.errors import UserError, one_line
+from dskd.infra import processes
+from dskd.infra.arithmetic import squared_distances
+from dskd.infra.artifacts import read_json, write_json
+from dskd.infra.output import output
+from dskd.lexicon.tokens import word_tokens
+from dskd.library.card import About, dictionary_card
+from dskd.library.settings import DictionarySettings
+from dskd.library.texts import last_states, text_chunks
+from dskd.model.tokenizer import load_tokenizer, save_tokenizer
+from dskd.senses.cluster import build_senses
+from dskd.senses.contexts import contexts_of
+from dskd.senses.store import Senses, compose_span, write_senses
+from dskd.states.harvest import predict
+from dskd.states.reservoir import Sampler, open_reservoir
+from dskd.targets.choose import nearest_rows
+
+_SENSES, _ABOUT, _CONTEXTS, _CARD = "senses.safetensors", "dictionary.json", "contexts.json", "README.md"
+_HUB = re.compile(r"hf:([\w-][\w.-]*/[\w-][\w.-]*)(?:@(.+))?")
+
+
+class WordSense(NamedTuple):
+    """A sense of a word."""
+
+    vector: Tensor  # (d,) float32
+    states: int | None  # in its cluster, so how often it was met; None for a word of several tokens
+    contexts: list[str]  # where it was met, nearest first: "we sat on the [bank] of the river"
+
+
+class NearestSenses(NamedTuple):
+    rows: Tensor  # (..., most) int64 of `senses.centroids`, nearest first; -1 where a token has fewer
+    distances: Tensor  # (..., most) float32 mean squares a dimension; infinite where a token has fewer
+
+
+class _Stream(NamedTuple):
+    """What the teacher read, as `contexts_of` takes it."""
+
+    tokens: Tensor  # (n,) int32
+    starts: Tensor  # (m,) int64
+    documents: list[str]
+    joined: bool = True
+
+    def stream(self) -> Tensor:
+        return self.tokens
+
+
+@dataclass(frozen=True, eq=False)
+class SenseDictionary:
+    """The senses of a model's tokens: clusters of its last hidden states (arXiv 2602.22351; docs/method.md, section 3).
+
+    Attributes:
+        senses: the tensors: `tokens` (T,), `offsets` (T + 1,), `centroids` (S, d), `counts` (S,), …
+        tokenizer: the teacher's.
+        about: teacher, text and licence, for the card.
+        settings: what it was made with.
+        contexts: places where each sense was met, one list for each row of `centroids`; empty if none were kept.
+        figures: measures of `measured`, for the card.
+    """
+
+    senses: Senses
+    tokenizer: PreTrainedTokenizerBase
+    about: About = field(default_factory=About)
+    settings: Mapping[str, object] = field(default_factory=dict)
+    contexts: Sequence[list[str]] = ()
+    figures: Mapping[str, float] = field(default_factory=dict)
+
+    @classmethod
+    def from_model(
+        cls,
+        model: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerBase,
+        texts: Iterable[str],
+        settings: DictionarySettings | None = None,
+        about: About | None = None,
+        batch_size: int = 8,
+    ) -> "SenseDictionary":
+        """Let the model read the texts once, and cluster its states token by token.
+
+        A bounded sample of each token's states is kept in a temporary folder, however long the texts are; their tokens
+        are held in memory, 4 bytes each. The same texts give the same bytes on one machine, and the same senses as the
+        pipeline finds for the same blocks of text.
+
+        Args:
+            model: a causal language model of transformers, on any device. It is left as it was.
+            texts: any iterable of strings: a list, a generator, a column of a data set.
+            batch_size: blocks of `settings.length` tokens that the model reads at one time.
+
+        Raises:
+            UserError: the texts fill no block, no token is frequent enough for a sense, a setting is wrong, or several
+                processes run this together.
+        """
+        settings = settings or DictionarySettings()
+        params, about = settings.params(), about or About()
+        if processes.state().num_processes > 1:
+            raise UserError("make a dictionary in one process, and load it in each: save_pretrained, from_pretrained")
+        head = model.get_output_embeddings().weight
+        numbers: list[int] = []  # of the chunks, which the sampler gets to know as they come
+        read: list[Tensor] = []
+        starts: list[int] = []
+        place = 0
+        with tempfile.TemporaryDirectory(prefix="dskd-") as name:
+            sampler = Sampler(Path(name), numbers, params.seed, params.reservoir, model.config.vocab_size)
+            chunks = tqdm(text_chunks(texts, tokenizer, settings.length), desc="reading", unit="chunk", mininterval=1)
+            for number, chunk in enumerate(chunks):
+                states = last_states(model, chunk.blocks, batch_size)
+                keys = chunk.blocks[:, 1:]
+                if settings.key == "predicted":
+                    keys = predict(states.to(head), head).cpu()
+                numbers.append(number)
+                sampler.add(number, keys.flatten(), states.flatten(0, 1), place)
+                place += keys.numel()
+                read.append(chunk.blocks[:, :-1].flatten())
+                starts += chunk.starts
+            sampler.finish()
+            senses = build_senses(open_reservoir(Path(name)), params)
+        tokens = torch.cat([*read, chunk.blocks[-1, -1:]])
+        stream = _Stream(tokens, torch.tensor(starts), [""] * len(starts))
+        about = about if about.teacher else about._replace(teacher=_name(model))
+        return cls(senses, tokenizer, about, settings._asdict(), _contexts(senses, stream, tokenizer))
+
+    @classmethod
+    def from_pretrained(cls, place: str | Path, tokenizer: PreTrainedTokenizerBase | None = None) -> "SenseDictionary":
+        """The dictionary that `save_pretrained` wrote.
+
+        Args:
+            place: a folder, or a repository of the Hugging Face hub: "hf:owner/name", "hf:owner/name@revision".
+            tokenizer: the teacher's; left out, the one that lies in the folder. No code of the folder is run.
+
+        Raises:
+            UserError: there is no dictionary, or it is damaged.
+        """
+        folder = _fetched(place)
+        if not (folder / _SENSES).is_file():
+            raise UserError(f"{place} has no {_SENSES}: give a folder that SenseDictionary.save_pretrained wrote")
+        try:
+            senses = Senses(**load_file(folder / _SENSES))
+            _check(senses)
+        except (SafetensorError, TypeError, ValueError) as error:
+            raise UserError(f"{place}/{_SENSES} is no sense dictionary ({one_line(error)}): get it anew") from None
+        known = read_json(folder / _ABOUT) if (folder / _ABOUT).is_file() else {}
+        contexts = read_json(folder / _CONTEXTS)["contexts"] if (folder / _CONTEXTS).is_file() else []
+        return cls(
+            senses,
+            tokenizer or load_tokenizer(folder),
+            About(**known.get("about", {})),
+            known.get("settings", {}),
+            contexts,
+            known.get("figures", {}),
+        )
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Write the dictionary into a folder, to be loaded by `from_pretrained` or shared: `senses.safetensors`,
+        `dictionary.json`, `contexts.json`, the tokenizer, and README.md, the card. Equal dictionaries give equal
+        bytes (the tokenizer's files are transformers'). Other files of the folder stay."""
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        save_tokenizer(self.tokenizer, folder)
+        with output(folder / _SENSES) as partial:
+            write_senses(self.senses, partial)
+        write_json(folder / _CONTEXTS, {"contexts": list(self.contexts)})
+        known = {"about": self.about._asdict(), "settings": dict(self.settings), "figures": dict(self.figures)}
+        write_json(folder / _ABOUT, known)
+        with output(folder / _CARD) as partial:
+            partial.write_text(self.card(), encoding="utf-8")
+
+    def card(self) -> str:
+        """The text of README.md in its folder, in the form that the hub reads."""
+        figures = size_figures(self.senses) | dict(self.figures)
+        return dictionary_card(self.about, self.settings, figures, self.senses.centroids.shape[1])
+
+    def of(self, word: str) -> list[WordSense]:
+        """The senses of a word as it is written inside a text, the most frequent first; none if it was hardly met.
+
+        A word of several tokens has senses that are composed of those of its tokens (docs/method.md, section 3.4).
+        """
+        tokens = self.tokens_of(word)
+        if len(tokens) > 1:
+            return [WordSense(vector, None, []) for vector in compose_span(self.senses, tokens)]
+        rows = sorted(self.senses.rows(tokens[0]), key=lambda row: (-int(self.senses.counts[row]), row))
+        return [
+            WordSense(
+                self.senses.centroids[row].float(),
+                int(self.senses.counts[row]),
+                self.contexts[row] if self.contexts else [],
+            )
+            for row in rows
+        ]
+
+    def nearest(self, states: Tensor, token: str | int, most: int = 1) -> NearestSenses:
+        """The senses of one token that are nearest to hidden states of the teacher.
+
+        Args:
+            states: (..., d), of the position before the token.
+            token: an id, or a word that is one token.
+
+        Raises:
+            UserError: the word has several tokens, or the states have another width.
+        """
+        if isinstance(token, str):
+            tokens = self.tokens_of(token)
+            if len(tokens) > 1:
+                raise UserError(f"{token!r} is {len(tokens)} tokens of this tokenizer: give a word that is one")
+            token = tokens[0]
+        width = self.senses.centroids.shape[1]
+        if states.shape[-1] != width:
+            raise UserError(f"the states have {states.shape[-1]} dimensions, the senses {width}: take the teacher's")
+        flat, centroids = states.detach().reshape(-1, width).float().cpu(), self.senses.centroids
+        rows = nearest_rows(flat, centroids, torch.tensor(list(self.senses.rows(token)), dtype=torch.int64), most)
+        distances = squared_distances(flat[:, None], centroids[rows.clamp_min(0).long()].float())[:, 0] / width
+        distances = distances.masked_fill(rows < 0, torch.inf)
+        shape = (*states.shape[:-1], most)
+        return NearestSenses(rows.long().view(shape), distances.view(shape))
+
+    def tokens_of(self, word: str) -> tuple[int, ...]:
+        """The tokens of a word as it is written inside a text, after a space; UserError if it is empty."""
+        if not (word := " ".join(word.split())):
+            raise UserError("there is no word to look up: give one")
+        return word_tokens(self.tokenizer, [word])[word]
+
+    def measured(
+        self, model: PreTrainedModel, texts: Iterable[str], states: int = 16_384, batch_size: int = 8
+    ) -> "SenseDictionary":
+        """The same dictionary with figures of how well it fits text that it was not made of, for its card.
+
+        `variance` is the share of the variance of the model's states that the nearest sense of their token explains,
+        `variance_one_sense` the same with the mean of the token's senses (docs/senses.md). A token without senses
+        explains nothing. The key of a state is the token that follows it.
+
+        Args:
+            texts: other texts than those it was made of; of these no more than `states` tokens are read.
+        """
+        length, whole, rest, single = int(str(self.settings.get("length", 256))), [], [], []
+        mean = (self.senses.centroids.double() * self.senses.counts[:, None]).sum(dim=0) / self.senses.counts.sum()
+        for chunk in text_chunks(texts, self.tokenizer, length):
+            found = last_states(model, chunk.blocks, batch_size).flatten(0, 1).float()
+            for state, token in zip(found, chunk.blocks[:, 1:].flatten().tolist()):
+                here = self.senses.rows(token)
+                vectors = self.senses.centroids[here.start : here.stop].float()
+                whole.append((state - mean).square().sum())
+                if not len(here):
+                    rest.append(whole[-1])
+                    single.append(whole[-1])
+                    continue
+                weights = self.senses.counts[here.start : here.stop, None].float()
+                rest.append((state - vectors).square().sum(dim=1).min())
+                single.append((state - (vectors * weights).sum(dim=0) / weights.sum()).square().sum())
+            if len(whole) >= states:
+                break
+        total, by_senses, by_one = (float(torch.stack(part[:states]).double().sum()) for part in (whole, rest, single))
+        figures = {
+            "heldout_states": min(states, len(whole)),
+            "variance": round(1 - by_senses / total, 4),
+            "variance_one_sense": round(1 - by_one / total, 4),
+        }
+        return replace(self, figures=figures)
+
+
+def size_figures(senses: Senses) -> dict[str, float]:
+    """How large a dictionary is: the plain counts of its card."""
+    return {
+        "read": int(senses.occurrences.sum()),
+        "tokens": len(senses.tokens),
+        "several": int((senses.offsets.diff() > 1).sum()),
+        "senses": len(senses.centroids),
+        "states": int(senses.counts.sum()),
+        "single": round(float((senses.counts == 1).double().mean()), 4),
+    }
+
+
+def _name(model: PreTrainedModel) -> str:
+    """owner/name, where the model came from the hub; of one from a folder, the folder's name."""
+    name = str(model.config.name_or_path or type(model).__name__)
+    return Path(name).resolve().name if Path(name).exists() else name
+
+
+def _contexts(senses: Senses, stream: _Stream, tokenizer: PreTrainedTokenizerBase) -> list[list[str]]:
+    """Of each sense its places as text, nearest first."""
+    found: list[list[str]] = [[] for _ in range(len(senses.centroids))]
+    for part in contexts_of(senses, stream, tokenizer):
+        for sense, token, left, right in zip(part["sense"], part["token"], part["left"], part["right"]):
+            text = f"{left} [{token.strip()}]{right}".strip()
+            if text not in found[sense]:  # a text may say the same twice
+                found[sense].append(text)
+    return found
+
+
+def _fetched(place: str | Path) -> Path:
+    """The folder of a dictionary; of one on the hub a copy."""
+    if not str(place).startswith("hf:"):
+        return Path(place)
+    if not (found := _HUB.fullmatch(str(place))):
+        raise UserError(f"{place} names no repository: write hf:owner/name or hf:owner/name@revision")
+    from huggingface_hub import snapshot_download
+
+    try:
+        return Path(snapshot_download(found[1], revision=found[2], allow_patterns=["*.json", "*.safetensors", "*.txt"]))
+    except Exception as error:  # of the hub, of its client, or of the network
+        raise UserError(f"{place} cannot be fetched: {one_line(error)[:300]}") from None
+
+
+def _check(senses: Senses) -> None:
+    """Raise ValueError where the tensors do not fit together."""
+    number, rows = len(senses.tokens), len(senses.centroids)
+    if not senses.centroids.is_floating_point() or senses.centroids.dim() != 2:
+        raise ValueError("centroids are no rows of numbers")
+    if len(senses.offsets) != number + 1 or len(senses.occurrences) != number:
+        raise ValueError("offsets and occurrences do not fit the tokens")
+    if len(senses.counts) != rows or len(senses.contexts) != rows:
+        raise ValueError("counts and contexts do not fit the centroids")
+    ascending = bool((senses.offsets.diff() >= 0).all()) and bool((senses.tokens.diff() > 0).all())
+    if not ascending or int(senses.offsets[0]) != 0 or int(senses.offsets[-1]) != rows:
+        raise ValueError("tokens and offsets do not ascend to the last centroid")

@@ -1,0 +1,175 @@
+"""The losses for any training loop: on the vocabulary, on the teacher's states, and on the senses of words.
+
+All take the same batch: last hidden states of student and teacher, `labels` with the token that follows each position
+(so those of transformers, moved by one), and `IGNORE` where a position does not count. Without a position that counts
+a loss is 0, with gradients of 0. `count` is the divisor: give the positions of the whole batch where it is accumulated
+from several, or shared by several processes, and add the parts; left out, those of this batch.
+"""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from dskd.errors import UserError
+from dskd.model.logits import Head, head_of, mapped
+from dskd.students.hidden_loss import hidden_loss, whitening
+from dskd.students.output_loss import IGNORE, Heads, OutputWeights
+from dskd.students.output_loss import output_loss as output_terms
+from dskd.students.sense_loss import span_loss
+
+WEIGHTS = OutputWeights(ce=1.0, kl=0.7, temperature=2.0)  # the paper's alpha and T
+
+
+class OutputLoss(NamedTuple):
+    loss: Tensor  # (), ce * CE + kl * T^2 * KL
+    ce: Tensor  # (), nats a position; without a gradient
+    kl: Tensor  # (), nats a position at the temperature; without a gradient
+
+
+def output_loss(
+    student: Tensor,
+    teacher: Tensor,
+    labels: Tensor,
+    heads: tuple[Head, Head],
+    weights: OutputWeights = WEIGHTS,
+    count: float | Tensor | None = None,
+) -> OutputLoss:
+    """Exact cross-entropy with the text and KL divergence from the teacher, over the whole vocabulary.
+
+    The logits, a vocabulary of numbers for each position, are made some hundred positions at a time and never kept; so
+    memory does not grow with the batch. The gradient reaches the student's states, and its head where that trains.
+    docs/method.md, section 4, has the formula (Hinton et al. 2015; with `weights.beta` Agarwal et al. 2024).
+
+    Args:
+        student, teacher: (..., d) and (..., d_teacher) last hidden states after the final norm.
+        labels: (...) int64.
+        heads: of student and teacher: `model_head(model)`.
+        weights: of cross-entropy and divergence, and the temperature T.
+
+    Raises:
+        UserError: the heads have vocabularies of different sizes.
+    """
+    vocabularies = [len(head.weight) for head in heads]
+    if len(set(vocabularies)) > 1:
+        raise UserError(f"the student has {vocabularies[0]} tokens, the teacher {vocabularies[1]}: both need the same")
+    kind = student.device.type
+    # As the model's own head computes: in the autocast's format where there is one, else in its weight's.
+    dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else heads[0].weight.dtype
+    own, other = (head._replace(weight=head.weight.to(student.device, dtype)) for head in heads)
+    if heads[0].weight is heads[1].weight:
+        other = other._replace(weight=own.weight)
+    with torch.autocast(kind, enabled=False):
+        loss, ce, kl = output_terms(
+            student.flatten(0, -2).to(dtype),
+            teacher.detach().flatten(0, -2).to(student.device, dtype),
+            labels.flatten().to(student.device),
+            Heads(own, other),
+            weights,
+            count=None if count is None else float(count),
+        )
+    return OutputLoss(loss, ce, kl)
+
+
+@torch.no_grad()
+def model_head(model: PreTrainedModel) -> Head:
+    """How a model's logits follow from its last hidden states: what `output_loss` takes. It is tried on a few tokens.
+
+    Raises:
+        UserError: the model's logits do not follow from its last hidden states in a way that is known here.
+    """
+    head, training = head_of(model), model.training
+    ids = (torch.arange(1, 9, device=model.device) * (model.config.vocab_size // 9))[None]
+    model.eval()
+    whole = model(input_ids=ids, output_hidden_states=True, use_cache=False)
+    model.train(training)
+    states = whole.hidden_states[-1].to(head.weight.dtype)
+    found, logits = mapped((states @ head.weight.T).float(), head.logit_map), whole.logits.float()
+    if not (logits - found).abs().max() <= 0.02 * logits.abs().max():  # NaN is a fault
+        kind = type(model).__name__
+        raise UserError(f"{kind} computes its logits otherwise than from last hidden states and head: take another")
+    return head
+
+
+class StateLoss(nn.Module):
+    """Regression on the teacher's last hidden states: the mean over positions of ||M(s - h)||^2 / d.
+
+    `StateLoss()` takes states as they are (M is 1). `StateLoss.whitened(states)` lets each direction count by its own
+    spread. With `deviation` the part of the error along the state's deviation from the mean counts so many times more:
+    the study found `StateLoss.whitened(states, deviation=1.0)` best (docs/study.md, `span_mean`; there the deviation
+    counts at the positions of a sense loss only, here at all).
+    """
+
+    metric: Tensor | None
+    mean: Tensor | None
+
+    def __init__(self, metric: Tensor | None = None, mean: Tensor | None = None, deviation: float = 0.0) -> None:
+        super().__init__()
+        if deviation and mean is None:
+            raise UserError("a deviation needs a mean: use StateLoss.whitened(states, deviation=...)")
+        self.deviation = deviation
+        self.register_buffer("metric", metric, persistent=False)
+        self.register_buffer("mean", mean, persistent=False)
+
+    @classmethod
+    def whitened(cls, states: Tensor, deviation: float = 0.0) -> "StateLoss":
+        """Whitened by the covariance of these states (n, d) of the teacher: `states_of` reads them off a text."""
+        _enough(states)
+        return cls(whitening(states), states.float().mean(dim=0), deviation)
+
+    def count(self, labels: Tensor, mask: Tensor | None = None) -> Tensor:
+        """How many positions of these labels count: (), to be added up for `count`."""
+        return _counted(labels, mask).sum()
+
+    def forward(
+        self,
+        student: Tensor,
+        teacher: Tensor,
+        labels: Tensor,
+        mask: Tensor | None = None,
+        count: float | Tensor | None = None,
+    ) -> Tensor:
+        """The loss, (): float32.
+
+        Args:
+            student, teacher: (..., d) last hidden states, of one width.
+            labels: (...); positions with `IGNORE` do not count, nor those where `mask` (...) is false.
+
+        Raises:
+            UserError: the widths differ.
+        """
+        _same_width(student, teacher)
+        chosen = _counted(labels, mask).to(student.device)
+        divisor = float(chosen.sum() if count is None else count)
+        with torch.autocast(student.device.type, enabled=False):
+            own, other = student[chosen].float(), teacher.detach().to(student.device)[chosen].float()  # (n, d)
+            if self.metric is not None:
+                metric = self.metric.to(student.device)
+                own, other = own @ metric, other @ metric
+            loss = hidden_loss(own, other, divisor)
+            if self.deviation and self.mean is not None:
+                mean = self.mean.to(student.device)[None]
+                mean = mean @ metric if self.metric is not None else mean
+                rows = torch.zeros(len(own), 1, dtype=torch.int32, device=student.device)
+                along = span_loss(own, other, mean, rows, torch.full_like(rows, -1))
+                loss = loss + self.deviation * along.sum() / max(divisor, 1)
+        return loss
+
+
+def _counted(labels: Tensor, mask: Tensor | None) -> Tensor:
+    counted = labels != IGNORE
+    return counted if mask is None else counted & mask.bool().to(counted.device)
+
+
+def _same_width(student: Tensor, teacher: Tensor) -> None:
+    if student.shape != teacher.shape:
+        raise UserError(
+            f"the student's states are {list(student.shape)}, the teacher's {list(teacher.shape)}: where only the "
+            "width differs, map the student's by a linear layer that trains with it"
+        )
+
+
+def _enough(states: Tensor) -> None:
+    if states.dim() != 2 or len(states) < 2:
+        raise UserError(f"states of the shape {list(states.shape)} have no covariance: give (n, d), n several times d")

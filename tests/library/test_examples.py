@@ -1,0 +1,114 @@
+"""The examples and the page, run on a tiny model as a user would run them."""
+
+import importlib.util
+import json
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from tiny.models import make_teacher
+from tiny.wordnet import train_tokenizer, write_wordnet
+from transformers import AutoModelForCausalLM
+
+from dskd import Lexicon
+
+ROOT = Path(__file__).resolve().parents[2]
+NAME = "HuggingFaceTB/SmolLM2-135M"
+LINES = [
+    "we sat on the bank of a river and a fast car went by",
+    "the bank is a slow place to travel to, and the big bank is not small",
+    "you go and I stay; they travel fast, or not at all, on a rapid river",
+]
+TEXTS = [LINES[i % 3] for i in range(24)]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A working folder with a tiny model, texts and a lexicon."""
+    place = tmp_path_factory.mktemp("work")
+    tokenizer = train_tokenizer(TEXTS, 400)
+    make_teacher(vocabulary=len(tokenizer)).save_pretrained(place / "model")
+    tokenizer.save_pretrained(place / "model")
+    (place / "texts.txt").write_text("\n".join(TEXTS) + "\n")
+    rows = [{"prompt": text[:20], "completion": text[20:]} for text in TEXTS]
+    (place / "answers.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    Lexicon.from_pairs([("fast", "rapid")], [("big", "small"), ("fast", "slow")]).save(place / "lexicon.parquet")
+    write_wordnet(place / "corpora" / "wordnet")
+    return place
+
+
+@pytest.fixture
+def work(folder, tmp_path, monkeypatch):
+    shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("nltk.data.path", [str(tmp_path)])
+    return tmp_path
+
+
+def example(name: str):
+    spec = importlib.util.spec_from_file_location(name, ROOT / "examples" / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def options(*more):
+    return ["model", *more, "--layers", "3", "--steps", "4", "--length", "24", "--lexicon", "lexicon.parquet"]
+
+
+def test_the_plain_loop_learns(work):
+    curve = example("plain_loop").main([*options("texts.txt"), "--steps", "12"])
+    assert len(curve) == 12 and all(set(point) == {"step", "ce", "kl", "SenseLoss"} for point in curve)
+    for term in ("ce", "SenseLoss"):  # the texts come round again after four steps
+        first, last = (sum(point[term] for point in part) for part in (curve[:4], curve[8:]))
+        assert 0 < last < first
+
+
+@pytest.mark.filterwarnings("ignore")  # of transformers' and TRL's own
+@pytest.mark.parametrize(("name", "text"), [("trainer", "texts.txt"), ("sft", "answers.jsonl")])
+def test_the_trainers_log_every_term_and_save_a_student(work, name, text):
+    if name == "sft":
+        pytest.importorskip("trl")
+    torch.use_deterministic_algorithms(False)
+    try:
+        history = example(name).main(options(text, "student"))
+    finally:
+        torch.use_deterministic_algorithms(True)
+    points = [point for point in history if "loss" in point]
+    assert len(points) == 4 and all(point[term] > 0 for point in points for term in ("loss", "ce", "kl", "SenseLoss"))
+    state = [point.get("StateLoss", 0) for point in points]
+    for point, other in zip(points, state):
+        wanted = point["ce"] + 0.7 * 4 * point["kl"] + 0.1 * point["SenseLoss"] + other
+        assert point["loss"] == pytest.approx(wanted, rel=1e-3)
+    student = AutoModelForCausalLM.from_pretrained(work / "student")
+    first = AutoModelForCausalLM.from_pretrained(work / "model", num_hidden_layers=3)
+    assert student.config.num_hidden_layers == 3
+    assert not torch.equal(student.lm_head.weight, first.lm_head.weight)
+
+
+def test_an_example_is_short():
+    for path in (ROOT / "examples").glob("*.py"):
+        assert len(path.read_text().splitlines()) < 80, path
+
+
+def test_the_picture_is_that_of_the_numbers(tmp_path):
+    module = example("curves")
+    shutil.copy(ROOT / "examples" / "curves.csv", tmp_path)
+    module.HERE = tmp_path
+    module.draw()
+    assert (tmp_path / "curves.svg").read_text() == (ROOT / "examples" / "curves.svg").read_text()
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_the_page_runs_as_it_stands(work):
+    (work / "texts.txt").write_text("\n".join(TEXTS * 10) + "\n")
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "docs/library.md").read_text(), re.DOTALL)
+    assert len(blocks) >= 5
+    known: dict = {}
+    for number, block in enumerate(blocks):
+        code = compile(block.replace(f'"{NAME}"', '"model"'), f"docs/library.md, block {number + 1}", "exec")
+        run = exec  # the page's own code, in a folder of its own
+        run(code, known)
+    assert known["dictionary"].of("bank")

@@ -1,0 +1,98 @@
+import pytest
+from tiny.wordnet import lexicon as lexicon_settings
+from tiny.wordnet import train_tokenizer, write_wordnet
+
+from dskd import Lexicon, UserError
+from dskd.lexicon.build import Files, read_statements, settle_pairs
+from dskd.lexicon.readers.wordnet import open_wordnet, prepare
+from dskd.lexicon.store import antonyms, load_lexicon, save_lexicon, synonyms
+from dskd.lexicon.table import build_table
+from dskd.lexicon.tokens import inflected_forms
+
+TEXT = [
+    "a fast car, a quick bank, Bank, banks and Banks go and stay, slow; travel, rapid, speedy, fast banks, a depository"
+] * 20
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    return train_tokenizer(TEXT, 400)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return write_wordnet(tmp_path_factory.mktemp("wordnet") / "dict")
+
+
+@pytest.fixture(scope="module")
+def table(folder, tmp_path_factory, tokenizer):
+    """The pipeline's table of the same WordNet, with inflections."""
+    place = tmp_path_factory.mktemp("pipeline")
+    prepare(folder, place)
+    reader, settings = open_wordnet(place), lexicon_settings(max_span=3)
+    settled = settle_pairs(read_statements(Files(reader), settings), settings)
+    inflections = inflected_forms(tokenizer, reader, {pair.head for pair in settled.pairs})
+    table, _ = build_table(settings, settled, tokenizer, inflections)
+    save_lexicon(place / "lexicon.parquet", table)
+    return place / "lexicon.parquet"
+
+
+def test_pairs_hold_in_both_directions_and_contradictions_in_none():
+    found = Lexicon.from_pairs(
+        [("Big", "large"), ("hot", "cold"), ("big", "great")], [("cold", "hot"), ("big", "small")]
+    )
+    assert found.synonyms("big") == found.synonyms("BIG") == ["great", "large"]
+    assert found.synonyms("large") == ["big"] and found.antonyms("small") == ["big"]
+    assert found.synonyms("hot") == found.antonyms("hot") == found.synonyms("nothing") == []
+
+
+@pytest.mark.parametrize("pair", [("big",), ("big", "Big"), ("big", ""), ("big", 3), "ab", ("a", "b", "c")])
+def test_what_is_no_pair_is_named(pair):
+    with pytest.raises(UserError, match="no pair of two different words"):
+        Lexicon.from_pairs([pair])
+    with pytest.raises(UserError, match="there is no pair"):
+        Lexicon.from_pairs()
+
+
+def test_wordnet_and_the_pipelines_table_give_the_pipelines_spans(folder, table, tokenizer):
+    wanted = load_lexicon(table)
+    for found in (Lexicon.from_wordnet(folder, tokenizer), Lexicon.from_parquet(table)):
+        spans = found.spans(tokenizer)
+        assert spans.synonyms == synonyms(wanted) and spans.antonyms == antonyms(wanted)
+        assert len(spans.synonyms) > 2 and len(spans.antonyms) > 2
+        assert [*spans.synonyms] == [*synonyms(wanted)]
+        assert "depository" in found.synonyms("banks") and found.synonyms("banks") == found.synonyms("bank")
+        assert found.antonyms("fast") == ["slow"]
+    assert Lexicon.from_wordnet(folder).synonyms("banks") == []  # inflections need a tokenizer
+
+
+def test_saved_and_read_it_is_the_same_in_the_same_bytes(folder, tokenizer, tmp_path):
+    first = Lexicon.from_wordnet(folder, tokenizer)
+    first.save(tmp_path / "one.parquet")
+    second = Lexicon.from_parquet(tmp_path / "one.parquet")
+    second.save(tmp_path / "two.parquet")
+    assert set(second.pairs) == set(first.pairs)
+    assert (tmp_path / "one.parquet").read_bytes() == (tmp_path / "two.parquet").read_bytes()
+
+
+def test_wordnet_is_found_where_nltk_keeps_it_also_packed(folder, tmp_path, monkeypatch):
+    import shutil
+
+    import nltk
+
+    (tmp_path / "corpora").mkdir()
+    monkeypatch.setattr(nltk.data, "path", [str(tmp_path)])
+    with pytest.raises(UserError, match=r"nltk\.download"):
+        Lexicon.from_wordnet()
+    shutil.make_archive(str(tmp_path / "corpora" / "wordnet"), "zip", folder.parent, folder.name)
+    assert Lexicon.from_wordnet().antonyms("slow") == ["fast"]
+    assert nltk.data.path == [str(tmp_path)]
+    with pytest.raises(UserError, match="lacks WordNet's"):
+        Lexicon.from_wordnet(tmp_path)
+
+
+def test_another_table_is_named(tmp_path):
+    (tmp_path / "x.parquet").write_text("no table")
+    for name in ("x.parquet", "missing.parquet"):
+        with pytest.raises(UserError, match=f"{name} is no table of a lexicon"):
+            Lexicon.from_parquet(tmp_path / name)

@@ -1,0 +1,287 @@
+"""The losses of the library against the pipeline's own, and against plain formulas."""
+
+import pytest
+import torch
+from tiny.models import generator, make_teacher, random_states, sampled, sense_settings
+from torch.nn import functional as F
+
+from dskd import (
+    IGNORE,
+    Lexicon,
+    OutputWeights,
+    SenseDictionary,
+    SenseLoss,
+    StateLoss,
+    TargetSettings,
+    UserError,
+    model_head,
+    output_loss,
+)
+from dskd.lexicon.relations import SYNONYM
+from dskd.library.lexicon import RelatedSpans
+from dskd.senses.cluster import build_senses
+from dskd.students.hidden_loss import hidden_loss, whitening
+from dskd.students.sense_loss import sense_loss, span_loss
+from dskd.targets.choose import build_targets, nearest_rows, sample_positions
+
+BLOCKS, LENGTH, WIDTH, TOKENS = 6, 40, 8, 25
+SYNONYMS = {1: [(2,), (5, 6)], 3: [(999,)], 4: [(1,), (6,), (7,)], 2: [(1,)]}
+ANTONYMS = {1: [(8,), (1,), (9, 3)], 2: [(8, 9, 10)], 6: [(7,), (999, 2)]}
+RELATED = {1, 2, 4, 6}
+TARGETS = TargetSettings(neighbours=3, max_synonyms=2, related_share=0.5, related_min=2)
+
+
+class OfSpans:
+    """A lexicon whose spans are given."""
+
+    def spans(self, tokenizer):
+        return RelatedSpans(SYNONYMS, ANTONYMS)
+
+
+@pytest.fixture(scope="module")
+def made():
+    states = random_states(BLOCKS, LENGTH, WIDTH, TOKENS)
+    labels = torch.cat(states.predicted).roll(1, dims=1).long()
+    chosen = sense_settings(reservoir=30, iterations=20, contexts=1)
+    senses = build_senses(sampled(states, labels, chosen), chosen)
+    student = torch.randn(BLOCKS, LENGTH, WIDTH, generator=generator(3))
+    return states, labels, SenseDictionary(senses, tokenizer=None), student
+
+
+def pipelines_positions(labels, loss):
+    return sample_positions(labels, RELATED, loss.known, TARGETS.params())
+
+
+@pytest.mark.parametrize("form", ["regression", "span"])
+@pytest.mark.parametrize("whitened", [False, True])
+def test_the_sense_loss_of_a_batch_is_that_of_the_pipelines_cached_targets(made, form, whitened):
+    states, labels, dictionary, student = made
+    targets = build_targets(states, labels, dictionary.senses, SYNONYMS, ANTONYMS, TARGETS.params())
+    teacher = torch.cat(states.hidden_states)
+    sample = teacher.flatten(0, 1) if whitened else None
+    loss = SenseLoss(dictionary, OfSpans(), form, 2.0, sample, TARGETS)
+    found = loss.choose(teacher, labels, pipelines_positions(labels, loss))
+    assert torch.equal(loss.vectors, targets.vectors)
+    assert torch.equal(found.pull, targets.pull) and torch.equal(found.push, targets.push)
+    assert (found.push >= 0).any() and loss.related == RELATED
+
+    loss.positions = lambda labels, mask: pipelines_positions(labels, loss)
+    own, other, pull, push = (x.flatten(0, 1) for x in (student.clone(), teacher, targets.pull, targets.push))
+    metric = whitening(sample) if whitened else torch.eye(WIDTH)
+    own.requires_grad_()
+    chosen = (pull >= 0).any(dim=1)
+    seen = own[chosen] @ metric, targets.vectors @ metric
+    if form == "span":
+        wanted = span_loss(seen[0], other[chosen] @ metric, seen[1], pull[chosen], push[chosen]).mean()
+    else:
+        wanted = sense_loss(*seen, pull[chosen], push[chosen], 2.0, int(chosen.sum()))
+    batch = student.clone().requires_grad_()
+    value = loss(batch, teacher, labels)
+    torch.testing.assert_close(value, wanted)
+    gradients = torch.autograd.grad(wanted, own)[0].view_as(batch), torch.autograd.grad(value, batch)[0]
+    torch.testing.assert_close(*gradients)
+    assert gradients[0].any()
+
+
+def test_the_nearest_of_many_tokens_at_once_are_those_of_one_at_a_time(made, monkeypatch):
+    states, labels, dictionary, _ = made
+    loss = SenseLoss(dictionary, OfSpans(), settings=TARGETS)
+    flat, tokens = torch.cat(states.hidden_states).flatten(0, 1), labels.flatten()
+    index = torch.searchsorted(loss.tokens, tokens)
+    for numbers in (1 << 24, 40):  # all in one part, and a position at a time
+        monkeypatch.setattr("dskd.library.senses._NUMBERS", numbers)
+        found = loss.close.nearest(flat, loss.vectors, index, 4)
+        for token in tokens.unique().tolist():
+            here = tokens == token
+            place = int(torch.searchsorted(loss.tokens, token))
+            rows = loss.close.rows[loss.close.starts[place] : loss.close.starts[place + 1]]
+            assert torch.equal(found[here], nearest_rows(flat[here], loss.vectors, rows, 4))
+
+
+def test_positions_are_a_share_of_the_related_and_as_many_others(made):
+    _, labels, dictionary, _ = made
+    loss = SenseLoss(dictionary, OfSpans(), settings=TARGETS)
+    with_relations, own_only = loss.positions(labels)
+    related = torch.isin(labels, torch.tensor(sorted(RELATED)))
+    available = related.sum(dim=1)
+    wanted = torch.minimum((available * 0.5).ceil().clamp_min(2), available)
+    assert with_relations.sum(dim=1).tolist() == wanted.tolist() and not (with_relations & ~related).any()
+    assert own_only.any() and not (own_only & with_relations).any()
+    assert int(loss.count(labels)) == int((with_relations | own_only).sum())
+
+
+def test_a_row_is_supervised_alike_whatever_stands_beside_it_or_pads_it(made):
+    _, labels, dictionary, _ = made
+    loss = SenseLoss(dictionary, OfSpans(), settings=TARGETS)
+    whole = loss.positions(labels)
+    padded = torch.cat([labels[3:4], torch.full((1, 7), IGNORE)], dim=1)
+    for mask, alone in zip(whole, loss.positions(padded)):
+        assert torch.equal(mask[3], alone[0, :LENGTH]) and not alone[0, LENGTH:].any()
+    other = SenseLoss(dictionary, OfSpans(), settings=TARGETS._replace(seed=1))
+    assert not torch.equal(whole[0], other.positions(labels)[0])
+    assert not torch.equal(whole[0], loss.positions(labels.roll(1, dims=1))[0].roll(-1, dims=1))
+
+
+def test_what_is_masked_is_not_supervised(made):
+    states, labels, dictionary, student = made
+    loss, mask = SenseLoss(dictionary, OfSpans(), settings=TARGETS), torch.arange(LENGTH) % 3 == 0
+    mask = mask.expand(BLOCKS, -1)
+    ignored = labels.masked_fill(~mask, IGNORE)
+    for found in (loss.positions(labels, mask), loss.positions(ignored)):
+        assert (found[0] | found[1]).any() and not ((found[0] | found[1]) & ~mask).any()
+    teacher = torch.cat(states.hidden_states)
+    assert loss(student, teacher, labels, mask) == loss(student, teacher, ignored)
+    assert loss(student.masked_fill(~mask[..., None], torch.nan), teacher, ignored).isfinite()
+
+
+def every_loss(made):
+    states, _, dictionary, _ = made
+    sample = torch.cat(states.hidden_states).flatten(0, 1)
+    yield StateLoss()
+    yield StateLoss.whitened(sample)
+    yield StateLoss.whitened(sample, deviation=1.0)
+    yield SenseLoss(dictionary, OfSpans(), settings=TARGETS)
+    yield SenseLoss(dictionary, OfSpans(), form="span", whiten=sample, settings=TARGETS)
+
+
+def test_parts_of_a_batch_add_up_to_the_whole(made):
+    states, labels, _, student = made
+    teacher, labels = torch.cat(states.hidden_states), labels.clone()
+    labels[:2, 5:] = IGNORE
+    for loss in every_loss(made):
+        count = loss.count(labels[:2]) + loss.count(labels[2:])
+        parts = [loss(student[p], teacher[p], labels[p], count=count) for p in (slice(0, 2), slice(2, None))]
+        torch.testing.assert_close(sum(parts), loss(student, teacher, labels))
+        assert float(parts[0]) != float(parts[1])
+
+
+def test_a_batch_without_a_position_that_counts_gives_zero_and_zero_gradients(made):
+    states, labels, _, student = made
+    teacher, none = torch.cat(states.hidden_states), torch.full_like(labels, IGNORE)
+    for loss in every_loss(made):
+        for masked in ((none, None), (labels, torch.zeros_like(labels, dtype=torch.bool))):
+            own = student.clone().requires_grad_()
+            value = loss(own, teacher, *masked)
+            value.backward()
+            assert float(value.detach()) == 0 and own.grad is not None and not own.grad.any()
+
+
+def test_under_autocast_the_losses_are_computed_in_float32(made):
+    states, labels, _, student = made
+    teacher = torch.cat(states.hidden_states)
+    for loss in every_loss(made):
+        wanted = loss(student, teacher, labels)
+        with torch.autocast("cpu", torch.bfloat16):
+            assert torch.equal(loss(student, teacher, labels), wanted)
+        low = student.bfloat16().requires_grad_()
+        loss(low, teacher.bfloat16(), labels).backward()
+        assert low.grad.isfinite().all() and low.grad.any()
+
+
+def test_the_state_losses_are_those_of_plain_formulas_and_of_the_pipeline(made):
+    states, labels, _, student = made
+    teacher, labels = torch.cat(states.hidden_states), labels.clone()
+    labels[0, 3:] = IGNORE
+    kept = labels != IGNORE
+    own, other, sample = student[kept], teacher[kept], teacher.flatten(0, 1)
+    torch.testing.assert_close(StateLoss()(student, teacher, labels), (own - other).square().mean())
+    metric, mean = whitening(sample), sample.mean(dim=0)
+    whitened = hidden_loss(own @ metric, other @ metric, len(own))
+    torch.testing.assert_close(StateLoss.whitened(sample)(student, teacher, labels), whitened)
+    away = (mean - other) @ metric
+    away = away / away.norm(dim=1, keepdim=True)
+    along = (((own - other) @ metric) * away).sum(dim=1).square().mean() / WIDTH
+    found = StateLoss.whitened(sample, deviation=2.0)(student, teacher, labels)
+    torch.testing.assert_close(found, whitened + 2 * along, rtol=1e-3, atol=1e-6)
+    rows = torch.zeros(len(own), 1, dtype=torch.int32)  # as the pipeline's span_mean does it
+    span = span_loss(own @ metric, other @ metric, mean[None] @ metric, rows, rows - 1).mean()
+    torch.testing.assert_close(found, whitened + 2 * span)
+
+
+def test_wrong_shapes_and_settings_are_one_clear_line(made):
+    states, labels, dictionary, student = made
+    teacher = torch.cat(states.hidden_states)
+    for loss in every_loss(made):
+        with pytest.raises(UserError, match="linear layer"):
+            loss(student[..., :5], teacher, labels)
+    with pytest.raises(UserError, match="8 dimensions, the states 5"):
+        SenseLoss(dictionary, OfSpans(), settings=TARGETS)(student[..., :5], teacher[..., :5], labels)
+    for faulty, says in (
+        (lambda: StateLoss(deviation=1.0), "needs a mean"),
+        (lambda: StateLoss.whitened(student), "no covariance"),
+        (lambda: SenseLoss(dictionary, OfSpans(), form="other"), "form = 'other'"),
+        (lambda: SenseLoss(dictionary, OfSpans(), settings=TargetSettings(neighbours=0)), "neighbours = 0"),
+    ):
+        with pytest.raises(UserError, match=says):
+            faulty()
+
+
+def reference(model, other, ids, labels, weights):
+    """Cross-entropy and KL by transformers' own logits."""
+    logits, soft = model(input_ids=ids).logits.float(), other(input_ids=ids).logits.float()
+    kept = labels != IGNORE
+    ce = F.cross_entropy(logits[kept], labels[kept])
+    p, q = (F.log_softmax(x[kept] / weights.temperature, dim=-1) for x in (soft, logits))
+    kl = (p.exp() * (p - q)).sum(dim=-1).mean()
+    return weights.ce * ce + weights.kl * weights.temperature**2 * kl
+
+
+@pytest.mark.parametrize("tied", [True, False])
+def test_the_output_loss_and_its_gradient_reach_states_and_a_head_that_trains(tied):
+    teacher, student = make_teacher(seed=1), make_teacher(tied=tied).requires_grad_(True)
+    ids = torch.randint(0, 120, (3, 17), generator=generator(0))
+    labels = ids.roll(-1, dims=1)
+    labels[:, -1] = labels[1, :5] = IGNORE
+    weights = OutputWeights(0.8, 0.6, 2.0)
+    wanted = reference(student, teacher, ids, labels, weights)
+    wanted.backward()
+    gradients = {name: weight.grad.clone() for name, weight in student.named_parameters()}
+    student.zero_grad()
+    states = student.base_model(input_ids=ids).last_hidden_state
+    with torch.no_grad():
+        other = teacher.base_model(input_ids=ids).last_hidden_state
+    found = output_loss(states, other, labels, (model_head(student), model_head(teacher)), weights)
+    found.loss.backward()
+    torch.testing.assert_close(found.loss, wanted)
+    for name, weight in student.named_parameters():
+        torch.testing.assert_close(weight.grad, gradients[name], rtol=1e-3, atol=1e-6, msg=name)
+
+
+def test_the_output_loss_in_parts_masked_and_under_autocast():
+    teacher, student = make_teacher(seed=1), make_teacher()
+    states, other = torch.randn(2, 9, 32, generator=generator(1)), torch.randn(2, 9, 32, generator=generator(2))
+    labels = torch.randint(0, 120, (2, 9), generator=generator(0))
+    labels[0, 4:] = IGNORE
+    heads = model_head(student), model_head(teacher)
+    whole = output_loss(states, other, labels, heads).loss
+    parts = [output_loss(states[i], other[i], labels[i], heads, count=torch.tensor(13)).loss for i in (0, 1)]
+    torch.testing.assert_close(sum(parts), whole)
+    own = states.clone().requires_grad_()
+    none = output_loss(own, other, torch.full_like(labels, IGNORE), heads)
+    none.loss.backward()
+    assert [float(value.detach()) for value in none] == [0, 0, 0] and not own.grad.any()
+    with torch.autocast("cpu", torch.bfloat16):
+        low = output_loss(states, other, labels, heads).loss
+    assert low != whole and abs(float(low - whole)) < 0.05 * float(whole)
+
+
+def test_a_head_that_is_not_all_is_refused():
+    model = make_teacher()
+    model.lm_head.register_forward_hook(lambda *given: given[-1] * 2)
+    with pytest.raises(UserError, match="LlamaForCausalLM computes its logits otherwise"):
+        model_head(model)
+    heads = model_head(make_teacher()), model_head(make_teacher(vocabulary=90))
+    with pytest.raises(UserError, match="120 tokens, the teacher 90"):
+        output_loss(torch.zeros(1, 32), torch.zeros(1, 32), torch.zeros(1, dtype=torch.int64), heads)
+
+
+def test_words_of_a_lexicon_reach_the_loss(teacher, tokenizer):
+    from tiny.models import TEXT
+
+    from dskd import DictionarySettings
+
+    dictionary = SenseDictionary.from_model(teacher, tokenizer, TEXT * 9, DictionarySettings(length=8))
+    lexicon = Lexicon.from_pairs([("quick", "lazy")])
+    assert {pair.relation for pair in lexicon.pairs} == {SYNONYM}
+    loss = SenseLoss(dictionary, lexicon)
+    assert loss.related == {dictionary.tokens_of(word)[0] for word in ("quick", "lazy")}
