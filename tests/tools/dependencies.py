@@ -56,8 +56,8 @@ def closure(start: set[tuple[str, str | None]], left_out: tuple[str, ...]) -> se
     waiting, seen = list(start), set()
     while waiting:
         item = module, name = waiting.pop()
-        if item in seen or module.partition("/")[0] in left_out:
-            continue
+        if item in seen or module == "__init__" or module.partition("/")[0] in left_out:
+            continue  # the package's own __init__ offers the library to others, and takes nothing from it
         seen.add(item)
         tree = ast.parse((ROOT / "dskd" / f"{module}.py").read_text())
         known = imports(tree)
