@@ -158,8 +158,9 @@ def _check(split: str, packed: dict[str, Stream], blocks: int, corpus: CorpusPar
     """Raise UserError where a split has no block, or none of a source from which some were to come."""
     if not blocks:
         wanted = sum(stream.wanted for stream in packed.values())
+        whole = "set corpus.heldout_piece to null, " if split == "heldout" and corpus.heldout_piece else ""
         raise UserError(
-            f"the {split} corpus is empty: it was to have {wanted} blocks of {corpus.block_length} tokens; raise "
+            f"the {split} corpus is empty: it was to have {wanted} blocks of {corpus.block_length} tokens; {whole}raise "
             f"corpus.{split}_tokens, or corpus.heldout_share, or lower corpus.block_length, or give more text"
         )
     for source, stream in packed.items():
@@ -173,9 +174,10 @@ def _lacks(split: str, source: str, available: int, corpus: CorpusParams) -> Use
         "gloss": ("WordNet's glosses", "gloss_share: 0.0"),
         "lexicon": ("the lexicon written out", "lexicon_share: 0.0"),
     }[source]
+    pieces = "corpus.heldout_piece, " if split == "heldout" and source == "wiki" and corpus.heldout_piece else ""
     return UserError(
         f"the {split} corpus has nothing of {name}: the {available} documents of it in this split do "
-        f"not fill a block of {corpus.block_length} tokens; give more text, or change corpus.heldout_share, "
+        f"not fill a block of {corpus.block_length} tokens; give more text, or change {pieces}corpus.heldout_share, "
         f"corpus.block_length or lexicon.heldout_share, or leave {name} out with corpus.{share}"
     )
 

@@ -275,7 +275,12 @@ def paper_project(root: Path, mirror: Path) -> None:
     for group in ("runtime", "lexicon", "corpus", "student", "senses"):
         values[group] |= CHANGES[group]
     values["corpus"]["block_length"] = 768
-    values["corpus"] |= {"train_tokens": 7680, "heldout_tokens": 1536, "gloss_share": 0.0}  # its glosses fill no block
+    values["corpus"] |= {
+        "train_tokens": 7680,
+        "heldout_tokens": 1536,
+        "heldout_piece": None,
+        "gloss_share": 0.0,
+    }  # its glosses fill no block
     values["senses"] |= {"tokens": 3072, "gloss_share": 0.0}
     values["distill"] |= {"objectives": ["dskd"], "learning_rate": 1e-3}
     (root / "params.yaml").write_text(yaml.safe_dump(values, sort_keys=False))
