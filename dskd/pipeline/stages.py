@@ -60,6 +60,7 @@ from dskd.pipeline.inputs import (
 from dskd.pipeline.models import load_models
 from dskd.pipeline.reservoir import make_reservoir
 from dskd.pipeline.student import heldout_of_all, make_student, means
+from dskd.pipeline.summary import differences_table, main_figures
 from dskd.report.metrics import summarise
 from dskd.scores.dictionary import plain
 from dskd.scores.lexicon_quality import coverage, gold_lists, lexicon_quality
@@ -282,7 +283,12 @@ def evaluate(params: Params) -> dict[str, Columns]:
 
 
 def report(params: Params) -> dict:
-    """Write `reports/metrics.json` from the scores; the notebook of this stage becomes `reports/index.html`."""
+    """Write `reports/metrics.json` from the scores, and what DVC shows of it; the notebook of this stage becomes
+    `reports/index.html`."""
     metrics = summarise(params, student_names(params))
     artifacts.write_json(artifacts.METRICS, metrics)
+    dictionary = artifacts.read_json(require(artifacts.SENSES_REPORT, "quality"))
+    artifacts.write_json(artifacts.SUMMARY, main_figures(metrics, dictionary))
+    with output(artifacts.DIFFERENCES) as partial:
+        differences_table(metrics).to_csv(partial, index=False)
     return metrics
