@@ -7,6 +7,7 @@
 # make verify  run the smoke profile twice under different circumstances and compare every hash
 # make mutants  put small faults into the core, one at a time, and see whether the tests fail; rows in docs/mutants.csv
 # make kill    kill a small run at 30 seeded moments and compare every hash with the undisturbed run's; rows in killing.csv
+# make docs    build the pages as a site in build/site; a broken link is an error (needs .venv-docs alone, which it makes)
 # make lock    write requirements.txt anew from pyproject.toml
 
 PYTHON ?= python3
@@ -17,7 +18,7 @@ export DVC_NO_ANALYTICS := true
 IS_CLONE = git cat-file -e HEAD:./dvc.yaml 2>/dev/null || \
 	{ echo "make $@ needs a clone of the repository: git clone it" >&2; exit 1; }
 
-.PHONY: repro study test bench gpu verify mutants kill lock
+.PHONY: repro study test bench gpu verify mutants kill docs lock
 .DELETE_ON_ERROR:
 
 # From a tarball, which is no Git repository, DVC runs when it is told so.
@@ -61,6 +62,18 @@ mutants: $(READY)
 
 kill: $(READY)
 	python tests/tools/killing.py
+
+# The pages, in their places, are the site's; mkdocs looks only into the folder that it is given.
+docs: .venv-docs/.ready
+	rm -rf build/docs build/site && mkdir -p build/docs
+	ln -s $(addprefix $(CURDIR)/,README.md CHANGELOG.md CONTRIBUTING.md CITATION.cff LICENSE params.yaml docs dskd notebooks \
+		profiles reports tests) build/docs/
+	NO_MKDOCS_2_WARNING=1 .venv-docs/bin/mkdocs build --strict
+
+.venv-docs/.ready: docs/requirements.txt
+	$(PYTHON) -m venv .venv-docs
+	.venv-docs/bin/python -m pip install --quiet --disable-pip-version-check --requirement docs/requirements.txt
+	touch $@
 
 $(READY): requirements.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || \

@@ -55,6 +55,14 @@ def parser() -> argparse.ArgumentParser:
     chat.add_argument("student", nargs="?", help="dskd-0, teacher, or a folder (default: the run's last student)")
     chat.add_argument("--tokens", type=int, default=200, help="most tokens of an answer (default: 200)")
     chat.add_argument("--temperature", type=float, default=0.0, help="draw tokens (default: 0, the likeliest)")
+    push = commands.add_parser("push", help="upload a student, the dictionary or the lexicon to the Hugging Face hub")
+    push.add_argument("what", help="dskd-0 or another student, senses, or lexicon")
+    push.add_argument("repository", help="OWNER/NAME; it is made, private, where there is none")
+    push.add_argument("--public", action="store_true", help="a repository that all can see")
+    push.add_argument("--dry-run", action="store_true", help="say what would be sent, and send nothing")
+    pull = commands.add_parser("pull", help="download what push has uploaded, and check it")
+    pull.add_argument("what", help="the name for a student, senses, or lexicon")
+    pull.add_argument("repository", help="OWNER/NAME, or OWNER/NAME@REVISION")
     commands.add_parser("readme", help="generate the results and costs in README.md and docs/ anew")
     verify = commands.add_parser("verify", help="compare this folder's run with the committed one: bytes, else figures")
     verify.add_argument("--against", default="HEAD", metavar="REVISION", help="Git revision of the run (default: HEAD)")
@@ -181,6 +189,14 @@ def run(options: argparse.Namespace) -> int:
         print(plan(project_root(), options.profile, options.model, options.devices, options.flops), end="")
     elif options.command == "chat":
         talk(options.student, options.tokens, options.temperature)
+    elif options.command in ("push", "pull"):
+        os.chdir(project_root())
+        from dskd.share import hub
+
+        if options.command == "push":
+            hub.push(options.what, options.repository, options.public, options.dry_run)
+        else:
+            print(f"wrote {hub.pull(options.what, options.repository)}")
     elif options.command == "readme":
         from dskd.report.readme import update_docs
 

@@ -1,5 +1,6 @@
 """Runs side by side, and their curves."""
 
+import json
 from pathlib import Path
 
 import dvc.api
@@ -16,8 +17,8 @@ from dskd.report.tables import MAIN_MEASURES, measure_name
 
 
 def runs() -> pd.DataFrame:
-    """The runs that `dvc exp show` knows, one row a run and model: its main measures, and the parameters in which the
-    runs differ.
+    """The runs that `dvc exp show` knows, one row a run and model: its main measures, which are in each revision's
+    reports/metrics.json, and the parameters in which the runs differ.
 
     Raises:
         UserError: this folder is no clone of a repository with DVC, so that it has no runs.
@@ -31,16 +32,23 @@ def runs() -> pd.DataFrame:
     differing = [key for key in parameters if len({repr(run.get(key)) for run in found}) > 1]
     table = []
     for run in found:
-        models = [key.split(".")[1] for key in run if key.endswith(".heldout.kl.mean") and key.startswith("models.")]
-        for model in [name for name in models if run[f"models.{name}.heldout.kl.mean"] is not None]:
+        for model, tables in _metrics(run["rev"]).get("models", {}).items():
             values = {
-                measure_name(table, key): run.get(f"models.{model}.{table}.{key}.mean") for table, key in MAIN_MEASURES
+                measure_name(table, key): tables.get(table, {}).get(key, {}).get("mean") for table, key in MAIN_MEASURES
             }
             name = {"run": run.get("Experiment") or run["rev"], "created": run.get("Created") or "", "model": model}
             table.append({**name, **values, **{key: run.get(key) for key in differing}})
     if not table:
         raise UserError("no run has metrics: make them with `dvc repro`")
     return pd.DataFrame(table).round(4).set_index(["run", "created", "model"])
+
+
+def _metrics(revision: str) -> dict:
+    """The metrics of a revision, or of the working folder ("workspace"); nothing where there are none."""
+    try:
+        return json.loads(dvc.api.read(artifacts.METRICS, rev=None if revision == "workspace" else revision))
+    except (DvcException, OSError, ValueError):
+        return {}
 
 
 def curves(names: list[str]) -> Figure:

@@ -62,6 +62,7 @@ from dskd.pipeline.inputs import (
 from dskd.pipeline.models import load_models
 from dskd.pipeline.reservoir import make_reservoir
 from dskd.pipeline.student import heldout_of_all, make_student, means
+from dskd.pipeline.summary import differences_table, main_figures
 from dskd.report.metrics import summarise
 from dskd.scores.dictionary import plain
 from dskd.scores.in_context import HeldoutText
@@ -301,7 +302,12 @@ def words_to_ask() -> Words:
 
 
 def report(params: Params) -> dict:
-    """Write `reports/metrics.json` from the scores; the notebook of this stage becomes `reports/index.html`."""
+    """Write `reports/metrics.json` from the scores, and what DVC shows of it; the notebook of this stage becomes
+    `reports/index.html`."""
     metrics = summarise(params, student_names(params))
     artifacts.write_json(artifacts.METRICS, metrics)
+    dictionary = artifacts.read_json(require(artifacts.SENSES_REPORT, "quality"))
+    artifacts.write_json(artifacts.SUMMARY, main_figures(metrics, dictionary))
+    with output(artifacts.DIFFERENCES) as partial:
+        differences_table(metrics).to_csv(partial, index=False)
     return metrics

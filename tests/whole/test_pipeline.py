@@ -119,10 +119,12 @@ def test_heldout_words_are_in_no_training_relation_but_in_the_items(project):
 
 
 def test_dvc_shows_metrics_and_plots(project):
-    assert "models.kd.heldout.kl.mean" in run(project, "dvc", "metrics", "show")
+    shown = run(project, "dvc", "metrics", "show")
+    assert "kd.kl" in shown and "dskd.d_kl" in shown and "s.two" in shown and len(shown.splitlines()) == 2
     out = run(project, "dvc", "plots", "show", "--out", "plots")
     assert "WARNING" not in out and "failed" not in out
-    assert "reports_curves_dskd-0_plots_metrics_sense_tsv" in (project / "plots/index.html").read_text()
+    page = (project / "plots/index.html").read_text()
+    assert "reports_curves_dskd-0_plots_metrics_sense_tsv" in page and "Differences with 95 % intervals" in page
 
 
 def test_the_student_needs_no_dskd(project, tmp_path):

@@ -1,0 +1,89 @@
+"""What of a run can be shared, and the folder that goes to the hub: the files, a card, the licences, checksums."""
+
+import os
+from collections.abc import Iterable
+from pathlib import Path, PurePosixPath
+from typing import NamedTuple
+
+from dskd.errors import UserError
+from dskd.infra import artifacts
+from dskd.infra.artifacts import require
+from dskd.infra.hashes import SUMS, checksum_lines, files_below
+from dskd.model.tokenizer import save_tokenizer
+from dskd.params import OBJECTIVE_NAME, load_params
+from dskd.pipeline.inputs import teacher_tokenizer
+from dskd.share.cards import dictionary_card, lexicon_card
+from dskd.students.model_card import LICENCE_FILE
+
+CARD = "README.md"
+# Data and text. A chat template is a program, which transformers runs in a sandbox; tokenizer_config.json, which may
+# hold the same, cannot be refused.
+_SUFFIXES = {".safetensors", ".json", ".parquet", ".txt", ".md"}
+_NAMES = {SUMS, "LICENSE", "chat_template.jinja"}
+OF_THE_HUB = ".gitattributes"  # the hub writes it, and nobody reads it here
+
+
+class Shared(NamedTuple):
+    """One thing that can be shared."""
+
+    title: str
+    repo_type: str  # "model" or "dataset", as the hub says it
+    place: Path  # in the project
+    stage: str  # that makes it
+    heart: str  # the file without which it is nothing
+
+
+def shared(name: str) -> Shared:
+    """What a name of the command line stands for: "senses", "lexicon", or a student.
+
+    Raises:
+        UserError: the name cannot be that of a student's folder.
+    """
+    if name == "senses":
+        return Shared("sense dictionary", "model", Path(artifacts.SENSES), "senses", "senses.safetensors")
+    if name == "lexicon":
+        return Shared("lexicon", "dataset", Path(artifacts.LEXICON), "lexicon", "lexicon.parquet")
+    if not OBJECTIVE_NAME.fullmatch(name):
+        raise UserError(f"{name!r} is neither senses, lexicon nor a student's name, as dskd-0")
+    return Shared(f"student {name}", "model", Path(artifacts.STUDENTS) / name, "distill", "config.json")
+
+
+def pack(name: str, folder: Path, repository: str) -> Shared:
+    """Fill the empty folder with what goes to the hub: links to the artifact's files, and what they lack of card,
+    licences and checksums. A card says how to load it from `repository`.
+
+    Raises:
+        UserError: the artifact is missing or damaged, has no card or licences, or a file that `pull` would refuse.
+    """
+    what = shared(name)
+    place = require(what.place, what.stage)
+    for file in [place] if place.is_file() else files_below(place):
+        inside = Path(file.name) if file == place else file.relative_to(place)
+        if not any(part.startswith(".") for part in inside.parts):  # as Jupyter's
+            (folder / inside).parent.mkdir(parents=True, exist_ok=True)
+            os.symlink(file.absolute(), folder / inside)
+    if name in ("senses", "lexicon") and not (folder / CARD).exists():  # one that was pulled has its own
+        params = load_params()
+        if name == "senses":
+            card, licences = dictionary_card(params, repository)
+            save_tokenizer(teacher_tokenizer(), folder)  # which says what its tokens are
+        else:
+            card, licences = lexicon_card(params, place, repository)
+        (folder / CARD).write_text(card, encoding="utf-8")
+        (folder / LICENCE_FILE).write_text(licences, encoding="utf-8")
+        (folder / SUMS).unlink(missing_ok=True)
+        (folder / SUMS).write_bytes(os.fsencode(checksum_lines(folder)))
+    for needed in (CARD, LICENCE_FILE, SUMS, what.heart):
+        if not (folder / needed).is_file():
+            raise UserError(f"{place} has no {needed}, without which it is not shared: run `dvc repro {what.stage}`")
+    check_names((file.relative_to(folder).as_posix() for file in files_below(folder)), str(place))
+    return what
+
+
+def check_names(names: Iterable[str], where: str) -> None:
+    """Raise UserError where one of the files is neither data nor text, but something that may be run."""
+    for name in sorted(names):
+        path = PurePosixPath(name)
+        if path.suffix not in _SUFFIXES and path.name not in _NAMES:
+            kinds = ", ".join(sorted(suffix[1:] for suffix in _SUFFIXES))
+            raise UserError(f"{where} holds {ascii(name)[1:-1]}; only {kinds} are shared: take that file out")

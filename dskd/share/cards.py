@@ -1,0 +1,211 @@
+"""The cards of dictionary and lexicon: what they are, what they were made from, how good they are, and licences.
+
+A student has its card from its training (`dskd.students.model_card`).
+"""
+
+import json
+from pathlib import Path
+
+import pandas as pd
+from huggingface_hub import DatasetCardData, ModelCardData
+
+from dskd.errors import UserError
+from dskd.infra import artifacts
+from dskd.lexicon.relations import ANTONYM, SYNONYM
+from dskd.lexicon.store import SCHEMA, load_lexicon
+from dskd.params import Params, Source, noncommercial
+from dskd.pipeline.inputs import run_senses
+from dskd.report.dictionary_tables import facts_table, measures_table
+from dskd.report.study_tables import markdown
+from dskd.students.model_card import LICENCE_FILE, prompt_licences
+
+_DICTIONARY = """---
+{front_matter}
+---
+
+# A sense dictionary of {teacher}
+
+For each of {tokens:,} tokens the centroids of its clusters: {senses:,} senses of {width} numbers. They are clusters of
+the last hidden states of `{teacher}`, which read {text}. A state belongs to the token {key}.
+
+- `senses.safetensors`: `tokens` (T), `offsets` (T + 1), `occurrences` (T), `centroids` (S, d), `counts` (S), `contexts`
+  (S, C). The senses of `tokens[t]` are the rows `offsets[t]` to `offsets[t + 1]` of `centroids`.
+- `contexts.parquet`: the places in the text that lie nearest to each sense, with token, sense (row of `centroids`),
+  text to the left and to the right, and document.
+- `origin.json`: the hash of the teacher's files, which a reader compares.
+- `tokenizer.json` and what belongs to it: the teacher's tokenizer.
+- `SHA256SUMS`: the checksums of all files.
+
+```python
+import dskd
+
+senses = dskd.SenseDictionary.from_pretrained("hf:{repository}")
+print(senses.of("{example}"))
+```
+
+{figures}
+## Made with
+
+```json
+{params}
+```
+
+## Licences
+
+{licences}
+"""
+
+_LEXICON = """---
+{front_matter}
+---
+
+# Synonyms and antonyms
+
+{rows:,} rows: {synonyms:,} of synonyms and {antonyms:,} of antonyms, for {heads:,} English words. Negations are
+undone, and where sources disagree they vote. A share of {heldout:.0%} of all words has no relations here
+(`lexicon.heldout_share`), to ask students about.
+
+```python
+from datasets import load_dataset
+
+pairs = load_dataset("{repository}", split="train").to_pandas()
+print(pairs[pairs["form"] == "{example}"])
+```
+
+{columns}
+
+Tokens are those of the tokenizer of `{teacher}`; `head`, `tail` and `relation` hold for any.
+
+## Made with
+
+```json
+{params}
+```
+
+## Licences
+
+{licences}
+"""
+
+_COLUMNS = {
+    "head": "a word, in lower case",
+    "tail": "a word related to it; a pair stands in both directions if both can be heads",
+    "relation": "+1 synonyms, -1 antonyms",
+    "source": "the source that says so; a pair that two sources have is two rows",
+    "sense": "the source's names of the senses that hold the relation, joined by `;`",
+    "flipped": "whether the relation comes from undoing a negation",
+    "form": "how the head is written",
+    "head_token": "the token of this form after a space",
+    "tail_tokens": "the tokens of the tail after a space",
+}
+
+
+def dictionary_card(params: Params, repository: str) -> tuple[str, str]:
+    """The texts of README.md and of the licences for the run's dictionary.
+
+    Raises:
+        UserError: the dictionary is damaged, or of another teacher than artifacts/teacher.
+    """
+    senses, report = run_senses(), Path(artifacts.SENSES_REPORT)
+    figures, text = "", "a text"
+    if report.exists() and (found := artifacts.read_json(report)).get("senses") == len(senses.centroids):
+        figures = f"## How good it is\n\n{markdown(_named(facts_table(found)))}\n\n{markdown(measures_table(found))}\n"
+        text = f"{found['text_tokens']:,} tokens of text"
+    own = params.senses.text == "own"
+    used = {name: source for name, source in params.sources.every().items() if _is_read(name, own)}
+    licences = _licences(used, "this dictionary") + ("" if own else prompt_licences(params.prompts))
+    front = ModelCardData(
+        license="other",
+        license_name="licences-of-the-sources",
+        license_link=LICENCE_FILE,
+        language="en",
+        tags=["word-senses", "dskd"],
+    )
+    card = _DICTIONARY.format(
+        front_matter=front.to_yaml(original_order=["license"]),
+        teacher=params.sources.teacher.source,
+        tokens=len(senses.tokens),
+        senses=len(senses.centroids),
+        width=senses.centroids.shape[1],
+        text=text,
+        repository=repository,
+        example=params.report.word,
+        key={"observed": "that follows in the text", "predicted": "that the teacher predicts"}[params.senses.key],
+        figures=figures,
+        params=json.dumps(params.model_dump(include={"senses"})["senses"], indent=1),
+        licences=licences,
+    )
+    return card, f"# Licences\n\n{licences}\n"
+
+
+def _is_read(name: str, own: bool) -> bool:
+    """Whether a dictionary is made of this source: of its own text, or of the students'."""
+    return name in ("teacher", "wordnet", "wikipedia") or (own and name.startswith("texts."))
+
+
+def lexicon_card(params: Params, path: Path, repository: str) -> tuple[str, str]:
+    """The texts of README.md and of the licences for the lexicon at `path`. The front matter names the file that
+    `datasets.load_dataset` reads.
+
+    Raises:
+        UserError: it is no lexicon, or was made of a source that params.yaml does not name.
+    """
+    table = load_lexicon(path)
+    sources = _sources_of(table, params, path)
+    licences = _licences(sources, "this lexicon")
+    front = DatasetCardData(
+        license="other",
+        license_name="licences-of-the-sources",
+        license_link=LICENCE_FILE,
+        language="en",
+        pretty_name="Synonyms and antonyms",
+        tags=["synonyms", "antonyms", "lexicon", "dskd"],
+        configs=[{"config_name": "default", "data_files": [{"split": "train", "path": path.name}]}],
+    )
+    kinds = table["relation"].value_counts()
+    columns = pd.DataFrame([(f"`{name}`", _COLUMNS[name]) for name in SCHEMA.names], columns=["column", "meaning"])
+    card = _LEXICON.format(
+        front_matter=front.to_yaml(original_order=["license"]),
+        rows=len(table),
+        synonyms=int(kinds.get(SYNONYM, 0)),
+        antonyms=int(kinds.get(ANTONYM, 0)),
+        heads=table["head"].nunique(),
+        heldout=params.lexicon.heldout_share,
+        repository=repository,
+        example=params.report.word,
+        columns=markdown(columns),
+        teacher=params.sources.teacher.source,
+        params=json.dumps(params.model_dump(include={"lexicon"})["lexicon"], indent=1),
+        licences=licences,
+    )
+    return card, f"# Licences\n\n{licences}\n"
+
+
+def _sources_of(table: pd.DataFrame, params: Params, path: Path) -> dict[str, Source]:
+    """The sources that a lexicon was made of, by name; UserError where params.yaml does not name one."""
+    known, used = params.sources.every(), {}
+    said_by = {name.removesuffix("_indirect") for name in table["source"].unique()}
+    for name in sorted(said_by | ({"morphology"} if table["flipped"].any() else set())):
+        found = {key: source for key, source in known.items() if key == name or key.startswith(f"{name}.")}
+        if not found:
+            raise UserError(
+                f"{path} was made with the source {name!r}, which params.yaml does not name, so that its licence is "
+                "not known: name it, or run `dvc repro lexicon`"
+            )
+        used |= found
+    return used
+
+
+def _licences(sources: dict[str, Source], what: str) -> str:
+    """A table of sources and licences, and what they mean for who shares it."""
+    rows = [(name, f"`{source.source}`", source.licence) for name, source in sources.items()]
+    closed = [name for name, source in sources.items() if noncommercial(source)]
+    sharing = f"Whoever shares {what} names these sources and keeps to their licences."
+    if closed:
+        sharing += f" Not for commercial use: the licence of {' and '.join(closed)} forbids it."
+    return f"{markdown(pd.DataFrame(rows, columns=['part', 'source', 'licence']))}\n\n{sharing}"
+
+
+def _named(table: pd.DataFrame) -> pd.DataFrame:
+    """A table whose row names are a column of their own."""
+    return table.rename_axis("figure").reset_index()

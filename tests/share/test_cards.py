@@ -1,0 +1,101 @@
+"""The cards of dictionary and lexicon, as the hub and `datasets` read them."""
+
+import os
+import re
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+import yaml
+from huggingface_hub import RepoCard
+
+from dskd.errors import UserError
+from dskd.infra.artifacts import LEXICON, write_json
+from dskd.lexicon.store import SCHEMA, load_lexicon, save_lexicon
+from dskd.params import load_params
+from dskd.pipeline.inputs import run_senses
+from dskd.share.bundle import pack
+from dskd.share.cards import dictionary_card, lexicon_card
+
+
+@pytest.fixture
+def params(project):
+    """The project's, whose sources have licences."""
+    values = yaml.safe_load(Path("params.yaml").read_text())
+    for name, licence in {"teacher": "T-1", "wordnet": "W-1", "wikipedia": "K-1"}.items():
+        values["sources"][name]["licence"] = licence
+    values["sources"]["texts"] = {"mine": {**values["sources"]["wikipedia"], "licence": "CC BY-NC 4.0"}}
+    Path("params.yaml").write_text(yaml.safe_dump(values))
+    return load_params()
+
+
+def licence_rows(text: str) -> dict[str, str]:
+    rows = re.findall(r"^\| (\S+) +\| `file:.*?` +\| (.+?) +\|$", text, re.MULTILINE)
+    return dict(rows)
+
+
+def test_the_lexicons_card_names_the_file_that_datasets_loads(params, tmp_path):
+    folder = tmp_path / "data"
+    folder.mkdir()
+    pack("lexicon", folder, "o/n")
+    card = RepoCard.load(folder / "README.md", ignore_metadata_errors=False)
+    (config,) = card.data.configs
+    ((split),) = config["data_files"]
+    assert (config["config_name"], split["split"]) == ("default", "train")
+    assert pq.read_table(folder / split["path"]).schema.names == SCHEMA.names
+    assert card.data.license_link == "LICENSE.md" and (folder / "LICENSE.md").is_file()
+    assert 'load_dataset("o/n", split="train")' in card.content
+    for name in SCHEMA.names:
+        assert re.search(rf"^\| `{name}` +\| \S", card.content, re.MULTILINE)
+
+
+def test_datasets_loads_the_lexicon_by_its_card(params, tmp_path, monkeypatch):
+    datasets = pytest.importorskip("datasets")
+    folder = tmp_path / "data"
+    folder.mkdir()
+    pack("lexicon", folder, "o/n")
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_OFFLINE", True)
+    loaded = datasets.load_dataset(os.fspath(folder), split="train", cache_dir=tmp_path / "cache")
+    table = load_lexicon(Path(LEXICON))
+    assert loaded.column_names == SCHEMA.names and len(loaded) == len(table) > 0
+    assert loaded["tail_tokens"][:] == [list(span) for span in table["tail_tokens"]]
+
+
+def test_a_card_has_the_licences_of_what_was_read_and_no_others(params):
+    card, licences = lexicon_card(params, Path(LEXICON), "o/n")
+    assert licence_rows(card) == licence_rows(licences) == {"wordnet": "W-1"}
+    assert "commercial" not in licences
+    card, licences = dictionary_card(params, "o/n")
+    assert licence_rows(licences) == {
+        "teacher": "T-1",
+        "wordnet": "W-1",
+        "wikipedia": "K-1",
+        "texts.mine": "CC BY-NC 4.0",
+    }
+    assert "Not for commercial use: the licence of texts.mine forbids it." in card
+    training = params.model_copy(update={"senses": params.senses.model_copy(update={"text": "training"})})
+    assert "texts.mine" not in dictionary_card(training, "o/n")[1]
+
+
+def test_a_lexicon_of_a_source_whose_licence_is_not_known_is_not_shared(params):
+    table = load_lexicon(Path(LEXICON))
+    for change, name in [({"source": "ppdb"}, "ppdb"), ({"flipped": True}, "morphology")]:
+        save_lexicon(Path("other.parquet"), table.assign(**change))
+        with pytest.raises(UserError, match=f"made with the source '{name}', which params.yaml does not name"):
+            lexicon_card(params, Path("other.parquet"), "o/n")
+
+
+def test_the_dictionarys_card_counts_and_shows_the_figures_of_this_dictionary(params):
+    senses = run_senses()
+    card, _ = dictionary_card(params, "o/n")
+    assert (
+        f"For each of {len(senses.tokens):,} tokens" in card
+        and f"{len(senses.centroids)} senses of {senses.centroids.shape[1]} numbers" in card
+    )
+    assert RepoCard(card).data.license == "other" and "## How good it is" in card
+    write_json("reports/senses.json", {"senses": len(senses.centroids) + 1})  # of another dictionary
+    assert "## How good it is" not in dictionary_card(params, "o/n")[0]
+    write_json("artifacts/teacher/more.json", {})
+    Path("artifacts/teacher/SHA256SUMS").unlink()
+    with pytest.raises(UserError, match="another teacher"):
+        dictionary_card(params, "o/n")
