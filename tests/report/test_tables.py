@@ -445,6 +445,7 @@ def test_the_blocks_of_a_run_without_benchmarks_show_what_it_has(bare):
 
 
 OTHERS = {
+    "method": ["power"],
     "results": ("results",),
     "costs": ("cost", "speed"),
     "study": ("half", "study", "claim"),
@@ -485,7 +486,7 @@ def write_readme(root, metrics):
     (root / "docs").mkdir()
     for page, names in OTHERS.items():
         (root / f"docs/{page}.md").write_text("between\n".join(blocks[n] for n in names))
-    for committed in ("docs/lexicon.csv", artifacts.QUALITY, artifacts.SENSES_REPORT):
+    for committed in ("docs/lexicon.csv", artifacts.POWER, artifacts.QUALITY, artifacts.SENSES_REPORT):
         (root / committed).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / committed, root / committed)
     (root / "docs/fuzz.csv").write_text("reader,cases,passed\nJSON,10000,True\n")
