@@ -445,7 +445,7 @@ def test_the_blocks_of_a_run_without_benchmarks_show_what_it_has(bare):
 
 
 OTHERS = {
-    "method": ["power"],
+    "method": ("power",),
     "results": ("results",),
     "costs": ("cost", "speed"),
     "study": ("half", "study", "claim"),

@@ -9,8 +9,8 @@ compares these alone, with the tests that `pairs` names and their margins.
 
 Another file names its objectives by what differs from `kd`, the seeds, what differs in `distill`, and pairs of
 objectives that are compared, too. An objective's `params` differ in the groups `senses`, `targets`, `distill` and
-`student`, so that the states stay what they are. It runs in a folder with the artifacts of the stages up to `senses`, and
-`benchmarks`; students are trained as the stage does and kept in build/trials, where a run that was stopped goes on;
+`student`, so that the states stay what they are. It runs in a folder with the artifacts of the stages up to `senses`,
+and `benchmarks`; students are trained as the stage does and kept in build/trials, where a run that was stopped goes on;
 their names stand for parameters, not for code, so empty it when the training has changed. A row of the table is a mean
 over seeds and its difference from the first objective's, or another's, with the 95 % interval of
 `report.statistics.compare`.
