@@ -7,8 +7,9 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from dskd.corpus.build import Packing, draw, gloss_documents, pack, separator_token
+from dskd.corpus.build import draw, gloss_documents, separator_token
 from dskd.corpus.documents import Document, text_documents
+from dskd.corpus.packing import Packing, pack
 from dskd.errors import UserError
 from dskd.infra.artifacts import load_tensors, read_json, reading, require, write_json
 from dskd.params import CorpusParams, LexiconParams, SensesParams

@@ -45,6 +45,7 @@ CORE = {
     "lexicon/readers/wordnet.py": ["lexicon/test_build.py"],
     "lexicon/readers/wordnet_indirect.py": ["lexicon/test_build.py", "scores/test_gold_lists.py"],
     "corpus/build.py": [],
+    "corpus/packing.py": ["corpus/test_build.py", "corpus/test_dictionary.py"],
     "corpus/prompts.py": [],
     "model/cut.py": [],
     "model/inference.py": [],

@@ -1,0 +1,116 @@
+"""Documents become blocks of tokens: one stream, or a piece of each document."""
+
+from array import array
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+from tqdm import tqdm
+
+from dskd.corpus.documents import Document
+from dskd.infra.randomness import hash_integers, text_key
+from dskd.model.tokenizer import before_text
+
+_BATCH_CHARACTERS = 50_000  # rendered and tokenised at a time: little is done in vain for a small corpus
+_PIECE = text_key("corpus.piece")
+
+
+class PackedText(NamedTuple):
+    blocks: np.ndarray  # (n, L+1) int32
+    ids: list[str]  # of the documents in the blocks, in order
+    starts: list[int]  # of their first tokens in the stream, which block b covers from b·L to b·L+L; none of pieces
+    characters: int  # of these documents; the last may be cut by the end of the last block
+    document: np.ndarray  # (n,) int32: which of them has most of a block's tokens
+
+
+class Packing(NamedTuple):
+    """How documents become blocks."""
+
+    length: int  # tokens that are predicted in a block (L)
+    separator: int  # the token that closes a document
+    label: str  # of the progress bar
+
+
+def pack(documents: list[Document], wanted: int, tokenizer, settings: Packing) -> PackedText:
+    """Up to `wanted` blocks from the beginning of the documents' stream."""
+    length = settings.length
+    need = wanted * length + 1 if wanted else 0
+    tokens, ids, starts, characters = array("i"), [], [], 0  # four bytes a token, however long the text is
+    with _bar(need, settings) as bar:
+        for name, text, row in _token_rows(documents if wanted else [], tokenizer):
+            ids.append(name)
+            starts.append(len(tokens))
+            tokens.extend((*row, settings.separator))
+            characters += len(text)
+            bar.update(min(len(tokens), need) - bar.n)
+            if len(tokens) >= need:
+                break
+    blocks = max(0, min(wanted, (len(tokens) - 1) // length))
+    stream = np.frombuffer(tokens, dtype=np.int32) if tokens else np.empty(0, np.int32)
+    place = np.arange(blocks)[:, None] * length + np.arange(length + 1)[None, :]  # (blocks, L+1)
+    packed = stream[place] if blocks else np.empty((0, length + 1), np.int32)
+    owners = np.searchsorted(starts, place[:, 1:], side="right") - 1  # the document of each predicted token
+    document = np.array([np.bincount(row).argmax() for row in owners], dtype=np.int32)
+    return PackedText(_begun(packed, tokenizer), *((ids, starts) if blocks else ([], [])), characters, document)
+
+
+def pack_pieces(
+    documents: list[Document], wanted: int, most: int, seed: int, tokenizer, settings: Packing
+) -> PackedText:
+    """Up to `wanted` blocks, of each document at most `most` that follow one another, so that no block has two
+    documents. A hash of (seed, id) draws the block that a piece begins with. A document without a whole block has none.
+    """
+    length, pieces, ids, characters = settings.length, [], [], 0
+    with _bar(wanted * length, settings) as bar:
+        for name, _, row in _token_rows(documents if wanted else [], tokenizer):
+            row = np.array([*row, settings.separator], dtype=np.int32)
+            there = (len(row) - 1) // length
+            free = there - min(most, there) + 1  # blocks that the piece may begin with
+            taken = min(most, there, wanted - sum(map(len, pieces)))
+            if taken:
+                first = int(hash_integers(_PIECE, seed, text_key(name)) % np.uint64(free))
+                place = (first + np.arange(taken))[:, None] * length + np.arange(length + 1)  # (taken, L+1)
+                pieces.append(row[place])
+                ids.append(name)
+                characters += len(tokenizer.decode(row[first * length : (first + taken) * length + 1]))
+                bar.update(taken * length)
+            if bar.n >= wanted * length:
+                break
+    packed = np.concatenate([np.empty((0, length + 1), np.int32), *pieces])
+    document = np.repeat(np.arange(len(pieces), dtype=np.int32), list(map(len, pieces)))
+    return PackedText(_begun(packed, tokenizer), ids, [], characters, document)
+
+
+def _bar(tokens: int, settings: Packing) -> tqdm:
+    return tqdm(total=tokens, desc=settings.label, unit=" tokens", unit_scale=True, mininterval=0.5)
+
+
+def _token_rows(documents: list[Document], tokenizer) -> Iterator[tuple[str, str, list[int]]]:
+    """(id, text, tokens) of each document that has text."""
+    for batch in _batches(documents):
+        # Split special tokens: a text that names one must not close its document.
+        texts = [text for _, text in batch]
+        rows = tokenizer(texts, add_special_tokens=False, split_special_tokens=True, verbose=False)["input_ids"]
+        yield from ((name, text, row) for (name, text), row in zip(batch, rows))
+
+
+def _batches(documents: list[Document]) -> Iterator[list[tuple[str, str]]]:
+    batch, size = [], 0
+    for document in documents:
+        text = document.text()
+        if text:
+            batch.append((document.id, text))
+            size += len(text)
+        if size >= _BATCH_CHARACTERS:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
+
+
+def _begun(blocks: np.ndarray, tokenizer) -> np.ndarray:
+    """The blocks (n, L+1), each with what the tokenizer begins a text with in the place of its first tokens: Gemma and
+    others read no text well that begins without it."""
+    if beginning := before_text(tokenizer):
+        blocks[:, : len(beginning)] = beginning
+    return blocks
