@@ -42,7 +42,7 @@ def differing_words(first: str, second: str, items: int = 20) -> pd.DataFrame:
     tasks = list(dict.fromkeys(item.task for item in known))
     table = []
     for task in tasks:
-        parted = [i for i in known if i.task == task and a["correct"][i.id] != b["correct"][i.id]]
+        parted = [i for i in known if (i.task, i.rung) == (task, "word") and a["correct"][i.id] != b["correct"][i.id]]
         for item in parted[: -(-items // len(tasks))]:
             row = {"task": task, "item": item.context, "answer": item.choices[item.answer].strip()}
             for name, scores in ((first, a), (second, b)):

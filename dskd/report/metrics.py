@@ -170,6 +170,8 @@ def differences(objectives: dict[str, Columns], human: dict[str, np.ndarray], pa
         for table, measures in objectives[first].items():
             for measure, a in measures.items():
                 b = objectives[second][table][measure]
+                if a.shape[1] < 2:  # of one item nothing follows for others
+                    continue
                 if table == "similarity":
                     value = rank_difference(a, b, human[measure], min(settings[0], _RANKED), settings[1])
                 else:

@@ -16,7 +16,15 @@ from dskd.infra.verify import Run, platform, read_run
 from dskd.params import SourcesParams, load_params, noncommercial
 from dskd.report.dictionary_tables import facts_table, glance_table, measures_table
 from dskd.report.parameter_tables import parameters_block
-from dskd.report.study_tables import claim_block, half_block, headline_block, markdown, paragraph, study_block
+from dskd.report.study_tables import (
+    claim_block,
+    half_block,
+    headline_block,
+    markdown,
+    paragraph,
+    power_block,
+    study_block,
+)
 from dskd.report.tables import (
     CHANCE,
     TITLES,
@@ -221,6 +229,7 @@ def _blocks(root: Path) -> dict[str, dict[str, str]]:
             "dictionary": markdown(facts_table(dictionary).reset_index(names="what")),
             "agreement": markdown(measures_table(dictionary)),
         },
+        "docs/method.md": {"power": power_block(pd.read_csv(root / artifacts.POWER))},
         "docs/results.md": {"results": results_block(run.metrics)},
         "docs/costs.md": {"cost": cost_block(run.provenance), "speed": bench_block(read_speeds(root))},
         "docs/study.md": {

@@ -73,6 +73,28 @@ def claim_block(metrics: dict) -> str:
     return markdown(models_table(metrics, "heldout"), _selected_differences(metrics))
 
 
+def power_block(simulated: pd.DataFrame) -> str:
+    """How often the tests are wrong and how often they find what is there, from `docs/trials/power.csv`: one row per
+    number of seeds and documents, means over the differences of objectives whose spread was taken."""
+    margin = simulated["margin"].iloc[0]
+    rows = []
+    for (seeds, documents), part in simulated.groupby(["seeds", "documents"]):
+        share = part.groupby("truth")[["different", "equivalent", "half_width"]].mean()
+        rows.append(
+            {
+                "seeds": str(seeds),
+                "documents": str(documents),
+                "a difference where there is none": number(share.loc[0, "different"]),
+                f"equivalence at a true difference of {margin:g}": number(share.loc[margin, "equivalent"]),
+                f"a difference of {margin:g} found": number(share.loc[margin, "different"]),
+                f"of {2 * margin:g}": number(share.loc[2 * margin, "different"]),
+                "equivalence found where there is no difference": number(share.loc[0, "equivalent"]),
+                "half of the interval (nats)": number(share["half_width"].mean()),
+            }
+        )
+    return markdown(pd.DataFrame(rows))
+
+
 TRIAL_MEASURES = {  # of the tables in docs/trials, those that are shown, with their titles
     "kl": TITLES["kl"],
     "ce": TITLES["ce"],

@@ -268,6 +268,12 @@ def test_blocks_of_one_document_are_drawn_together_where_there_are_documents_eno
     assert few["heldout"]["ce"] is blocks
 
 
+def test_one_item_alone_is_not_compared():
+    tables = {"in_context": {"synonym_word": np.ones((2, 1)), "synonym_trained": np.ones((2, 5))}}
+    found = differences({"kd": tables, "dskd": tables}, {}, PARAMS)["dskd - kd"]
+    assert list(found["in_context"]) == ["synonym_trained"]
+
+
 def declared(*tests):
     keys = ("measure", "student", "control", "margin")
     values = PARAMS.model_dump() | {"study": {"primary": [dict(zip(keys, test)) for test in tests]}}

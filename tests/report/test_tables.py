@@ -3,6 +3,7 @@ import json
 import shutil
 from contextlib import chdir
 
+import pandas as pd
 import pytest
 import torch
 from matplotlib.transforms import Bbox
@@ -23,7 +24,7 @@ from dskd.infra import artifacts
 from dskd.report import figures, tables
 from dskd.report.metrics import summarise
 from dskd.report.readme import licences_block, results_block, update_docs
-from dskd.report.study_tables import claim_block, study_block
+from dskd.report.study_tables import claim_block, power_block, study_block
 from dskd.report.tables import (
     benchmarks_table,
     commands_table,
@@ -445,6 +446,7 @@ def test_the_blocks_of_a_run_without_benchmarks_show_what_it_has(bare):
 
 
 OTHERS = {
+    "method": ("power",),
     "results": ("results",),
     "costs": ("cost", "speed"),
     "study": ("half", "study", "claim"),
@@ -485,7 +487,7 @@ def write_readme(root, metrics):
     (root / "docs").mkdir()
     for page, names in OTHERS.items():
         (root / f"docs/{page}.md").write_text("between\n".join(blocks[n] for n in names))
-    for committed in ("docs/lexicon.csv", artifacts.QUALITY, artifacts.SENSES_REPORT):
+    for committed in ("docs/lexicon.csv", artifacts.POWER, artifacts.QUALITY, artifacts.SENSES_REPORT):
         (root / committed).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / committed, root / committed)
     (root / "docs/fuzz.csv").write_text("reader,cases,passed\nJSON,10000,True\n")
@@ -501,6 +503,17 @@ def write_readme(root, metrics):
     machine = {"processor": "one", "cores": 2, "memory_gb": 8.0, "fast_bfloat16": True, "system": "Linux"}
     made = {**cost, "machine": machine, "artifacts_mb": {"senses": 1200}, "commit": "abc"}
     artifacts.write_json(root / artifacts.PROVENANCE, made)
+
+
+def test_levels_and_powers_are_those_of_the_true_differences_that_they_are_named_after():
+    rows = [
+        (pair, 3, 30, 0.01, truth, 0.1 * place + shift, 0.5 - 0.1 * place, 0.02)
+        for pair, shift in (("a - b", 0.0), ("c - b", 0.02))
+        for place, truth in enumerate((0.0, 0.005, 0.01, 0.02))
+    ]
+    columns = ["difference", "seeds", "documents", "margin", "truth", "different", "equivalent", "half_width"]
+    (row,) = (cells(line) for line in power_block(pd.DataFrame(rows, columns=columns)).splitlines()[2:])
+    assert row == ["3", "30", ".010", ".300", ".210", ".310", ".500", ".020"]
 
 
 def test_the_readme_is_made_anew_between_its_marks_and_a_second_time_is_the_same(metrics, tmp_path):

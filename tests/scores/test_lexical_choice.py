@@ -6,7 +6,7 @@ from tiny import wordnet as tiny_wordnet
 from tiny.wordnet import write_wordnet
 
 from dskd.lexicon.readers.wordnet import open_wordnet, prepare
-from dskd.lexicon.relations import heldout_words
+from dskd.lexicon.relations import heldout_pairs, heldout_words
 from dskd.scores.lexical_choice import (
     CHOICES,
     PROMPTS,
@@ -79,6 +79,44 @@ def test_every_task_has_its_prompt_and_one_item_a_heldout_word(items, vocabulary
 
 def vocabulary_definition(vocabulary, item):
     return next(synset.definition for synset in vocabulary.synsets.values() if synset.name == item.sense)
+
+
+def test_a_ladder_has_trained_and_heldout_relations_beside_the_heldout_words(vocabulary, items):
+    lexicon = LEXICON.model_copy(update={"heldout_pairs": 0.4})
+    held = heldout_words(vocabulary.pos, 0, 0.5)
+    # Every word has a trained relation of each kind; the pairs that are free were trained, but for those of one word.
+    pairs = {(item.word, item.choices[item.answer][1:]) for item in build_ladder(lexicon, vocabulary, AnyPair())}
+    left_out = sorted(word for word, _ in pairs)[0]
+    trained = {(a, b, r) for a, b in pairs for r in (1, -1) if a != left_out}
+    trained |= {(a, "x", r) for a, _ in pairs for r in (1, -1)}
+    found = build_ladder(lexicon, vocabulary, trained)
+    assert [item for item in found if item.rung == "word"] == items  # the same as without a ladder
+    for item in found:
+        answer = item.choices[item.answer][1:]
+        free = item.word not in held and answer not in held
+        is_held = bool(heldout_pairs([(item.word, answer)], 0, 0.4))
+        assert (item.rung == "trained") == (free and not is_held) and (item.rung == "relation") == (free and is_held)
+        assert item.rung != "trained" or item.word != left_out
+    counts = Counter((item.task, item.rung) for item in found)
+    assert min(counts[task, rung] for task in ("synonym", "antonym") for rung in ("trained", "relation")) > 10
+    assert counts["definition", "trained"] == counts["definition", "relation"] == 0
+    assert len({item.id for item in found}) == len(found)
+    few = build_items(lexicon, 0, 5, vocabulary, trained)
+    assert set(Counter((item.task, item.rung) for item in few).values()) == {5}
+
+
+class AnyPair(frozenset):
+    """All relations there could be."""
+
+    def __contains__(self, relation):
+        return True
+
+    def __bool__(self):
+        return True
+
+
+def build_ladder(lexicon, vocabulary, trained):
+    return build_items(lexicon, 0, 10**6, vocabulary, trained)
 
 
 def test_answers_are_right_by_wordnet(items, reader):

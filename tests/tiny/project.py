@@ -35,7 +35,13 @@ STAGES = {
 CHANGES = {
     "runtime": {"threads": 1, "dtype": "float32"},
     "lexicon": {"heldout_share": 0.0, "heldout_pairs": 0.0, "negations": []},
-    "corpus": {"block_length": 16, "train_tokens": 640, "heldout_tokens": 160, "heldout_share": 0.3, "heldout_piece": 32},
+    "corpus": {
+        "block_length": 16,
+        "train_tokens": 640,
+        "heldout_tokens": 160,
+        "heldout_share": 0.3,
+        "heldout_piece": 32,
+    },
     "student": {"layers": 4, "trained": 2},
     "harvest": {"batch_size": 4, "shard_blocks": 8},
     "senses": {

@@ -38,7 +38,7 @@ def main() -> int:
 
 
 def scores(objectives: list[str]) -> pd.DataFrame:
-    """Rows {name, seed, measure, id, document, value}, as `trials.score` gives them, of the students that were scored."""
+    """Rows {name, seed, measure, id, document, value}, as `trials.score` gives them, of the scored students."""
     found, heldout = [], kept("heldout")
     tables = heldout_tables({row["source"] for row in heldout})
     for row in heldout:

@@ -31,7 +31,7 @@ from dskd.infra import artifacts
 from dskd.report.statistics import LEVEL, paired_bootstrap
 
 SCORES = artifacts.project_root() / Path(artifacts.STUDY).parent / "scores/heldout.jsonl.gz"
-TABLE = artifacts.project_root() / "docs/trials/power.csv"
+TABLE = artifacts.project_root() / artifacts.POWER
 PAIRS = (("dskd", "kd"), ("kd_hidden", "kd"))
 SEEDS, DOCUMENTS = (3, 5, 10), (30, 100)
 MARGIN = 0.01  # nats
@@ -55,7 +55,13 @@ def main() -> int:
     cases = [(pair, seeds, n, truth) for pair in PAIRS for seeds in SEEDS for n in DOCUMENTS for truth in TRUTHS]
     for pair, seeds, documents, truth in tqdm(cases, unit="row"):
         spread = spread_of(scores.loc[pair[0]].to_numpy() - scores.loc[pair[1]].to_numpy())
-        about = {"difference": " - ".join(pair), "seeds": seeds, "documents": documents, "truth": truth}
+        about = {
+            "difference": " - ".join(pair),
+            "seeds": seeds,
+            "documents": documents,
+            "margin": MARGIN,
+            "truth": truth,
+        }
         rows.append(about | repeated(spread, seeds, documents, truth, repetitions) | {"repetitions": repetitions})
     pd.DataFrame(rows).to_csv(TABLE, index=False)
     return 0

@@ -7,10 +7,10 @@ A file with a `grid` gives each objective as many trials: every rate with every 
 takes the best of each objective by the table of the first half (`choose`), trains it with the seeds of `confirm`, and
 compares these alone, with the tests that `pairs` names and their margins.
 
-Another file names its objectives by what differs from `kd`, the seeds, what differs in `distill`, and pairs of objectives
-that are compared, too. An objective's `params` differ in the groups `senses`, `targets`, `distill` and `student`, so
-that the states stay what they are. It runs in a folder with the artifacts of the stages up to `senses`, and
-`benchmarks`; students are trained as the stage does and kept in build/trials, where a run that was stopped goes on;
+Another file names its objectives by what differs from `kd`, the seeds, what differs in `distill`, and pairs of
+objectives that are compared, too. An objective's `params` differ in the groups `senses`, `targets`, `distill` and
+`student`, so that the states stay what they are. It runs in a folder with the artifacts of the stages up to `senses`,
+and `benchmarks`; students are trained as the stage does and kept in build/trials, where a run that was stopped goes on;
 their names stand for parameters, not for code, so empty it when the training has changed. A row of the table is a mean
 over seeds and its difference from the first objective's, or another's, with the 95 % interval of
 `report.statistics.compare`.
@@ -95,7 +95,7 @@ def main() -> int:
             if not student(name, seed, of).exists():
                 make_student(name, seed, of, params, made)
     students = {(name, seed): student(name, seed, of) for name, of in trials.items() for seed in given["seeds"]}
-    pairs = [(name, next(iter(trials))) for name in trials] + pairs
+    pairs = list(dict.fromkeys([(name, next(iter(trials))) for name in trials] + [tuple(pair) for pair in pairs]))
     found = differences(score(students, trials, args.half, params), pairs, given["seeds"], params)
     found.to_csv(table, index=False)
     draw(found, list(trials), table.with_suffix(".svg"))
@@ -107,7 +107,7 @@ def grid(given: dict) -> dict[str, dict[str, dict]]:
     """Objective -> name of a trial -> what differs from `kd` in it: every rate with every value of the weight.
 
     Args:
-        given: `rates`, and `objectives`: of each the name of its `weight`, the weight's `values`, and what else differs.
+        given: `rates`, and `objectives`: of each the name of its `weight`, its `values`, and what else differs.
 
     Raises:
         UserError: objectives have grids of several sizes.

@@ -115,7 +115,8 @@ def test_heldout_words_are_in_no_training_relation_but_in_the_items(project):
     assert not any(is_heldout(word, 0, 0.1) for word in [*negations["word"], *table["head"].unique()])
     assert not any(is_heldout(word, 0, 0.1) for word in sorted(words))
     scores = [json.loads(line) for line in (project / "reports/scores/lexical.jsonl").read_text().splitlines()]
-    assert len(scores) == 4 * 3 * 16  # models, tasks, items
+    assert len([row for row in scores if row["rung"] == "word"]) == 4 * 3 * 16  # models, tasks, items
+    assert {row["rung"] for row in scores if row["task"] == "synonym"} == {"trained", "word"}  # no pair is held out
 
 
 def test_dvc_shows_metrics_and_plots(project):

@@ -90,7 +90,7 @@ def test_a_grid_has_every_rate_with_every_weight():
     made = trial(load_params(ROOT / "params.yaml"), last)
     assert (made.objective.sense, made.params.distill.learning_rate) == (1.0, 0.002)
     uneven = GRID | {"objectives": GRID["objectives"] | {"kd": {"weight": "kl", "values": [1]}}}
-    with pytest.raises(UserError, match="several sizes.*'kd': 1, 'dskd': 2"):
+    with pytest.raises(UserError, match=r"several sizes.*'kd': 1, 'dskd': 2"):
         grid(uneven)
 
 
@@ -107,7 +107,7 @@ def test_the_best_trial_of_an_objective_is_that_with_the_smallest_mean(tmp_path)
     assert choose(found, families, "ce")["dskd"] == "dskd_sense1_rate0.002"
     repeated = pd.concat([found, table({"kd_kl0.5_rate0.001": 0.0})])  # as in a pair: the first is the mean
     assert choose(repeated, families)["kd"] == "kd_kl1_rate0.001"
-    with pytest.raises(UserError, match="no kl of dskd_sense1_rate0.002: run that half"):
+    with pytest.raises(UserError, match=r"no kl of dskd_sense1_rate0.002: run that half"):
         choose(found[found["objective"] != "dskd_sense1_rate0.002"], families)
     with pytest.raises(UserError, match="run the half for choosing first, 8 trials"):
         read_table(tmp_path / "grid.csv", dict.fromkeys(names))

@@ -1,0 +1,143 @@
+import numpy as np
+import pytest
+import torch
+from tiny import wordnet as tiny_wordnet
+from tiny.models import LOWER_LAST, make_teacher
+from tiny.wordnet import train_tokenizer, write_wordnet
+
+from dskd.lexicon.readers.wordnet import open_wordnet, prepare
+from dskd.lexicon.relations import heldout_pairs, is_heldout
+from dskd.model.cut import student_top, teacher_top, trunk
+from dskd.model.inference import Models
+from dskd.model.logits import head_of
+from dskd.scores import in_context
+from dskd.scores.in_context import KINDS, HeldoutText, find_places, in_context_rows
+from dskd.scores.lexical_choice import alike, read_vocabulary, related_words
+
+# Sixty nouns, no two alike: synset i has words 2i and 2i + 1, and its first word is the antonym of synset i ± 1's.
+WORDS = [f"{a}{v}{c}o" for a, c in zip("bcdfghjklmnprstvwxzq", "ktlmnprsgdbfhjvwzxcp") for v in "aei"]
+LEXICON = tiny_wordnet.lexicon(seed=1, heldout_share=0.15, heldout_pairs=0.3)
+
+
+def synsets():
+    found = []
+    for i in range(30):
+        links = [("!", f"s{i + 1 if i % 2 == 0 else i - 1}", 1, 1)]
+        found.append((f"s{i}", "n", WORDS[2 * i : 2 * i + 2], links, f"a thing that is number {i}"))
+    return found
+
+
+def relation(a, b):
+    """1 for synonyms, -1 for antonyms, else 0."""
+    i, j = WORDS.index(a), WORDS.index(b)
+    if i // 2 == j // 2:
+        return 1
+    return -1 if i // 4 == j // 4 and i % 2 == j % 2 == 0 else 0
+
+
+@pytest.fixture(scope="module")
+def vocabulary(tmp_path_factory):
+    root = tmp_path_factory.mktemp("wordnet")
+    counts = {f"{word}%1:00:00::": 50 for word in WORDS}
+    prepare(write_wordnet(root / "raw", synsets(), counts), root / "nltk")
+    return read_vocabulary(open_wordnet(root / "nltk"))
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    return train_tokenizer(["".join(f" {word}" for word in WORDS)] * 3, size=2000)
+
+
+@pytest.fixture(scope="module")
+def text(tokenizer):
+    draw, tokens = np.random.default_rng(0), [tokenizer.encode(f" {word}") for word in WORDS]
+    assert all(len(token) == 1 for token in tokens)
+    blocks = torch.tensor([[tokens[i][0] for i in draw.integers(60, size=41)] for _ in range(24)], dtype=torch.int32)
+    counts = torch.zeros(len(tokenizer), dtype=torch.int64)
+    counts[[token for (token,) in tokens]] = torch.tensor(draw.permutation(60))
+    return HeldoutText(blocks, [f"wiki:{i // 2}" for i in range(24)], counts)
+
+
+def every_relation():
+    return {(a, b, relation(a, b)) for a in WORDS for b in WORDS if a != b and relation(a, b)}
+
+
+@pytest.fixture(scope="module")
+def trained():
+    def held(a, b):
+        words = any(is_heldout(word, 1, 0.15) for word in (a, b))
+        return words or heldout_pairs([(a, b)], 1, 0.3) or a == WORDS[4]
+
+    return {(a, b, r) for a, b, r in every_relation() if not held(a, b)}
+
+
+@pytest.fixture(scope="module")
+def places(text, vocabulary, trained, tokenizer):
+    return find_places(text, LEXICON, vocabulary, trained, tokenizer, (0, 1000))
+
+
+def test_a_place_has_the_word_of_the_text_and_a_word_that_is_related_to_it(places, text, tokenizer):
+    assert {place.kind for place in places} == set(KINDS) and len(places) > 100
+    for place in places:
+        block, at = map(int, place.id.split(":")[2:])
+        assert place.id.startswith(f"{place.kind}:{place.word}:") and at >= 16
+        assert tokenizer.decode(text.blocks[block, at]) == f" {place.word}"
+        assert relation(place.word, place.related) == KINDS[place.kind]
+        assert place.document == text.documents[block]
+    assert len({(place.kind, place.rung, place.word, place.document) for place in places}) == len(places)
+    assert len({place.id for place in places}) == len(places)
+
+
+def test_the_unrelated_word_is_unrelated_to_both_and_about_as_frequent(places, text, vocabulary, tokenizer):
+    def count(word):
+        return int(text.counts[tokenizer.encode(f" {word}")[0]])
+
+    for place in places:
+        for word in (place.word, place.related):
+            assert place.unrelated not in related_words(vocabulary, word) and not alike(place.unrelated, word)
+        assert abs(count(place.unrelated) - count(place.related)) <= 16  # counts are a permutation: ranks apart
+    above = sum(count(place.unrelated) > count(place.related) for place in places) / len(places)
+    assert 0.3 < above < 0.7
+
+
+def test_the_rung_says_what_was_trained(places, trained):
+    kept = {(head, r) for head, _, r in trained}
+    for place in places:
+        of, pair = KINDS[place.kind], (place.word, place.related)
+        if place.rung == "trained":
+            assert (*pair, of) in trained
+        elif place.rung == "word":
+            assert any(is_heldout(word, 1, 0.15) for word in pair)
+        else:
+            assert (*pair, of) not in trained and (place.word, of) in kept
+            assert not any(is_heldout(word, 1, 0.15) for word in pair)
+    assert {place.rung for place in places} >= {"trained", "word"}
+    assert WORDS[4] not in {place.word for place in places if place.rung != "word"}  # nothing of it was trained
+
+
+def test_there_are_as_many_as_asked_for_and_the_seed_draws_them(text, vocabulary, trained, tokenizer, places):
+    given = text, LEXICON, vocabulary, trained, tokenizer
+    few = find_places(*given, (0, 5))
+    assert all(sum((p.kind, p.rung) == group for p in few) <= 5 for group in {(p.kind, p.rung) for p in few})
+    assert set(few) < set(places) and few == find_places(*given, (0, 5)) != find_places(*given, (1, 5))
+
+
+@torch.no_grad()
+def test_the_value_is_the_difference_of_log_probabilities_after_the_context(text, places, tokenizer, monkeypatch):
+    monkeypatch.setattr(in_context, "_CONTEXT", 20)
+    teacher = make_teacher(vocabulary=len(tokenizer))
+    cut = student_top(teacher, LOWER_LAST)
+    tops = {"teacher": teacher_top(teacher, LOWER_LAST), "cut": cut}
+    models = Models(trunk(teacher, LOWER_LAST), tops, head_of(teacher), tokenizer, 64)
+    chosen = places[::20]
+    rows = in_context_rows(models, text, chosen)
+    assert [row["model"] for row in rows] == ["teacher"] * len(chosen) + ["cut"] * len(chosen)
+    for row, place in zip(rows, chosen):
+        block, at = map(int, place.id.split(":")[2:])
+        ids = text.blocks[block, max(0, at - 20) : at].long()[None]
+        logits = teacher(ids).logits[0, -1].double().log_softmax(dim=0)
+        related, unrelated = (logits[tokenizer.encode(f" {word}")[0]] for word in (place.related, place.unrelated))
+        assert row["value"] == pytest.approx(float(related - unrelated), abs=1e-3)
+        assert {key: row[key] for key in place._fields} == place._asdict()
+    values = np.array([row["value"] for row in rows]).reshape(2, -1)
+    assert np.abs(values[0]).max() > 0.05 and np.abs(values[0] - values[1]).max() > 0.01
