@@ -160,8 +160,8 @@ def _check(split: str, packed: dict[str, Stream], blocks: int, corpus: CorpusPar
         wanted = sum(stream.wanted for stream in packed.values())
         whole = "set corpus.heldout_piece to null, " if split == "heldout" and corpus.heldout_piece else ""
         raise UserError(
-            f"the {split} corpus is empty: it was to have {wanted} blocks of {corpus.block_length} tokens; {whole}raise "
-            f"corpus.{split}_tokens, or corpus.heldout_share, or lower corpus.block_length, or give more text"
+            f"the {split} corpus is empty: it was to have {wanted} blocks of {corpus.block_length} tokens; {whole}"
+            f"raise corpus.{split}_tokens, or corpus.heldout_share, or lower corpus.block_length, or give more text"
         )
     for source, stream in packed.items():
         if stream.wanted and not len(stream.text.blocks):
