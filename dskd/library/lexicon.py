@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from zipfile import ZipFile
 
 from transformers import PreTrainedTokenizerBase
@@ -221,7 +221,7 @@ def _database(place: Path, folder: Path) -> Path:
     return found[0].parent if found else place
 
 
-def _parquet():
+def _parquet() -> tuple[Any, Any]:
     try:
         import pyarrow
         import pyarrow.parquet
