@@ -12,8 +12,7 @@ from transformers import PreTrainedTokenizerBase
 
 from dskd.errors import UserError
 from dskd.infra.output import output
-from dskd.lexicon.relations import ANTONYM, SYNONYM, Pair, Relation, merge, normalised
-from dskd.lexicon.spans import Span, ranked_spans
+from dskd.lexicon.relations import ANTONYM, SYNONYM, Pair, Relation, Span, merge, normalised, ranked_spans
 from dskd.lexicon.tokens import head_forms, is_tail, word_tokens
 from dskd.lexicon.vote import settle
 
