@@ -44,6 +44,7 @@ study: $(READY)
 test: $(READY)
 	ruff check .
 	ruff format --check .
+	mypy
 	pytest
 
 bench: $(READY)
@@ -85,6 +86,6 @@ $(READY): requirements.txt pyproject.toml
 
 lock:
 	rm -rf .lock && $(PYTHON) -m venv .lock
-	.lock/bin/python -m pip install --quiet .
+	.lock/bin/python -m pip install --quiet '.[pipeline,evaluate,share,dev]'
 	.lock/bin/python -m pip freeze --all --exclude pip --exclude dskd | sed 's/+cpu$$//' > requirements.txt
 	rm -rf .lock

@@ -119,6 +119,8 @@ def _main(options: argparse.Namespace) -> int:
         return run(options)
     except UserError as error:
         return _fail(str(error))
+    except ModuleNotFoundError as error:  # the library was installed without the pipeline's packages
+        return _fail(f"{error.name} is missing, which the pipeline needs: pip install 'dskd[pipeline,evaluate]'")
     except MemoryError as error:
         return _fail(f"out of memory ({error or 'no more could be had'}): free some, or take smaller numbers")
     except OSError as error:

@@ -30,7 +30,7 @@ def run(arguments: list[str]) -> None:
         writer.writeheader()
         for student, options in (("without", ["--sense", "0"]), ("with", [])):
             for point in main([*arguments, *options]):
-                writer.writerow({"student": student} | {name: f"{value:.6g}" for name, value in point.items()})
+                writer.writerow({"student": student} | {name: f"{value:.4g}" for name, value in point.items()})
 
 
 def draw(every: int = 4) -> None:

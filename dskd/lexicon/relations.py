@@ -19,6 +19,9 @@ KINDS = {SYNONYM: "synonym", ANTONYM: "antonym"}
 _HELDOUT, _HELDOUT_PAIRS = text_key("lexicon.heldout"), text_key("lexicon.heldout_pairs")
 
 
+Span = tuple[int, ...]  # the tokens of a word
+
+
 class Relation(NamedTuple):
     head: str  # lower case, words separated by spaces
     tail: str
@@ -55,6 +58,20 @@ def merge(relations: Iterable[Relation]) -> list[Pair]:
             if not relation.flipped:
                 plain.add(key)
     return [Pair(*key, tuple(sorted(senses[key])), key not in plain) for key in sorted(senses)]
+
+
+def ranked_spans(rows: Iterable[tuple[int, str, Span, int]]) -> dict[int, list[Span]]:
+    """Head token -> the related words as spans of tokens, those that most senses support first, then by alphabet.
+
+    Args:
+        rows: head token, related word, its tokens, and how many senses support the pair; a pair may come again.
+    """
+    support: dict[int, dict[Span, tuple[int, str]]] = {}
+    for head, tail, span, senses in rows:
+        spans = support.setdefault(head, {})
+        count, word = spans.get(span, (0, tail))
+        spans[span] = (count - senses, min(word, tail))  # negative: the largest sorts first
+    return {head: sorted(spans, key=spans.__getitem__) for head, spans in sorted(support.items())}
 
 
 def heldout_words(words: Iterable[str], seed: int, share: float) -> set[str]:

@@ -11,8 +11,7 @@ import pyarrow.parquet as pq
 from dskd.errors import UserError
 from dskd.infra.artifacts import require
 from dskd.infra.output import output
-from dskd.lexicon.relations import ANTONYM, SYNONYM
-from dskd.lexicon.spans import ranked_spans
+from dskd.lexicon.relations import ANTONYM, SYNONYM, ranked_spans
 
 SCHEMA = pa.schema(
     [

@@ -5,7 +5,7 @@ import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from safetensors import SafetensorError
@@ -76,7 +76,7 @@ class SenseDictionary:
     senses: Senses
     tokenizer: PreTrainedTokenizerBase
     about: About = field(default_factory=About)
-    settings: Mapping[str, object] = field(default_factory=dict)
+    settings: Mapping[str, Any] = field(default_factory=dict)
     contexts: Sequence[list[str]] = ()
     figures: Mapping[str, float] = field(default_factory=dict)
 
@@ -245,7 +245,7 @@ class SenseDictionary:
         Args:
             texts: other texts than those it was made of; of these no more than `states` tokens are read.
         """
-        length, whole, rest, single = int(str(self.settings.get("length", 256))), [], [], []
+        length, whole, rest, single = self.settings.get("length", DictionarySettings().length), [], [], []
         mean = (self.senses.centroids.double() * self.senses.counts[:, None]).sum(dim=0) / self.senses.counts.sum()
         for chunk in text_chunks(texts, self.tokenizer, length):
             found = last_states(model, chunk.blocks, batch_size).flatten(0, 1).float()

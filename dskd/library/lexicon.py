@@ -5,15 +5,14 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from zipfile import ZipFile
 
 from transformers import PreTrainedTokenizerBase
 
 from dskd.errors import UserError
 from dskd.infra.output import output
-from dskd.lexicon.relations import ANTONYM, SYNONYM, Pair, Relation, merge, normalised
-from dskd.lexicon.spans import Span, ranked_spans
+from dskd.lexicon.relations import ANTONYM, SYNONYM, Pair, Relation, Span, merge, normalised, ranked_spans
 from dskd.lexicon.tokens import head_forms, is_tail, word_tokens
 from dskd.lexicon.vote import settle
 
@@ -221,7 +220,7 @@ def _database(place: Path, folder: Path) -> Path:
     return found[0].parent if found else place
 
 
-def _parquet():
+def _parquet() -> tuple[Any, Any]:
     try:
         import pyarrow
         import pyarrow.parquet

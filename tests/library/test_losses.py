@@ -285,3 +285,17 @@ def test_words_of_a_lexicon_reach_the_loss(teacher, tokenizer):
     assert {pair.relation for pair in lexicon.pairs} == {SYNONYM}
     loss = SenseLoss(dictionary, lexicon)
     assert loss.related == {dictionary.tokens_of(word)[0] for word in ("quick", "lazy")}
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA")
+def test_on_cuda_the_losses_and_gradients_are_those_of_the_processor(made):
+    states, labels, _, student = made
+    teacher, found = torch.cat(states.hidden_states), {}
+    for device in ("cpu", "cuda"):
+        for number, loss in enumerate(every_loss(made)):
+            own = student.to(device).requires_grad_()
+            value = loss.to(device)(own, teacher.to(device), labels.to(device))
+            value.backward()
+            found[device, number] = value.detach().cpu(), own.grad.cpu()
+    for number in range(len(found) // 2):
+        torch.testing.assert_close(found["cuda", number], found["cpu", number], rtol=1e-3, atol=1e-5)

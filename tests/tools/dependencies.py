@@ -15,6 +15,7 @@ ROOT = Path(__file__).resolve().parents[2]
 # make: a change of a picture must not train students again, so that they count for the stage `report` alone.
 EXEMPT = ("__init__", "errors", "params", "infra", "pipeline/__init__", "pipeline/stages", "pipeline/inputs")
 SHOWN = ("report", "explore")
+EXPORTS = "__init__"  # names the library for others; what a stage imports of it is a constant
 BY_FUNCTION = ("pipeline/stages", "pipeline/inputs")
 
 
@@ -56,8 +57,8 @@ def closure(start: set[tuple[str, str | None]], left_out: tuple[str, ...]) -> se
     waiting, seen = list(start), set()
     while waiting:
         item = module, name = waiting.pop()
-        if item in seen or module == "__init__" or module.partition("/")[0] in left_out:
-            continue  # the package's own __init__ offers the library to others, and takes nothing from it
+        if item in seen or module.partition("/")[0] in left_out:
+            continue
         seen.add(item)
         tree = ast.parse((ROOT / "dskd" / f"{module}.py").read_text())
         known = imports(tree)
@@ -81,7 +82,7 @@ def notebook_uses(path: Path) -> set[tuple[str, str | None]]:
 def code_deps(stage: str) -> list[str]:
     """The folders and files of `dskd` that a stage depends on, as dvc.yaml names them."""
     (path,) = (ROOT / "notebooks").glob(f"[0-9]*_{stage}.ipynb")
-    reached = closure(notebook_uses(path), () if stage == "report" else SHOWN)
+    reached = closure(notebook_uses(path), (EXPORTS,) if stage == "report" else (EXPORTS, *SHOWN))
     rooms: dict[str, set[str]] = {}
     for module in reached:
         if not _exempt(module):

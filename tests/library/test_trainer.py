@@ -1,0 +1,144 @@
+"""The Trainer's steps are those of a plain loop over whole batches."""
+
+import pytest
+import torch
+from tiny.models import TEXT, make_teacher
+from transformers import TrainingArguments
+
+from dskd import (
+    IGNORE,
+    DictionarySettings,
+    DistillationLoss,
+    DistillationTrainer,
+    Lexicon,
+    OutputWeights,
+    SenseDictionary,
+    SenseLoss,
+    StateLoss,
+    TargetSettings,
+    Term,
+    UserError,
+    states_of,
+)
+
+LENGTH = 12
+
+
+@pytest.fixture(scope="module")
+def made(teacher, tokenizer):
+    dictionary = SenseDictionary.from_model(teacher, tokenizer, TEXT * 9, DictionarySettings(length=8))
+    lexicon = Lexicon.from_pairs([("quick", "lazy"), ("box", "fox")], [("big", "small")])
+    sense = SenseLoss(dictionary, lexicon, settings=TargetSettings(related_min=1))
+    state = StateLoss.whitened(states_of(teacher, tokenizer, TEXT * 9, length=8), deviation=1.0)
+    loss = DistillationLoss(make_teacher(), [Term(0.5, sense), Term(0.3, state)], OutputWeights(1.0, 0.7, 2.0))
+    ids = tokenizer(TEXT * 4, truncation=True, max_length=LENGTH)["input_ids"]
+    rows = [torch.tensor(row + [0] * (LENGTH - len(row))) for row in ids]
+    batch = {"input_ids": torch.stack(rows), "labels": torch.stack(rows).masked_fill(torch.stack(rows) == 0, IGNORE)}
+    batch["labels"][1, 4:] = IGNORE  # parts of unlike size
+    return loss, batch
+
+
+def student():
+    return make_teacher(seed=3, layers=2).requires_grad_(True).train()
+
+
+def part(batch, rows):
+    return {name: value[rows] for name, value in batch.items()}
+
+
+def test_the_loss_is_the_weighted_sum_of_its_terms_and_is_the_same_in_parts(made):
+    loss, batch = made
+    model = student()
+    whole = loss(model, batch)
+    terms = whole.terms
+    wanted = terms["ce"] + 0.7 * 4 * terms["kl"] + 0.5 * terms["SenseLoss"] + 0.3 * terms["StateLoss"]
+    assert float(whole.loss.detach()) == pytest.approx(wanted, rel=1e-5) and min(terms.values()) > 0
+    parts = [part(batch, slice(i, i + 3)) for i in range(0, 12, 3)]
+    counts = loss.counts(parts)
+    assert counts == loss.counts([batch]) and counts[0] == counts[2] > counts[1] > 0
+    found = [loss(model, one, counts) for one in parts]
+    torch.testing.assert_close(sum(one.loss for one in found), whole.loss)
+    for name in terms:
+        assert sum(one.terms[name] for one in found) == pytest.approx(terms[name], rel=1e-4)
+
+
+def test_cross_entropy_is_that_of_transformers(made):
+    loss, batch = made
+    model = student()
+    wanted = model(**batch).loss.detach()
+    assert loss(model, batch).terms["ce"] == pytest.approx(float(wanted), rel=1e-5)
+    nothing = loss(model, batch | {"labels": torch.full_like(batch["labels"], IGNORE)})
+    nothing.loss.backward()
+    assert not any(nothing.terms.values())
+    assert not any(weight.grad.any() for weight in model.parameters() if weight.grad is not None)
+
+
+def test_the_teacher_never_trains(made):
+    loss, batch = made
+    loss.train()
+    assert not loss.teacher.training
+    loss(student(), batch).loss.backward()
+    assert all(weight.grad is None for weight in loss.teacher.parameters())
+
+
+def test_models_of_unlike_vocabularies_are_refused(made):
+    loss, batch = made
+    with pytest.raises(UserError, match="90 tokens, the teacher 120"):
+        loss(make_teacher(vocabulary=90, layers=2), part(batch, slice(0, 1)) | {"input_ids": torch.zeros(1, 12).long()})
+
+
+@pytest.mark.filterwarnings("ignore")  # transformers' own
+def test_accumulated_steps_of_the_trainer_are_those_of_whole_batches(made, tmp_path):
+    loss, batch = made
+    rows = [part(batch, i) for i in range(12)]
+
+    def trained(size: int, accumulated: int):
+        model = student()
+        arguments = TrainingArguments(
+            str(tmp_path),
+            max_steps=2,
+            per_device_train_batch_size=size,
+            gradient_accumulation_steps=accumulated,
+            learning_rate=1e-2,
+            optim="sgd",
+            lr_scheduler_type="constant",
+            max_grad_norm=0.0,
+            logging_steps=1,
+            report_to="none",
+            save_strategy="no",
+            train_sampling_strategy="sequential",
+            use_cpu=True,
+            full_determinism=False,
+        )
+        trainer = DistillationTrainer(model=model, args=arguments, train_dataset=rows, distillation=loss)
+        trainer.train()
+        return model, [point for point in trainer.state.log_history if "loss" in point]
+
+    first, logs = trained(6, 1)
+    second, other = trained(2, 3)
+    for a, b in zip(first.parameters(), second.parameters(), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-6)
+    for one, two in zip(logs, other, strict=True):
+        for name in ("loss", "ce", "kl", "SenseLoss", "StateLoss"):
+            assert one[name] == pytest.approx(two[name], rel=1e-3), name
+    plain = student()
+    optimizer = torch.optim.SGD(plain.parameters(), lr=1e-2)
+    for step in (slice(0, 6), slice(6, 12)):
+        loss(plain, part(batch, step)).loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    for a, b in zip(first.parameters(), plain.parameters(), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_evaluation_gives_the_loss_of_each_batch_and_all_logits(made, tmp_path):
+    loss, batch = made
+    arguments = TrainingArguments(str(tmp_path), per_device_eval_batch_size=12, report_to="none", use_cpu=True)
+    model = student()
+    trainer = DistillationTrainer(
+        model=model, args=arguments, eval_dataset=[part(batch, i) for i in range(12)], distillation=loss
+    )
+    wanted = float(loss(model.eval(), batch).loss.detach())
+    assert trainer.evaluate()["eval_loss"] == pytest.approx(wanted, rel=1e-4)
+    assert trainer.predict([part(batch, i) for i in range(2)]).predictions[0].shape[:2] == (2, LENGTH)
