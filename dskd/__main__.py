@@ -195,9 +195,10 @@ def run(options: argparse.Namespace) -> int:
     elif getattr(options, "word", None) is not None:
         os.chdir(project_root())
         settings = load_params().lexicon
-        from dskd.explore.words import as_text, look_up  # not the stages: they take longer to import than this takes
+        from dskd.explore.cards import as_text, in_colour  # not the stages: they take longer to import than this takes
+        from dskd.explore.words import look_up
 
-        print(as_text(look_up(options.word, settings)))
+        print(as_text(look_up(options.word, settings), in_colour()))
     else:
         # A fault shows before the seconds that torch takes to import.
         _known(load_params(project_root() / "params.yaml"), instance)

@@ -9,9 +9,10 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
+from dskd.explore.cards import by_frequency
 from dskd.explore.landing import Landing
 from dskd.explore.packing import Window, join_windows, smallest
-from dskd.explore.synsets import Fit, WordNetWords, fit_probe, fit_synsets, gloss_votes
+from dskd.explore.synsets import Fit, WordNetWords
 from dskd.lexicon.relations import ANTONYM, SYNONYM, heldout_words
 from dskd.lexicon.tokens import word_tokens
 from dskd.params import LexiconParams
@@ -45,11 +46,6 @@ def read_vocabulary(tokenizer: PreTrainedTokenizerBase, senses: SenseDictionary,
     return Vocabulary(order, occurrences, {word: rows[word] for word in having[:most]}, set(having[most:]))
 
 
-def by_frequency(senses: SenseDictionary, rows: range) -> list[int]:
-    """The senses of a word, the most frequent first, as everywhere in this room."""
-    return sorted(rows, key=lambda row: (-int(senses.counts[row]), row))
-
-
 def word_columns(vocabulary: Vocabulary, wordnet: WordNetWords, lexicon: LexiconParams) -> dict:
     """The words, how many senses each has on the page, and why some have none."""
     lemmas = {lemma.lower() for synset in wordnet.synsets.values() for lemma in synset.lemmas}
@@ -62,22 +58,6 @@ def word_columns(vocabulary: Vocabulary, wordnet: WordNetWords, lexicon: Lexicon
         "held": smallest([word.lower() in heldout for word in words]),
         "left": smallest([word in vocabulary.left for word in words]),
     }
-
-
-def fit_words(
-    senses: SenseDictionary, rows: Mapping[str, range], contexts: pd.DataFrame, wordnet: WordNetWords
-) -> dict[int, Fit]:
-    """Sense -> the synset that fits it best, for the senses of these words; the probe learns from the same words."""
-    candidates = {word: wordnet.candidates(word) for word in rows}
-    probe, votes = fit_probe(senses.centroids, rows, candidates), gloss_votes(contexts)
-    found = {}
-    chosen = [row for of_word in rows.values() for row in of_word]
-    probed = dict(zip(chosen, probe.shares(senses.centroids[chosen])))
-    for word, of_word in rows.items():
-        shares = np.stack([probed[row] for row in of_word])
-        fits = fit_synsets(candidates[word], shares, [votes.get(row, {}) for row in of_word])
-        found |= dict(zip(of_word, fits))
-    return found
 
 
 def sense_columns(senses: SenseDictionary, order: Sequence[int], fits: Mapping[int, Fit]) -> dict:

@@ -7,23 +7,24 @@ from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 from dskd.explore.atlas import (
     WORDS,
+    Code,
     Vocabulary,
-    by_frequency,
     context_columns,
     fit_code,
-    fit_words,
     landing_columns,
     read_vocabulary,
     relation_columns,
     sense_columns,
     word_columns,
 )
-from dskd.explore.landing import Landing, chosen_words, kept_table, land
+from dskd.explore.cards import by_frequency
+from dskd.explore.landing import chosen_words, kept_table, land
 from dskd.explore.packing import packed
-from dskd.explore.synsets import WordNetWords
+from dskd.explore.synsets import checked_fits, fit_synset, gather_evidence, read_words
 from dskd.infra import artifacts
 from dskd.infra.artifacts import require
 from dskd.infra.output import output
@@ -53,13 +54,14 @@ def senses_page(params: Params) -> str:
     """The page of the run's dictionary, its lexicon and its students."""
     tokenizer, senses = teacher_tokenizer(), run_senses()
     contexts, lexicon = load_contexts(artifacts.SENSES), load_lexicon(require(artifacts.LEXICON, "lexicon"))
-    wordnet = WordNetWords(wordnet_reader())
+    wordnet = read_words(wordnet_reader())
 
     # Words, senses and relations.
     vocabulary = read_vocabulary(tokenizer, senses)
     rows = vocabulary.rows
     order = [row for word in rows for row in by_frequency(senses, rows[word])]
-    fits, code = fit_words(senses, rows, contexts, wordnet), fit_code(senses.centroids[order])
+    evidence, code = gather_evidence(senses.centroids, rows, rows, contexts, wordnet), fit_code(senses.centroids[order])
+    fits = {row: fit_synset(evidence, word, row) for word in rows for row in rows[word]}
     columns = word_columns(vocabulary, wordnet, params.lexicon) | sense_columns(senses, order, fits)
     columns |= relation_columns(lexicon, vocabulary.words, tokenizer)
     columns["vectors"] = code.of(senses.centroids[order]).T.ravel()
@@ -68,7 +70,9 @@ def senses_page(params: Params) -> str:
     heads = {word: rows[word] for word in set(lexicon["form"]) & rows.keys()}
     compared = chosen_words(heads, _COMPARED, params.evaluate.seed)
     compared = sorted({*compared, *([params.report.word] if params.report.word in heads else [])})
-    landing = land(load_models(params, student_names(params)), senses, {word: rows[word] for word in compared}, contexts)
+    landing = land(
+        load_models(params, student_names(params)), senses, {word: rows[word] for word in compared}, contexts
+    )
     columns |= landing_columns(landing, code, order, rows)
 
     # As many contexts as there is room for.
@@ -82,7 +86,7 @@ def senses_page(params: Params) -> str:
         "models": list(landing.states),
         "kept": kept_table(landing).round(4).to_dict("records"),
         "compared": compared,
-        "facts": _facts(params, vocabulary, code.variance),
+        "facts": _facts(params, vocabulary, code, checked_fits(evidence, rows)),
     }
     for most in range(params.senses.contexts, -1, -1):
         found = columns | context_columns(contexts, senses, rows, most)
@@ -111,6 +115,36 @@ def _hash(text: str) -> str:
     return f"'sha256-{base64.b64encode(sha256(text.encode()).digest()).decode()}'"
 
 
-def _facts(params: Params, vocabulary: Vocabulary, variance: float) -> list[str]:
-    """What a reader has to know about the page's data, a sentence or two each."""
-    return [f"{variance:.0%}"]
+def _facts(params: Params, vocabulary: Vocabulary, code: Code, checked: pd.DataFrame) -> list[str]:
+    """What a reader has to know about the page's data, a few sentences each."""
+    follows = "follows in the text" if params.senses.key == "observed" else "the teacher predicts"
+    found = [
+        f"Words are tokens of the teacher's vocabulary that are letters alone, after a space. {len(vocabulary.rows):,} "
+        f"have senses here, the most frequent ones; {len(vocabulary.left):,} rarer ones have senses in the dictionary, "
+        "but no room here. `python -m dskd senses WORD` prints every word, those of several tokens too.",
+        "A sense is a cluster of the teacher's last hidden states before a word: those after which the word "
+        f"{follows}. It knows what the text leads one to expect, and nothing of what comes after.",
+        "The synset: a context that stands in the gloss or the examples of one of the word's synsets is a vote for it. "
+        "A probe adds one vote more, shared among the synsets: discriminant analysis of the centroid tells the 45 "
+        "fields of WordNet (noun.animal, verb.motion, …), learnt from words whose synsets are all in one field; of "
+        "synsets in one field the commoner one gets more. The percentage is the synset's share of all votes.",
+    ]
+    if len(checked):
+        sure = checked[checked["share"] >= 0.5]
+        found.append(
+            f"How good is that? Of {len(checked):,} contexts in glosses the rest of the evidence names the synset in "
+            f"{checked['right'].mean():.0%} (chance {checked['chance'].mean():.0%}), and in {sure['right'].mean():.0%} "
+            f"of the {len(sure):,} where it is at least 50 % sure. Glosses have rare synsets as often as common ones; "
+            "for contexts in running text nobody has said what is right, so the rule is not measured there."
+        )
+    dimensions = code.axes.shape[1]
+    found.append(
+        f"Nearness on this page is of {dimensions} principal components in whole steps; they have {code.variance:.0%} of "
+        "the variance. The map is t-SNE of the marks that it shows, computed in your browser, the same each time; the "
+        "line above it says how trustworthy it is with regard to these components."
+    )
+    found.append(
+        "Which words the students were compared on is drawn by a hash, from the heads of the lexicon that have two "
+        "senses or more. Models read the left side of each context that the dictionary keeps, 12 words at most."
+    )
+    return found

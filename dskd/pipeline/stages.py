@@ -60,7 +60,7 @@ from dskd.pipeline.inputs import (
 from dskd.pipeline.models import load_models
 from dskd.pipeline.reservoir import make_reservoir
 from dskd.pipeline.student import heldout_of_all, make_student, means
-from dskd.report.metrics import summarise
+from dskd.report.metrics import asked_words, summarise
 from dskd.scores.dictionary import plain
 from dskd.scores.lexicon_quality import coverage, gold_lists, lexicon_quality
 from dskd.scores.measure import measure
@@ -283,6 +283,6 @@ def evaluate(params: Params) -> dict[str, Columns]:
 
 def report(params: Params) -> dict:
     """Write `reports/metrics.json` from the scores; the notebook of this stage becomes `reports/index.html`."""
-    metrics = summarise(params, student_names(params))
+    metrics = summarise(params, student_names(params), asked_words(wordnet_reader()))
     artifacts.write_json(artifacts.METRICS, metrics)
     return metrics

@@ -9,12 +9,12 @@ import torch
 
 from dskd.explore.atlas import (
     Vocabulary,
-    by_frequency,
     context_columns,
     fit_code,
     landing_columns,
     sense_columns,
 )
+from dskd.explore.cards import by_frequency
 from dskd.explore.landing import Landing, kept_table
 from dskd.explore.packing import smallest
 from dskd.explore.senses_page import render
@@ -44,7 +44,10 @@ def invented_columns(number: int = 60, tokens: int = 12_000, contexts: int = 5, 
 
     # A text, and where each word is met.
     chosen = np.concatenate([np.arange(number).repeat(3), (number * draw.random(tokens) ** 2).astype(int)])
-    stream = [words[i] if i >= 0 else _FILL[j % len(_FILL)] for j, i in enumerate(draw.permutation(np.concatenate([chosen, -np.ones(len(chosen), int)])))]
+    stream = [
+        words[i] if i >= 0 else _FILL[j % len(_FILL)]
+        for j, i in enumerate(draw.permutation(np.concatenate([chosen, -np.ones(len(chosen), int)])))
+    ]
     met = defaultdict(list)
     for place, word in enumerate(stream):
         met[word].append(place)
@@ -77,7 +80,7 @@ def invented_columns(number: int = 60, tokens: int = 12_000, contexts: int = 5, 
         table.append((f" {stream[place]}", row, " ".join(left), "".join(f" {word}" for word in right), name))
     contexts_table = pd.DataFrame(table, columns=["token", "sense", "left", "right", "document"])
     first = contexts_table.index[contexts_table["sense"] == rows["bank"][0]][0]
-    contexts_table.loc[first, ["left", "right", "document"]] = [f"=1+1 {EVIL} so,", f"ing \"it\" {EVIL}", f"wiki:{EVIL}"]
+    contexts_table.loc[first, ["left", "right", "document"]] = [f"=1+1 {EVIL} so,", f'ing "it" {EVIL}', f"wiki:{EVIL}"]
 
     order = [row for word in words for row in by_frequency(senses, rows[word])]
     every = [*words, *WITHOUT]
@@ -125,10 +128,13 @@ def _landing(centroids: torch.Tensor, contexts: pd.DataFrame, rows: dict[str, ra
     of = {row: word for word, found in rows.items() for row in found}
     chosen = contexts[contexts["sense"].isin(of)]
     chosen = chosen.assign(word=chosen["sense"].map(of), rank=chosen.groupby("sense").cumcount()).reset_index(drop=True)
-    base, states, nearest = centroids[chosen["sense"].to_numpy()], {}, {}
+    base, states, nearest = centroids[chosen["sense"].tolist()], {}, {}
     for i, model in enumerate(MODELS):
-        states[model] = base + torch.from_numpy(draw.normal(size=base.shape)).float() * (0.2 + 0.3 * i)
-        near = [min(rows[word], key=lambda row, state=state: float((centroids[row] - state).square().sum())) for word, state in zip(chosen["word"], states[model])]
+        states[model] = base + torch.from_numpy(draw.normal(size=base.shape)).float() * (0.3 + 0.7 * i)
+        near = [
+            min(rows[word], key=lambda row, state=state: float((centroids[row] - state).square().sum()))
+            for word, state in zip(chosen["word"], states[model])
+        ]
         nearest[model] = np.array(near)
     return Landing(sorted(rows), chosen, states, nearest)
 
