@@ -2,15 +2,15 @@
 
 import base64
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from hashlib import sha256
+from html import escape
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from dskd.explore.atlas import (
-    WORDS,
     Code,
     Vocabulary,
     context_columns,
@@ -39,54 +39,60 @@ LARGEST = 4_900_000  # bytes of the page
 
 _PARTS = Path(__file__).parent / "page"
 _SCRIPTS = ("data.js", "map.js", "view.js", "picture.js", "start.js")
+_EXAMPLES = ("bank", "good", "light", "first", "hot")  # where a reader may begin
 _COMPARED = 120  # words whose contexts teacher and students read
 
 
-def write_page(params: Params) -> Path:
+def write_page(params: Params) -> None:
     """Write the page of the run's senses; UserError where an artifact is missing."""
     page = senses_page(params)
     with output(PAGE) as partial:
         partial.write_text(page, encoding="utf-8")
-    return Path(PAGE)
 
 
-def senses_page(params: Params) -> str:
-    """The page of the run's dictionary, its lexicon and its students."""
+def senses_page(params: Params, words: Sequence[str] = ()) -> str:
+    """The page of the run's dictionary, its lexicon and its students; with `words`, of these and their relatives alone,
+    and with the students compared on them."""
     tokenizer, senses = teacher_tokenizer(), run_senses()
     contexts, lexicon = load_contexts(artifacts.SENSES), load_lexicon(require(artifacts.LEXICON, "lexicon"))
-    wordnet = read_words(wordnet_reader())
+    wordnet, students = read_words(wordnet_reader()), student_names(params)
+
+    # Which words.
+    vocabulary = read_vocabulary(tokenizer, senses)
+    known = rows = vocabulary.rows
+    heads = {word: rows[word] for word in set(lexicon["form"]) & rows.keys()}
+    compared = {*chosen_words(heads, _COMPARED, params.evaluate.seed), params.report.word} & heads.keys()
+    if words:
+        compared = {word for word in words if word in rows}
+        shown = {*words, *lexicon.loc[lexicon["form"].isin([*words, *map(str.lower, words)]), "tail"]}
+        rows = {word: of_word for word, of_word in known.items() if word in shown}
+        vocabulary = vocabulary._replace(rows=rows, left=vocabulary.left | (known.keys() - rows.keys()))
 
     # Words, senses and relations.
-    vocabulary = read_vocabulary(tokenizer, senses)
-    rows = vocabulary.rows
     order = [row for word in rows for row in by_frequency(senses, rows[word])]
-    evidence, code = gather_evidence(senses.centroids, rows, rows, contexts, wordnet), fit_code(senses.centroids[order])
+    code = fit_code(senses.centroids[order])
+    evidence = gather_evidence(senses.centroids, known, known, contexts, wordnet)
     fits = {row: fit_synset(evidence, word, row) for word in rows for row in rows[word]}
     columns = word_columns(vocabulary, wordnet, params.lexicon) | sense_columns(senses, order, fits)
     columns |= relation_columns(lexicon, vocabulary.words, tokenizer)
     columns["vectors"] = code.of(senses.centroids[order]).T.ravel()
 
     # What students make of some of them.
-    heads = {word: rows[word] for word in set(lexicon["form"]) & rows.keys()}
-    compared = chosen_words(heads, _COMPARED, params.evaluate.seed)
-    compared = sorted({*compared, *([params.report.word] if params.report.word in heads else [])})
-    landing = land(
-        load_models(params, student_names(params)), senses, {word: rows[word] for word in compared}, contexts
-    )
+    landing = land(load_models(params, students), senses, {word: rows[word] for word in sorted(compared)}, contexts)
     columns |= landing_columns(landing, code, order, rows)
 
     # As many contexts as there is room for.
     about = {
         "dimensions": code.axes.shape[1],
-        "word": params.report.word,
-        "examples": [word for word in ("bank", "good", "light", "first", "hot") if word in rows],
+        "word": words[0] if words else params.report.word,
+        "examples": [word for word in _EXAMPLES if word in rows],
         "minStates": params.senses.min_states,
         "heldoutShare": params.lexicon.heldout_share,
-        "most": WORDS,
+        "most": len(rows),
         "models": list(landing.states),
         "kept": kept_table(landing).round(4).to_dict("records"),
-        "compared": compared,
-        "facts": _facts(params, vocabulary, code, checked_fits(evidence, rows)),
+        "compared": sorted(compared),
+        "facts": _facts(params, vocabulary, code, checked_fits(evidence, known)),
     }
     for most in range(params.senses.contexts, -1, -1):
         found = columns | context_columns(contexts, senses, rows, most)
@@ -94,6 +100,14 @@ def senses_page(params: Params) -> str:
         if len(page) <= LARGEST:
             break
     return page
+
+
+def framed(page: str, height: int = 900) -> str:
+    """The page inside another one, as a notebook shows it."""
+    return (
+        f'<iframe srcdoc="{escape(page)}" title="Senses of words" '
+        f'style="width: 100%; height: {height}px; border: 1px solid #d5dae1"></iframe>'
+    )
 
 
 def render(columns: Mapping[str, np.ndarray | str | list[str]]) -> str:

@@ -110,7 +110,7 @@ def _summary(tokenizer: PreTrainedTokenizerBase, senses: SenseDictionary, tokens
     if not rows:
         return (
             0,
-            "no senses: the dictionary's text has too few states of this word; more text gives it some (docs/senses.md)",
+            "no senses: too few states in the dictionary's text; more text gives it some (docs/senses.md)",
         )
     states = int(senses.counts[rows.start : rows.stop].sum())
     occurrences = int(senses.occurrences[(senses.tokens == tokens[0]).nonzero()])
@@ -176,6 +176,14 @@ def show_senses(word: str, contexts: int = 2) -> pd.DataFrame:
         texts = [f"{c.left} [{word}]{c.right}" for c in sense_contexts(table, row, contexts)]
         rows.append({"states": int(senses.counts[row]), "nearest contexts": "  |  ".join(texts)})
     return pd.DataFrame(rows)
+
+
+def concordance(found: Word) -> pd.DataFrame:
+    """Every context of a word's cards, one a row: sense, left, word, right, source."""
+    return pd.DataFrame(
+        [(card.number, c.left, found.text, c.right, c.document) for card in found.cards for c in card.contexts],
+        columns=["sense", "left", "word", "right", "source"],
+    )
 
 
 def sense_groups(params: Params, words: int = 5) -> dict[str, list[tuple[str, Tensor]]]:

@@ -155,7 +155,7 @@ def by_group(
     stacked: dict[str, Columns], human: dict[str, np.ndarray], asked: Mapping[str, Mapping[str, Asked]], params: Params
 ) -> dict:
     """measure -> group -> "items", and by model mean, low and high, for each part of speech and for rare and common
-    words: those up to the median frequency of the measure's items, and those above. Groups of few items are left out."""
+    words: those up to the median frequency of the measure's items, and those above. Small groups are left out."""
     resamples = min(params.evaluate.bootstrap, _RANKED)
     few = params.model_copy(update={"evaluate": params.evaluate.model_copy(update={"bootstrap": resamples})})
     found: dict[str, dict] = {}

@@ -40,11 +40,24 @@ function show(name) {
   if (senses.length) {
     showConcordance(senses);
     showStudents(senses);
-    drawMap();
+    afterPaint(drawMap);
   }
   const known = word < 0 ? wanted : dictionary.words[word];
   $("status").textContent = `${known}: ${count(senses.length, "sense")}`;
   document.documentElement.dataset.milliseconds = Math.round(performance.now() - began);
+}
+
+// The map takes longest, so the text is there before it; of several words in a row only the last one gets one.
+let waiting = 0;
+function afterPaint(work) {
+  const mine = ++waiting;
+  delete document.documentElement.dataset.map;
+  setTimeout(() => {
+    if (mine !== waiting || !$("concordance").checkVisibility()) return;
+    const began = performance.now();
+    work();
+    document.documentElement.dataset.map = Math.round(performance.now() - began);
+  });
 }
 
 // Why a word has no senses, and what would give it some; or the words that are spelt nearly so.
