@@ -2,7 +2,7 @@
 # make study   the same with profiles/study.yaml in build/study, where it resumes; its results go to reports/runs/study
 #              and docs/trials/study.* (PROFILE=claim or PROFILE=gemma: another profile, in folders of its name)
 # make test    build .venv and run every check
-# make explore  run both notebooks that explore a run; the executed copies go to reports/notebooks
+# make explore  after a run: execute both explore notebooks (copies in reports/notebooks), picture docs/senses.png anew
 # make bench   append speeds to tests/speed/results.csv and curves to scaling.csv beside it
 # make verify  run the smoke profile twice under different circumstances and compare every hash
 # make mutants  put small faults into the core, one at a time, and see whether the tests fail; rows in docs/mutants.csv
@@ -43,6 +43,7 @@ study: $(READY)
 explore: $(READY)
 	python -m dskd notebook explore_senses
 	python -m dskd notebook explore_results
+	python tests/tools/picture.py
 
 test: $(READY)
 	ruff check .

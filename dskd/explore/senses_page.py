@@ -153,9 +153,9 @@ def _facts(params: Params, vocabulary: Vocabulary, code: Code, checked: pd.DataF
         )
     dimensions = code.axes.shape[1]
     found.append(
-        f"Nearness on this page is of {dimensions} principal components in whole steps; they have {code.variance:.0%} of "
-        "the variance. The map is t-SNE of the marks that it shows, computed in your browser, the same each time; the "
-        "line above it says how trustworthy it is with regard to these components."
+        f"Nearness on this page is of {dimensions} principal components in whole steps; they have {code.variance:.0%} "
+        "of the variance. The map is t-SNE of the marks that it shows, computed in your browser, the same each time; "
+        "the line above it says how trustworthy it is with regard to these components."
     )
     found.append(
         "Which words the students were compared on is drawn by a hash, from the heads of the lexicon that have two "

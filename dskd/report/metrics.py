@@ -155,7 +155,11 @@ def by_group(
     stacked: dict[str, Columns], human: dict[str, np.ndarray], asked: Mapping[str, Mapping[str, Asked]], params: Params
 ) -> dict:
     """measure -> group -> "items", and by model mean, low and high, for each part of speech and for rare and common
-    words: those up to the median frequency of the measure's items, and those above. Small groups are left out."""
+    words: those up to the median frequency of the measure's items, and those above. Small groups are left out.
+
+    Raises:
+        UserError: the scores are not of these items.
+    """
     resamples = min(params.evaluate.bootstrap, _RANKED)
     few = params.model_copy(update={"evaluate": params.evaluate.model_copy(update={"bootstrap": resamples})})
     found: dict[str, dict] = {}
@@ -164,6 +168,8 @@ def by_group(
         if measure not in stacked["teacher"].get(table, {}):
             continue
         of = [items[key] for key in sorted(items)]  # the order of `read_columns`
+        if len(of) != stacked["teacher"][table][measure].shape[1]:
+            raise UserError(f"{artifacts.SCORES} and {artifacts.BENCHMARKS} have other items: run `dvc repro evaluate`")
         pos, frequency = np.array([item.pos for item in of]), np.array([item.frequency for item in of])
         masks = {group: pos == group for group in "nvar"}
         masks |= {"rare": frequency <= np.median(frequency), "common": frequency > np.median(frequency)}

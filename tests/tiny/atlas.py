@@ -89,7 +89,8 @@ def invented_columns(number: int = 60, tokens: int = 12_000, contexts: int = 5, 
     code = fit_code(centroids, 24)
     landing = _landing(centroids, contexts_table, {word: rows[word] for word in KNOWN[:6]}, draw)
     about = {
-        "dimensions": 24, "word": "good", "examples": ["bank", "hot"], "minStates": 2, "heldoutShare": 0.1, "most": number,
+        "dimensions": 24, "word": "good", "examples": ["bank", "hot"], "minStates": 2, "heldoutShare": 0.1,
+        "most": number,
         "models": MODELS, "kept": kept_table(landing).round(4).to_dict("records"), "compared": sorted(KNOWN[:6]),
         "facts": [f"An invented dictionary. {EVIL}"], "contexts": contexts,
     }  # fmt: skip
