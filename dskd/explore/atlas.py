@@ -13,37 +13,14 @@ from dskd.explore.cards import by_frequency
 from dskd.explore.landing import Landing
 from dskd.explore.packing import Window, join_windows, smallest
 from dskd.explore.synsets import Fit, WordNetWords
+from dskd.explore.words import Vocabulary
 from dskd.lexicon.relations import ANTONYM, SYNONYM, heldout_words
-from dskd.lexicon.tokens import word_tokens
 from dskd.params import LexiconParams
 from dskd.senses.store import SenseDictionary
 
-WORDS = 20_000  # with senses on the page, the most frequent ones
 DIMENSIONS = 40  # of a vector, of those with the largest variance
 _STEPS = 14  # of a vector's code within the standard deviation of its first dimension
 _PARTS = ("", "n", "v", "a", "r")
-
-
-class Vocabulary(NamedTuple):
-    """The words of one token, the most frequent first; those with senses come before those without."""
-
-    words: list[str]
-    occurrences: np.ndarray  # (n,) int64 in the dictionary's text
-    rows: dict[str, range]  # word -> its senses, rows of the dictionary's centroids, of those on the page
-    left: set[str]  # words that have senses, but no room
-
-
-def read_vocabulary(tokenizer: PreTrainedTokenizerBase, senses: SenseDictionary, most: int = WORDS) -> Vocabulary:
-    """The tokens that are words: letters alone, after a space."""
-    texts = tokenizer.batch_decode([[token] for token in range(len(tokenizer))])
-    candidates = sorted({text[1:] for text in texts if text[:1] == " " and text[1:].isalpha()})
-    tokens = {word: ids[0] for word, ids in word_tokens(tokenizer, candidates).items() if len(ids) == 1}
-    met = dict(zip(senses.tokens.tolist(), senses.occurrences.tolist()))
-    rows = {word: senses.rows(token) for word, token in tokens.items()}
-    order = sorted(tokens, key=lambda word: (not rows[word], -met.get(tokens[word], 0), word))
-    having = [word for word in order if rows[word]]
-    occurrences = np.array([met.get(tokens[word], 0) for word in order], dtype=np.int64)
-    return Vocabulary(order, occurrences, {word: rows[word] for word in having[:most]}, set(having[most:]))
 
 
 def word_columns(vocabulary: Vocabulary, wordnet: WordNetWords, lexicon: LexiconParams) -> dict:

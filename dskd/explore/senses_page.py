@@ -12,11 +12,9 @@ import pandas as pd
 
 from dskd.explore.atlas import (
     Code,
-    Vocabulary,
     context_columns,
     fit_code,
     landing_columns,
-    read_vocabulary,
     relation_columns,
     sense_columns,
     word_columns,
@@ -25,6 +23,7 @@ from dskd.explore.cards import by_frequency
 from dskd.explore.landing import chosen_words, kept_table, land
 from dskd.explore.packing import packed
 from dskd.explore.synsets import checked_fits, fit_synset, gather_evidence, read_words
+from dskd.explore.words import Vocabulary, read_vocabulary
 from dskd.infra import artifacts
 from dskd.infra.artifacts import require
 from dskd.infra.output import output

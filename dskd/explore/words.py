@@ -2,14 +2,15 @@
 
 from difflib import get_close_matches
 from pathlib import Path
+from typing import NamedTuple
 
+import numpy as np
 import pandas as pd
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from dskd import params
 from dskd.errors import UserError
-from dskd.explore.atlas import read_vocabulary
 from dskd.explore.cards import Card, Context, Word, by_frequency, nearest_senses
 from dskd.explore.synsets import fit_synset, gather_evidence, read_words
 from dskd.infra import artifacts
@@ -21,6 +22,30 @@ from dskd.lexicon.tokens import word_tokens
 from dskd.model.tokenizer import load_tokenizer
 from dskd.params import Params
 from dskd.senses.store import SenseDictionary, compose_span, load_contexts, load_senses
+
+WORDS = 20_000  # with senses on the page of senses, the most frequent ones; the probe of synsets learns from them
+
+
+class Vocabulary(NamedTuple):
+    """The words of one token, the most frequent first; those with senses come before those without."""
+
+    words: list[str]
+    occurrences: np.ndarray  # (n,) int64 in the dictionary's text
+    rows: dict[str, range]  # word -> its senses, rows of the dictionary's centroids, of the most frequent words
+    left: set[str]  # rarer words, which have senses too
+
+
+def read_vocabulary(tokenizer: PreTrainedTokenizerBase, senses: SenseDictionary, most: int = WORDS) -> Vocabulary:
+    """The tokens that are words: letters alone, after a space."""
+    texts = tokenizer.batch_decode([[token] for token in range(len(tokenizer))])
+    candidates = sorted({text[1:] for text in texts if text[:1] == " " and text[1:].isalpha()})
+    tokens = {word: ids[0] for word, ids in word_tokens(tokenizer, candidates).items() if len(ids) == 1}
+    met = dict(zip(senses.tokens.tolist(), senses.occurrences.tolist()))
+    rows = {word: senses.rows(token) for word, token in tokens.items()}
+    order = sorted(tokens, key=lambda word: (not rows[word], -met.get(tokens[word], 0), word))
+    having = [word for word in order if rows[word]]
+    occurrences = np.array([met.get(tokens[word], 0) for word in order], dtype=np.int64)
+    return Vocabulary(order, occurrences, {word: rows[word] for word in having[:most]}, set(having[most:]))
 
 
 def teacher_tokenizer() -> PreTrainedTokenizerBase:

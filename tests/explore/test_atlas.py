@@ -6,9 +6,11 @@ import pytest
 import torch
 from tiny.atlas import KNOWN, invented_columns
 
-from dskd.explore.atlas import context_columns, fit_code, read_vocabulary, relation_columns
+from dskd.explore.atlas import context_columns, fit_code, relation_columns
 from dskd.explore.packing import unpacked
 from dskd.explore.senses_page import PAGE, senses_page, write_page
+from dskd.explore.words import read_vocabulary
+from dskd.lexicon.store import load_lexicon
 from dskd.params import load_params
 from dskd.pipeline.inputs import run_senses, teacher_tokenizer
 from dskd.senses.store import SenseDictionary, load_contexts
@@ -97,4 +99,6 @@ def test_a_page_of_some_words_has_these_and_their_relatives(project):
     text = senses_page(load_params(), ["fast"])
     columns = unpacked(text.partition('id="data">')[2].partition("<")[0])
     having = {word for word, number in zip(columns["words"], columns["numbers"]) if number}
-    assert {"fast", "slow"} <= having and len(having) < 15 and '"compared": ["fast"]' in columns["about"]
+    related = load_lexicon(project / "artifacts/lexicon.parquet").query("form == 'fast'")["tail"]
+    assert having == {"fast", *related} & read_vocabulary(teacher_tokenizer(), run_senses()).rows.keys()
+    assert '"compared": ["fast"]' in columns["about"]

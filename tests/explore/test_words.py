@@ -159,7 +159,7 @@ def test_a_card_names_a_synset_of_the_word(project):
     assert [card.number for card in found.cards] == [1, 2] and found.cards[0].states >= found.cards[1].states
     for card in found.cards:
         assert card.fit.synset.startswith("fast.") and 0 < card.fit.share <= 1 and card.fit.definition
-        assert len(card.contexts) == 2 and card.near["antonym"][0].startswith("slow ")
+        assert len(card.contexts) == 2 and set(card.near) == {"synonym", "antonym"}
 
 
 @pytest.mark.parametrize(

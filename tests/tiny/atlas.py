@@ -8,7 +8,6 @@ import pandas as pd
 import torch
 
 from dskd.explore.atlas import (
-    Vocabulary,
     context_columns,
     fit_code,
     landing_columns,
@@ -19,6 +18,7 @@ from dskd.explore.landing import Landing, kept_table
 from dskd.explore.packing import smallest
 from dskd.explore.senses_page import render
 from dskd.explore.synsets import Fit
+from dskd.explore.words import Vocabulary
 from dskd.senses.store import SenseDictionary
 
 EVIL = "</script><script>document.title='evil'</script><img src=x onerror=\"document.title='evil'\">"

@@ -103,7 +103,7 @@ function names(points) {
   return [...groups].map(([name, group]) => {
     const mean = (key) => group.reduce((sum, point) => sum + point[key], 0) / group.length;
     const near = group.reduce((best, point) => (Math.hypot(point.x - mean("x"), point.y - mean("y")) < Math.hypot(best.x - mean("x"), best.y - mean("y")) ? point : best));
-    let y = near.y - 11;
+    let y = near.y - 13;
     while (taken.some(([x, other, width]) => Math.abs(other - y) < 15 && Math.abs(x - near.x) < (width + name.length * 8) / 2)) y -= 15;
     taken.push([near.x, y, name.length * 8]);
     return make("text", { svg: true, x: near.x, y, "text-anchor": "middle", "data-x": near.x, "data-y": y }, name);
@@ -133,7 +133,7 @@ function zoomTo(next) {
   for (const mark of marks) mark.setAttribute("transform", `translate(${mark.point.x * view.scale + view.x} ${mark.point.y * view.scale + view.y})`);
   $("picture").querySelectorAll("text").forEach((text) => {
     text.setAttribute("x", text.dataset.x * view.scale + view.x);
-    text.setAttribute("y", (Number(text.dataset.y) + 11) * view.scale + view.y - 11);
+    text.setAttribute("y", (Number(text.dataset.y) + 13) * view.scale + view.y - 13);
   });
   $("picture").querySelectorAll("#scene > line").forEach((line) => line.setAttribute("transform", `translate(${view.x} ${view.y}) scale(${view.scale})`));
 }
