@@ -18,8 +18,9 @@ from dskd.lexicon.relations import ANTONYM, SYNONYM, heldout_words
 from dskd.params import LexiconParams
 from dskd.senses.store import SenseDictionary
 
-DIMENSIONS = 40  # of a vector, of those with the largest variance
-_STEPS = 14  # of a vector's code within the standard deviation of its first dimension
+DIMENSIONS = 24  # of a vector, of those with the largest variance
+_STEPS = 10  # of a vector's code within the standard deviation of its first dimension
+_WIDEST = "\uffff"  # characters beyond it count as two in JavaScript, and as no letters
 _PARTS = ("", "n", "v", "a", "r")
 
 
@@ -89,9 +90,12 @@ def context_columns(contexts: pd.DataFrame, senses: SenseDictionary, rows: Mappi
     table = contexts.iloc[chosen]
     windows = [Window(*row) for row in zip(table["document"], table["left"], table["token"], table["right"])]
     joined = join_windows(windows)
+    text = "\n".join(joined.lines)
+    wide = [place for place, character in enumerate(text) if character > _WIDEST]
+    places = joined.places + np.searchsorted(wide, joined.places)
     return {
-        "text": "\n".join(joined.lines),
-        "gaps": smallest(np.diff(joined.places, prepend=0)),
+        "text": text,
+        "gaps": smallest(np.diff(places, prepend=0)),
         "within": smallest([of[row][1] for row in table["sense"]]),
         "ranks": smallest(rank[chosen]),
         "tails": smallest([_letters(window.right) for window in windows]),
@@ -100,7 +104,8 @@ def context_columns(contexts: pd.DataFrame, senses: SenseDictionary, rows: Mappi
 
 def _letters(text: str) -> int:
     """How many letters a text begins with: those of the same word in the next token."""
-    return next((i for i, character in enumerate(text) if not character.isalpha()), len(text))
+    ends = (i for i, character in enumerate(text) if not character.isalpha() or character > _WIDEST)
+    return next(ends, len(text))
 
 
 def relation_columns(table: pd.DataFrame, words: Sequence[str], tokenizer: PreTrainedTokenizerBase) -> dict:

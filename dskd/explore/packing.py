@@ -1,4 +1,4 @@
-"""How much text and how many numbers fit into one page: columns of bytes, deflated, written in base64.
+"""How much text and how many numbers fit into one page: columns of bytes, deflated, written in 85 characters.
 
 The contexts of senses overlap, since each is a window in the same text. They are joined to lines of text that hold each
 window once, and a context is a place in it.
@@ -66,7 +66,10 @@ def _overlap(line: str, text: str) -> int:
 
 
 def packed(columns: Mapping[str, np.ndarray | str | list[str]]) -> str:
-    """Columns by name as base64 of deflated bytes: equal columns give equal text.
+    """Columns by name as deflated bytes in RFC 1924's base 85: equal columns give equal text.
+
+    The bytes begin with their number, since they are filled up to fours. Base 85 takes 25 % more than the bytes, base
+    64 takes 33 %. A comma stands for "<", which HTML would read.
 
     A list of strings becomes lines. Of numbers wider than a byte the low bytes of all come first, then the next, which
     deflates better. Everything is little-endian.
@@ -82,12 +85,15 @@ def packed(columns: Mapping[str, np.ndarray | str | list[str]]) -> str:
             head[name] = ["text" if isinstance(column, str) else "lines", len(parts[-1])]
     first = json.dumps(head, separators=(",", ":")).encode()
     whole = len(first).to_bytes(4, "little") + first + b"".join(parts)
-    return base64.b64encode(zlib.compress(whole, 9)).decode("ascii")
+    deflated = zlib.compress(whole, 9)
+    data = len(deflated).to_bytes(4, "little") + deflated
+    return base64.b85encode(data, pad=True).decode("ascii").replace("<", ",")
 
 
 def unpacked(text: str) -> dict[str, np.ndarray | str | list[str]]:
     """What `packed` was given."""
-    whole = zlib.decompress(base64.b64decode(text))
+    data = base64.b85decode(text.replace(",", "<"))
+    whole = zlib.decompress(data[4 : 4 + int.from_bytes(data[:4], "little")])
     start = 4 + int.from_bytes(whole[:4], "little")
     columns = {}
     for name, (kind, length) in json.loads(whole[4:start]).items():

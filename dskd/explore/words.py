@@ -38,7 +38,9 @@ class Vocabulary(NamedTuple):
 def read_vocabulary(tokenizer: PreTrainedTokenizerBase, senses: SenseDictionary, most: int = WORDS) -> Vocabulary:
     """The tokens that are words: letters alone, after a space."""
     texts = tokenizer.batch_decode([[token] for token in range(len(tokenizer))])
-    candidates = sorted({text[1:] for text in texts if text[:1] == " " and text[1:].isalpha()})
+    candidates = sorted(
+        {text[1:] for text in texts if text[:1] == " " and text[1:].isalpha() and max(text) <= "\uffff"}
+    )
     tokens = {word: ids[0] for word, ids in word_tokens(tokenizer, candidates).items() if len(ids) == 1}
     met = dict(zip(senses.tokens.tolist(), senses.occurrences.tolist()))
     rows = {word: senses.rows(token) for word, token in tokens.items()}

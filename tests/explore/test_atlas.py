@@ -52,6 +52,20 @@ def test_contexts_are_found_at_their_places():
     assert fewer["ranks"].tolist() == [0, 0] and "banking law\n" in fewer["text"]
 
 
+def test_places_count_wide_characters_as_a_browser_does():
+    senses = SenseDictionary(
+        torch.tensor([3]), torch.tensor([0, 1]), torch.tensor([9]), torch.zeros(1, 4), torch.tensor([2]),
+        torch.tensor([[4, 90]]),
+    )  # fmt: skip
+    rows = [(" bank", 0, "a \U0001f600 new", " of", "wiki:\U0001f600"), (" bank", 0, "old", "\U0001d400x", "wiki:B")]
+    table = pd.DataFrame(rows, columns=["token", "sense", "left", "right", "document"])
+    columns = context_columns(table, senses, {"bank": range(0, 1)}, 5)
+    units = columns["text"].encode("utf-16-le")
+    for place in np.cumsum(columns["gaps"].astype(int)):
+        assert units[2 * place : 2 * place + 8].decode("utf-16-le") == "bank"
+    assert columns["tails"].tolist() == [0, 0]
+
+
 def test_relations_are_numbers_of_names_with_the_best_supported_first(tokenizer):
     rows = [("hot", "warm", 1, "a.s.01"), ("hot", "torrid", 1, "b.s.01;c.s.01"), ("hot", "cold", -1, "x")]
     table = pd.DataFrame(rows, columns=["head", "tail", "relation", "sense"])

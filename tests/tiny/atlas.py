@@ -80,7 +80,11 @@ def invented_columns(number: int = 60, tokens: int = 12_000, contexts: int = 5, 
         table.append((f" {stream[place]}", row, " ".join(left), "".join(f" {word}" for word in right), name))
     contexts_table = pd.DataFrame(table, columns=["token", "sense", "left", "right", "document"])
     first = contexts_table.index[contexts_table["sense"] == rows["bank"][0]][0]
-    contexts_table.loc[first, ["left", "right", "document"]] = [f"=1+1 {EVIL} so,", f'ing "it" {EVIL}', f"wiki:{EVIL}"]
+    contexts_table.loc[first, ["left", "right", "document"]] = [
+        f"=1+1 {EVIL} \U0001f600 so,",
+        f'ing "it" {EVIL}',
+        f"wiki:{EVIL}",
+    ]
 
     order = [row for word in words for row in by_frequency(senses, rows[word])]
     every = [*words, *WITHOUT]

@@ -1,9 +1,21 @@
-// The dictionary on this page: base64 of deflated columns, as dskd/explore/packing.py writes them.
+// The dictionary on this page: deflated columns in base 85, as dskd/explore/packing.py writes them.
+
+const DIGITS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz!#$%&()*+-;,=>?@^_`{|}~";
+
+// Five digits are four bytes. The first four say how many follow: the last ones may be filled up.
+function bytesOf(text) {
+  const values = new Uint8Array(128), bytes = new DataView(new ArrayBuffer((text.length / 5) * 4));
+  for (let i = 0; i < 85; i++) values[DIGITS.charCodeAt(i)] = i;
+  for (let i = 0, at = 0; i < text.length; at += 4) {
+    let value = 0;
+    for (const end = i + 5; i < end; i++) value = value * 85 + values[text.charCodeAt(i)];
+    bytes.setUint32(at, value);
+  }
+  return new Uint8Array(bytes.buffer, 4, bytes.getUint32(0, true));
+}
 
 async function readColumns(text) {
-  const letters = atob(text), bytes = new Uint8Array(letters.length);
-  for (let i = 0; i < letters.length; i++) bytes[i] = letters.charCodeAt(i);
-  const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate"));
+  const stream = new Blob([bytesOf(text)]).stream().pipeThrough(new DecompressionStream("deflate"));
   const whole = new Uint8Array(await new Response(stream).arrayBuffer());
   let start = 4 + new DataView(whole.buffer).getUint32(0, true);
   const decoder = new TextDecoder(), columns = {};
@@ -63,7 +75,9 @@ class Dictionary {
       place += gaps[i];
       let end = place;
       while (isLetter(text.charCodeAt(end))) end++;
-      const row = this.first[this.places.get(text.slice(place, end - tails[i]))] + within[i];
+      const word = this.places.get(text.slice(place, end - tails[i]));
+      if (word === undefined) throw new Error(`the text has no word of the dictionary at ${place}`);
+      const row = this.first[word] + within[i];
       found[i] = place;
       of[i] = row;
       sizes[row]++;

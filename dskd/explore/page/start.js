@@ -81,7 +81,7 @@ $("data").remove();
 const student = dictionary.about.models.slice(1);
 $("model").replaceChildren(...student.map((name) => make("option", { value: name }, name)));
 if (student.length) $("model").value = student.at(-1);
-$("facts").replaceChildren(...dictionary.about.facts.map((fact) => make("li", {}, fact)));
+$("facts").replaceChildren(...dictionary.about.facts.map((fact) => make("li", {}, ...fact.split("`").map((part, i) => (i % 2 ? make("code", {}, part) : part)))));
 document.querySelectorAll(".csv").forEach((button) => button.setAttribute("aria-label", `${button.dataset.table} as CSV`));
 listen();
 show(asked() || dictionary.about.word);
