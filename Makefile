@@ -2,6 +2,7 @@
 # make study   the same with profiles/study.yaml in build/study, where it resumes; its results go to reports/runs/study
 #              and docs/trials/study.* (PROFILE=claim or PROFILE=gemma: another profile, in folders of its name)
 # make test    build .venv and run every check
+# make explore  after a run: execute both explore notebooks (copies in reports/notebooks), picture docs/senses.png anew
 # make bench   append speeds to tests/speed/results.csv and curves to scaling.csv beside it
 # make gpu     whether every path is right on a GPU, and its speeds beside others'; rows in tests/speed/gpu.csv
 # make verify  run the smoke profile twice under different circumstances and compare every hash
@@ -18,7 +19,7 @@ export DVC_NO_ANALYTICS := true
 IS_CLONE = git cat-file -e HEAD:./dvc.yaml 2>/dev/null || \
 	{ echo "make $@ needs a clone of the repository: git clone it" >&2; exit 1; }
 
-.PHONY: repro study test bench gpu verify mutants kill docs lock
+.PHONY: repro study explore test bench gpu verify mutants kill docs lock
 .DELETE_ON_ERROR:
 
 # From a tarball, which is no Git repository, DVC runs when it is told so.
@@ -40,6 +41,11 @@ study: $(READY)
 	gzip -9nf reports/runs/$(PROFILE)/scores/*.jsonl
 	test $(PROFILE) != study || python tests/tools/confirm.py
 	python -m dskd readme
+
+explore: $(READY)
+	python -m dskd notebook explore_senses
+	python -m dskd notebook explore_results
+	python tests/tools/picture.py
 
 test: $(READY)
 	ruff check .

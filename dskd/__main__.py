@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 # All else is imported later: that takes seconds, in which Ctrl-C may come.
 
+EXPLORE = ("explore_senses", "explore_results")  # notebooks that are no stages
 STAGES = """sources lexicon prompts corpus harvest senses targets distill benchmarks quality evaluate report""".split()
 SHARED = ("harvest", "senses", "distill")  # by many processes, where there are (dskd/infra/processes.py)
 _OPEN_FILES = 256  # that a process may have at a time: torch, a kernel's sockets, shards of states
@@ -38,6 +39,8 @@ def parser() -> argparse.ArgumentParser:
     stages = notebook.add_subparsers(dest="stage", required=True, metavar="STAGE")
     for name in STAGES:
         _options(stages.add_parser(name, help=purposes.get(name)), name)
+    for name in EXPLORE:
+        stages.add_parser(name, help="look at a run; the executed copy goes to reports/notebooks")
     profile = commands.add_parser("profile", help="write the values of profiles/NAME.yaml into params.yaml")
     profile.add_argument("name", help="for example: smoke, default")
     plan = commands.add_parser("plan", help="say what a run will take: tokens, memory, disk and hours of each stage")
@@ -216,9 +219,10 @@ def run(options: argparse.Namespace) -> int:
     elif getattr(options, "word", None) is not None:
         os.chdir(project_root())
         settings = load_params().lexicon
-        from dskd.explore.words import as_text, look_up  # not the stages: they take longer to import than this takes
+        from dskd.explore.cards import as_text, in_colour  # not the stages: they take longer to import than this takes
+        from dskd.explore.words import look_up
 
-        print(as_text(look_up(options.word, settings)))
+        print(as_text(look_up(options.word, settings), in_colour()))
     else:
         # A fault shows before the seconds that torch takes to import.
         _known(load_params(project_root() / "params.yaml"), instance)

@@ -11,7 +11,8 @@ from transformers import PreTrainedTokenizerBase
 
 from dskd.corpus.store import load_corpus
 from dskd.errors import UserError
-from dskd.explore.words import made, sense_contexts, teacher_tokenizer, token_senses, word_token
+from dskd.explore.cards import by_frequency
+from dskd.explore.words import made, sense_contexts, teacher_tokenizer, word_token
 from dskd.infra import artifacts
 from dskd.infra.arithmetic import squared_distances
 from dskd.lexicon.store import antonyms, load_lexicon, synonyms
@@ -43,14 +44,14 @@ def compare_states(params: Params, word: str, students: list[str], contexts: int
     tokenizer = teacher_tokenizer()
     senses = load_senses(made(artifacts.SENSES, "senses"))
     table = load_contexts(made(artifacts.SENSES, "senses"))
-    found = token_senses(senses, word_token(tokenizer, word))
+    found = by_frequency(senses, senses.rows(word_token(tokenizer, word)))
     if not found:
         raise UserError(f"{word!r} has no senses: the dictionary's text has too few states of this word")
-    each = zip_longest(*(sense_contexts(table, sense.row, contexts) for sense in found))  # the nearest of every sense
+    each = zip_longest(*(sense_contexts(table, row, contexts) for row in found))  # the nearest of every sense
     lefts = [context.left for nearest in each for context in nearest if context and context.left][:contexts]
     models, sequences = load_models(params, students), [begun(tokenizer, left) for left in lefts]
     states = states_at(models, sequences, [len(ids) - 1 for ids in sequences])
-    centroids = senses.centroids[[sense.row for sense in found]].float()
+    centroids = senses.centroids[found].float()
     columns = {("", "context"): [f"{left} …" for left in lefts]}
     for name, of_model in states.items():
         if name in models.tops:

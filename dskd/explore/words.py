@@ -1,17 +1,21 @@
 """What a run knows of one word: its senses with their nearest contexts, its synonyms and its antonyms."""
 
-from html import escape
+from difflib import get_close_matches
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import pandas as pd
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from dskd import params
 from dskd.errors import UserError
+from dskd.explore.cards import Card, Context, Word, by_frequency, nearest_senses
+from dskd.explore.synsets import fit_synset, gather_evidence, read_words
 from dskd.infra import artifacts
 from dskd.infra.artifacts import require
+from dskd.lexicon.readers.wordnet import open_wordnet
 from dskd.lexicon.relations import KINDS, is_heldout
 from dskd.lexicon.store import antonyms, load_lexicon, synonyms
 from dskd.lexicon.tokens import word_tokens
@@ -19,26 +23,31 @@ from dskd.model.tokenizer import load_tokenizer
 from dskd.params import Params
 from dskd.senses.store import Senses, compose_span, load_contexts, load_senses
 
-
-class Sense(NamedTuple):
-    row: int  # of the dictionary's centroids
-    states: int  # in its cluster: how often it occurs
+WORDS = 20_000  # with senses on the page of senses, the most frequent ones; the probe of synsets learns from them
 
 
-class Context(NamedTuple):
-    """Where a sense was met, as `senses.contexts` has it."""
+class Vocabulary(NamedTuple):
+    """The words of one token, the most frequent first; those with senses come before those without."""
 
-    left: str
-    right: str
-    document: str
+    words: list[str]
+    occurrences: np.ndarray  # (n,) int64 in the dictionary's text
+    rows: dict[str, range]  # word -> its senses, rows of the dictionary's centroids, of the most frequent words
+    left: set[str]  # rarer words, which have senses too
 
 
-class Word(NamedTuple):
-    text: str
-    summary: str  # how many senses and states, or why there are none
-    senses: list[tuple[int, list[Context]]]  # states, and the nearest contexts
-    related: pd.DataFrame  # `related_words`
-    note: str  # on its relations; empty where there is nothing to say
+def read_vocabulary(tokenizer: PreTrainedTokenizerBase, senses: Senses, most: int = WORDS) -> Vocabulary:
+    """The tokens that are words: letters alone, after a space."""
+    texts = tokenizer.batch_decode([[token] for token in range(len(tokenizer))])
+    candidates = sorted(
+        {text[1:] for text in texts if text[:1] == " " and text[1:].isalpha() and max(text) <= "\uffff"}
+    )
+    tokens = {word: ids[0] for word, ids in word_tokens(tokenizer, candidates).items() if len(ids) == 1}
+    met = dict(zip(senses.tokens.tolist(), senses.occurrences.tolist()))
+    rows = {word: senses.rows(token) for word, token in tokens.items()}
+    order = sorted(tokens, key=lambda word: (not rows[word], -met.get(tokens[word], 0), word))
+    having = [word for word in order if rows[word]]
+    occurrences = np.array([met.get(tokens[word], 0) for word in order], dtype=np.int64)
+    return Vocabulary(order, occurrences, {word: rows[word] for word in having[:most]}, set(having[most:]))
 
 
 def teacher_tokenizer() -> PreTrainedTokenizerBase:
@@ -59,12 +68,6 @@ def word_token(tokenizer: PreTrainedTokenizerBase, word: str) -> int:
     if len(ids) != 1:
         raise UserError(f"{word!r} is {len(ids)} tokens of this tokenizer; choose a word that is one")
     return ids[0]
-
-
-def token_senses(senses: Senses, token: int) -> list[Sense]:
-    """The senses of a token, most frequent first."""
-    found = [Sense(row, int(senses.counts[row])) for row in senses.rows(token)]
-    return sorted(found, key=lambda sense: (-sense.states, sense.row))
 
 
 def sense_contexts(table: pd.DataFrame, sense: int, most: int) -> list[Context]:
@@ -93,10 +96,33 @@ def look_up(word: str, settings: params.LexiconParams, contexts: int = 2) -> Wor
     (tokens,) = word_tokens(tokenizer, [word]).values()
     number, summary = _summary(tokenizer, dictionary, tokens)
     if not number and not len(related):
-        raise UserError(f"{word!r} has {summary}; synonyms and antonyms: {note}: try another word")
-    found = token_senses(dictionary, tokens[0]) if len(tokens) == 1 else []
-    texts = [(sense.states, sense_contexts(table, sense.row, contexts)) for sense in found]
-    return Word(word, summary, texts, related, note)
+        near = get_close_matches(word.lower(), read_vocabulary(tokenizer, dictionary).rows, n=5, cutoff=0.7)
+        spelt = f"these are spelt nearly so: {', '.join(near)}" if near else "try another word"
+        raise UserError(f"{word!r} has {summary}; synonyms and antonyms: {note}: {spelt}")
+    cards = _cards(word, dictionary.rows(tokens[0]), dictionary, table, related, contexts) if len(tokens) == 1 else []
+    return Word(word, summary, cards, related, note)
+
+
+def _cards(
+    word: str, rows: range, dictionary: Senses, table: pd.DataFrame, related: pd.DataFrame, contexts: int
+) -> list[Card]:
+    """The senses of a word, the most frequent first."""
+    if not rows:
+        return []
+    tokenizer, reader = teacher_tokenizer(), open_wordnet(made(f"{artifacts.SOURCES}/nltk_data", "sources"))
+    known = read_vocabulary(tokenizer, dictionary).rows
+    evidence = gather_evidence(dictionary.centroids, {word: rows}, known, table, read_words(reader))
+    names = {kind: related.loc[related["relation"] == kind, "word"].unique() for kind in KINDS.values()}
+    return [
+        Card(
+            number,
+            int(dictionary.counts[row]),
+            fit_synset(evidence, word, row),
+            {kind: nearest_senses(dictionary, dictionary.centroids[row], names[kind], tokenizer) for kind in names},
+            sense_contexts(table, row, contexts),
+        )
+        for number, row in enumerate(by_frequency(dictionary, rows), start=1)
+    ]
 
 
 def _summary(tokenizer: PreTrainedTokenizerBase, senses: Senses, tokens: tuple[int, ...]) -> tuple[int, str]:
@@ -109,7 +135,10 @@ def _summary(tokenizer: PreTrainedTokenizerBase, senses: Senses, tokens: tuple[i
         return number, f"{_count(number, 'sense')}, composed of those of {pieces}"
     rows = senses.rows(tokens[0])
     if not rows:
-        return 0, "no senses: the dictionary's text has too few states of this word"
+        return (
+            0,
+            "no senses: too few states in the dictionary's text; more text gives it some (docs/senses.md)",
+        )
     states = int(senses.counts[rows.start : rows.stop].sum())
     occurrences = int(senses.occurrences[(senses.tokens == tokens[0]).nonzero()])
     sample = f", a sample of {occurrences:,}" if states < occurrences else ""
@@ -150,37 +179,6 @@ def related_words(table: pd.DataFrame, word: str) -> tuple[pd.DataFrame, str]:
     return pd.DataFrame(columns).reset_index(drop=True), note if len(rows) else "none in the lexicon"
 
 
-def as_text(found: Word) -> str:
-    """A word for the terminal; where a state is of it, it stands in brackets."""
-    lines = [f"{found.text}: {found.summary}"]
-    for states, contexts in found.senses:
-        for i, text in enumerate(contexts):
-            shown = f"{text.left} [{found.text}]{text.right}"
-            lines.append(f"{states if i == 0 else '':>6}  {shown}{text.document and f'  ({text.document})'}")
-    width = max(map(len, found.related["word"]), default=0)
-    if not len(found.related):
-        lines += ["", f"synonyms and antonyms: {found.note}"]
-    for kind in KINDS.values() if len(found.related) else ():
-        rows = found.related[found.related["relation"] == kind]
-        lines += ["", f"{kind}s{f' ({found.note})' if found.note else ''}:{'' if len(rows) else ' none'}"]
-        for _, word, source, senses, undone in rows.itertuples(index=False):
-            lines.append(f"  {word:<{width}}  {source}{', negation undone' if undone else ''}: {senses}")
-    return "\n".join(lines)
-
-
-def as_html(found: Word) -> str:
-    """The senses of a word as a table, the word in bold; all that comes from data is escaped."""
-    rows = "".join(
-        f"<tr><td>{number}</td><td>{states}</td><td style='text-align: left'>"
-        + "<br>".join(f"{escape(c.left)} <b>{escape(found.text)}</b>{escape(c.right)}" for c in contexts)
-        + "</td></tr>"
-        for number, (states, contexts) in enumerate(found.senses, start=1)
-    )
-    title = f"<p><b>{escape(found.text)}</b>: {escape(found.summary)}</p>"
-    head = "<thead><tr><th>sense</th><th>states</th><th style='text-align: left'>nearest contexts</th></tr></thead>"
-    return title + (f"<table>{head}<tbody>{rows}</tbody></table>" if rows else "")
-
-
 def word_group(words: list[str], most: int = 8) -> list[tuple[str, Tensor]]:
     """The first words that are one token and have senses, each with these, (n, d): a group of `figures.sense_map`."""
     tokenizer, senses = teacher_tokenizer(), load_senses(made(artifacts.SENSES, "senses"))
@@ -201,10 +199,18 @@ def with_synonyms(word: str) -> list[str]:
 def show_senses(word: str, contexts: int = 2) -> pd.DataFrame:
     """The senses of a word, most frequent first, each with its nearest contexts; the word is in brackets."""
     senses, table, rows = load_senses(artifacts.SENSES), load_contexts(artifacts.SENSES), []
-    for sense in token_senses(senses, word_token(teacher_tokenizer(), word)):
-        texts = [f"{c.left} [{word}]{c.right}" for c in sense_contexts(table, sense.row, contexts)]
-        rows.append({"states": sense.states, "nearest contexts": "  |  ".join(texts)})
+    for row in by_frequency(senses, senses.rows(word_token(teacher_tokenizer(), word))):
+        texts = [f"{c.left} [{word}]{c.right}" for c in sense_contexts(table, row, contexts)]
+        rows.append({"states": int(senses.counts[row]), "nearest contexts": "  |  ".join(texts)})
     return pd.DataFrame(rows)
+
+
+def concordance(found: Word) -> pd.DataFrame:
+    """Every context of a word's cards, one a row: sense, left, word, right, source."""
+    return pd.DataFrame(
+        [(card.number, c.left, found.text, c.right, c.document) for card in found.cards for c in card.contexts],
+        columns=["sense", "left", "word", "right", "source"],
+    )
 
 
 def sense_groups(params: Params, words: int = 5) -> dict[str, list[tuple[str, Tensor]]]:

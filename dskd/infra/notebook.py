@@ -77,11 +77,13 @@ def run_notebook(stage: str, parameters: dict[str, str | int], root: Path) -> No
         text = to_html(notebook, name) if is_page else notebook_text(relinked(notebook, "../../notebooks"))
         partial.write_text(text, encoding="utf-8")
     failed.unlink(missing_ok=True)
-    record(root, name, seconds, round(peak / (2**20 if sys.platform == "darwin" else 2**10)))
+    if not stage.startswith("explore_"):  # which are no stages
+        record(root, name, seconds, round(peak / (2**20 if sys.platform == "darwin" else 2**10)))
 
 
 def _source(stage: str, root: Path) -> Path:
     stages = {path.stem.partition("_")[2]: path for path in sorted((root / "notebooks").glob("[0-9]*_*.ipynb"))}
+    stages |= {path.stem: path for path in sorted((root / "notebooks").glob("explore_*.ipynb"))}
     if stage not in stages:
         raise UserError(f"no notebook for stage {stage!r} in {root / 'notebooks'}; there are: {', '.join(stages)}")
     return stages[stage]

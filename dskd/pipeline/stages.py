@@ -63,7 +63,7 @@ from dskd.pipeline.models import load_models
 from dskd.pipeline.reservoir import make_reservoir
 from dskd.pipeline.student import heldout_of_all, make_student, means
 from dskd.pipeline.summary import differences_table, main_figures
-from dskd.report.metrics import summarise
+from dskd.report.metrics import asked_words, summarise
 from dskd.scores.dictionary import plain
 from dskd.scores.in_context import HeldoutText
 from dskd.scores.lexicon_quality import coverage, gold_lists, lexicon_quality
@@ -304,7 +304,7 @@ def words_to_ask() -> Words:
 def report(params: Params) -> dict:
     """Write `reports/metrics.json` from the scores, and what DVC shows of it; the notebook of this stage becomes
     `reports/index.html`."""
-    metrics = summarise(params, student_names(params))
+    metrics = summarise(params, student_names(params), asked_words(wordnet_reader()))
     artifacts.write_json(artifacts.METRICS, metrics)
     dictionary = artifacts.read_json(require(artifacts.SENSES_REPORT, "quality"))
     artifacts.write_json(artifacts.SUMMARY, main_figures(metrics, dictionary))

@@ -15,13 +15,15 @@ from dskd.infra.arithmetic import arithmetic_dtype
 from dskd.infra.artifacts import require
 from dskd.params import Params
 from dskd.report import figures, plan, stage_costs, tables
-from dskd.report.metrics import BASELINE, FEWEST_DOCUMENTS, SENSES
+from dskd.report.metrics import BASELINE, FEWEST_DOCUMENTS, GROUPS, SENSES
 from dskd.report.tables import (
     CHANCE,
     LESS_IS_BETTER,
     TABLES,
+    TITLES,
     all_tables,
     differences_table,
+    mean_cell,
     measure_name,
     models_table,
     signed_cell,
@@ -169,6 +171,22 @@ def tables_of_means(metrics: dict) -> list[HTML]:
     found = all_tables(metrics, models_table)
     headed = [HTML(f"<h3>{TABLES[name]}</h3>{table_html(found[name])}") for name in _OPEN if name in found]
     return headed + folded({TABLES[name]: table for name, table in found.items() if name not in _OPEN})
+
+
+def group_table(metrics: dict, measure: str) -> pd.DataFrame:
+    """A measure by part of speech and frequency: one row a group, one column a model."""
+    return pd.DataFrame(
+        [
+            {"words": f"{GROUPS[group]} ({of['items']} items)"}
+            | {name: mean_cell(of[name]) for name in metrics["models"]}
+            for group, of in metrics["groups"].get(measure, {}).items()
+        ]
+    )
+
+
+def tables_of_groups(metrics: dict) -> list[HTML]:
+    """The lexical measures by part of speech and frequency, folded."""
+    return folded({f"By words: {TITLES[measure]}": group_table(metrics, measure) for measure in metrics["groups"]})
 
 
 def tables_of_differences(metrics: dict) -> list[HTML]:

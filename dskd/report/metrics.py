@@ -2,33 +2,80 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
+from nltk.corpus.reader.wordnet import WordNetCorpusReader
 from scipy import special
 from scipy.stats import rankdata
 
-from dskd.benchmarks.catalogue import GOLD_LISTS
+from dskd.benchmarks.catalogue import GOLD_LISTS, read_benchmark
 from dskd.errors import UserError
 from dskd.infra import artifacts
 from dskd.infra.artifacts import require
 from dskd.infra.randomness import uniform
 from dskd.params import Params
 from dskd.report.statistics import compare, estimate, holm, of_units, outcome
-from dskd.scores.store import Columns, baselines, heldout_tables, read_columns, read_rows, read_units
+from dskd.scores.lexical_choice import read_vocabulary
+from dskd.scores.store import Columns, baselines, heldout_tables, read_columns, read_items, read_rows, read_units
 
 BASELINE = "kd"  # what an objective must beat; where it was not trained, the first objective
 SENSES = ("dskd", "span")  # the paper's sense loss and this project's; their controls are named after them
 POOLED = ("cloze", "cloze_norm", "cloze_probability")  # tables with a column for all benchmarks' items together
 
 FEWEST_DOCUMENTS = 10  # that can stand for others; where a text has fewer its blocks do
+GROUPS = {"n": "nouns", "v": "verbs", "a": "adjectives", "r": "adverbs", "rare": "rare words", "common": "common words"}
 
 # Differences that are too small to matter, of secondary tests: nats a token, nats of log-odds, and shares.
 _NATS, _LOG_ODDS, _SHARE = 0.01, 0.05, 0.02
-_RANKED = 2000  # resamples of a rank correlation, which are slow
+_RANKED = 2000  # resamples of a rank correlation, which are slow, and of groups, which are many
+_FEWEST = 10  # items of a group whose mean is shown
 
 
-def summarise(params: Params, students: list[str]) -> dict:
-    """All metrics of a run.
+class Asked(NamedTuple):
+    """The word, or the two words, that an item of a lexical measure asks about."""
+
+    pos: str  # n, v, a or r; empty where it is not known, or where the two words have two of them
+    frequency: int  # in WordNet's texts; of two words that of the rarer one
+
+
+def asked_words(reader: WordNetCorpusReader) -> dict[str, dict[str, Asked]]:
+    """Measure -> item -> what it asks about, of all lexical measures and of SimLex-999.
+
+    A word has its main part of speech, the one that WordNet's tagged text has most often; AntSynNET gives its own.
+    """
+    vocabulary = read_vocabulary(reader)
+
+    def words(*found: str, pos: str = "") -> Asked:
+        parts = {vocabulary.pos.get(word.lower(), "") for word in found}
+        return Asked(
+            pos or (parts.pop() if len(parts) == 1 else ""),
+            min(vocabulary.frequency.get(word.lower(), 0) for word in found),
+        )
+
+    asked: dict[str, dict[str, Asked]] = {}
+    for item in read_items()[0]:
+        if item.rung == "word":  # the others are on the ladder
+            asked.setdefault(item.task, {})[item.id] = words(item.word, pos=item.pos)
+    folder = require(artifacts.BENCHMARKS, "benchmarks")
+    there = artifacts.read_json(folder / "summary.json")
+    of_rows = {
+        "wic": (("wic_states",), lambda row: words(row["word"])),
+        "simlex": (("simlex",), lambda row: words(row["word1"], row["word2"])),
+        "antsynnet": (
+            ("antonym_cosine", "antonym_probe"),
+            lambda row: words(row["word1"], row["word2"], pos={"noun": "n", "verb": "v", "adjective": "a"}[row["pos"]]),
+        ),
+    }
+    for name, (measures, read) in of_rows.items():
+        if there[name]["available"]:
+            rows = {row["id"]: read(row) for row in read_benchmark(folder, name, "test")}
+            asked |= dict.fromkeys(measures, rows)
+    return asked
+
+
+def summarise(params: Params, students: list[str], asked: Mapping[str, Mapping[str, Asked]] | None = None) -> dict:
+    """All metrics of a run; with `asked`, which `asked_words` gives, also by part of speech and frequency.
 
     For teacher, cut and every objective (its seeds averaged item by item) means with 95 % intervals over items;
     for every pair of objectives the paired difference with its interval over items and seeds, its p value, the
@@ -73,6 +120,7 @@ def summarise(params: Params, students: list[str]) -> dict:
         "seeds": {model: _plain_means(columns[model], human) for model in students},
         "primary": primary_tests(stacked, params),
         "differences": differences({name: stacked[name] for name in objectives}, human, params),
+        "groups": by_group(stacked, human, asked or {}, params),
         "benchmarks": benchmarks,
         # None where no word was held out and no pairs of words are there to judge.
         "lexical_items": {name: int(v.shape[1]) for name, v in stacked["teacher"].get("lexical", {}).items()},
@@ -158,6 +206,38 @@ def means(tables: Columns, human: dict[str, np.ndarray], params: Params) -> dict
             else:
                 value = estimate(values.mean(axis=0), settings.bootstrap, settings.seed)
             found.setdefault(table, {})[measure] = value
+    return found
+
+
+def by_group(
+    stacked: dict[str, Columns], human: dict[str, np.ndarray], asked: Mapping[str, Mapping[str, Asked]], params: Params
+) -> dict:
+    """measure -> group -> "items", and by model mean, low and high, for each part of speech and for rare and common
+    words: those up to the median frequency of the measure's items, and those above. Small groups are left out.
+
+    Raises:
+        UserError: the scores are not of these items.
+    """
+    resamples = min(params.evaluate.bootstrap, _RANKED)
+    few = params.model_copy(update={"evaluate": params.evaluate.model_copy(update={"bootstrap": resamples})})
+    found: dict[str, dict] = {}
+    for measure, items in asked.items():
+        table = "similarity" if measure == "simlex" else "lexical"
+        if measure not in stacked["teacher"].get(table, {}):
+            continue
+        of = [items[key] for key in sorted(items)]  # the order of `read_columns`
+        if len(of) != stacked["teacher"][table][measure].shape[1]:
+            raise UserError(f"{artifacts.SCORES} and {artifacts.BENCHMARKS} have other items: run `dvc repro evaluate`")
+        pos, frequency = np.array([item.pos for item in of]), np.array([item.frequency for item in of])
+        masks = {group: pos == group for group in "nvar"}
+        masks |= {"rare": frequency <= np.median(frequency), "common": frequency > np.median(frequency)}
+        for group, mask in masks.items():
+            if mask.sum() >= _FEWEST:
+                row = found.setdefault(measure, {})[group] = {"items": int(mask.sum())}
+                for name, columns in stacked.items():
+                    chosen = {table: {measure: columns[table][measure][:, mask]}}
+                    judged = {measure: human[measure][mask]} if measure in human else {}
+                    row[name] = means(chosen, judged, few)[table][measure]
     return found
 
 

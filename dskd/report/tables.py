@@ -87,7 +87,7 @@ def models_table(metrics: dict, table: str) -> pd.DataFrame:
     """One row per model or objective, with its seeds averaged: "mean [low, high]" of every measure in a table."""
     return pd.DataFrame(
         [
-            {"model": name, **{TITLES[key]: _cell(value) for key, value in _ordered(model[table]).items()}}
+            {"model": name, **{TITLES[key]: mean_cell(value) for key, value in _ordered(model[table]).items()}}
             for name, model in metrics["models"].items()
             if table in model
         ]
@@ -242,7 +242,7 @@ def negations_table(rows: Sequence[dict]) -> pd.DataFrame:
         {
             "rule": row["rule"],
             "words": f"{row['words']}, {row['half']}",
-            **{name: _cell(_interval(row, name)) for name in ("precision", "recall")},
+            **{name: mean_cell(_interval(row, name)) for name in ("precision", "recall")},
         }
         for row in rows
     )
@@ -255,9 +255,9 @@ def gold_table(rows: Sequence[dict]) -> pd.DataFrame:
     for row in rows:
         if row["relation"] == "all" or not row["gold_pairs"]:
             continue
-        precision = _cell(_interval(row, "precision")) if row["statements"] else "says nothing"
+        precision = mean_cell(_interval(row, "precision")) if row["statements"] else "says nothing"
         about = {"list": row["gold"], "relation": row["relation"], "pairs": row["gold_pairs"]}
-        measured = {"coverage": _cell(_interval(row, "coverage")), "precision": precision}
+        measured = {"coverage": mean_cell(_interval(row, "coverage")), "precision": precision}
         shown.append({**about, "lexicon": row["lexicon"], **measured})
     table = pd.DataFrame(shown)
     return table.sort_values(["list", "relation"], kind="stable", ignore_index=True) if shown else table
@@ -292,14 +292,15 @@ def _ordered(measures: dict) -> dict:
     return {key: measures[key] for key in TITLES if key in measures}
 
 
-def _cell(value: dict[str, float], signed: bool = False) -> str:
+def mean_cell(value: dict[str, float], signed: bool = False) -> str:
+    """A mean as "mean [low, high]"."""
     mean, low, high = (number(value[key], signed) for key in ("mean", "low", "high"))
     return f"{mean}{_SPACE}[{low},{_SPACE}{high}]"
 
 
 def signed_cell(value: dict[str, float]) -> str:
     """A difference as "+mean [low, high]", without a star."""
-    return _cell(value, signed=True)
+    return mean_cell(value, signed=True)
 
 
 def number(value: float, signed: bool = False) -> str:
@@ -310,5 +311,5 @@ def number(value: float, signed: bool = False) -> str:
 
 def difference_cell(value: dict[str, float]) -> str:
     """A difference as "+mean [low, high]", with a star where p < .05 after Holm's correction."""
-    cell = _cell(value, signed=True)
+    cell = mean_cell(value, signed=True)
     return f"{cell}{_SPACE}*" if value["p_holm"] < 0.05 else cell

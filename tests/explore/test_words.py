@@ -1,5 +1,6 @@
 """What a reader is shown of words and of results: from tables made by hand, in a small project, and in notebooks."""
 
+import re
 import shutil
 import subprocess
 import sys
@@ -15,20 +16,12 @@ from whole.test_pipeline import ENV
 
 from dskd.__main__ import main
 from dskd.errors import UserError
+from dskd.explore.cards import Card, Context, Word, as_html, as_text, by_frequency, nearest_senses
 from dskd.explore.distances import compare_states
 from dskd.explore.items import counts, differing_benchmarks, differing_words
 from dskd.explore.runs import curves, runs
-from dskd.explore.words import (
-    Context,
-    Word,
-    as_html,
-    as_text,
-    related_words,
-    sense_contexts,
-    token_senses,
-    with_synonyms,
-    word_group,
-)
+from dskd.explore.synsets import Fit
+from dskd.explore.words import concordance, look_up, related_words, sense_contexts, with_synonyms, word_group
 from dskd.infra import notebook
 from dskd.infra.hashes import remove
 from dskd.params import load_params
@@ -79,8 +72,8 @@ def test_senses_are_in_the_order_of_their_frequency():
     counts = torch.tensor([1, 5, 2], dtype=torch.int32)
     tokens, occurrences = torch.tensor([3, 9], dtype=torch.int32), torch.tensor([6, 2])
     senses = Senses(tokens, torch.tensor([0, 2, 3]), occurrences, torch.zeros(3, 4), counts, contexts)
-    assert token_senses(senses, 3) == [(1, 5), (0, 1)]
-    assert token_senses(senses, 5) == []
+    assert by_frequency(senses, senses.rows(3)) == [1, 0]
+    assert by_frequency(senses, senses.rows(5)) == []
 
 
 def test_the_contexts_of_a_sense_are_the_first_rows_of_it():
@@ -91,20 +84,57 @@ def test_the_contexts_of_a_sense_are_the_first_rows_of_it():
     assert sense_contexts(table, 1, 2) == sense_contexts(table, 4, 2) == []
 
 
+FIT = Fit("happy.a.01", 0.755, 2, "a", "enjoying <joy>")
+
+
+def test_the_nearest_senses_of_other_words_are_numbered_by_their_frequency(tokenizer):
+    words = [word for word in ("bank", "fast", "slow") if len(tokenizer(f", {word}")["input_ids"]) == 2][:2]
+    if len(words) < 2:
+        words = sorted({t.removeprefix("Ġ") for t in tokenizer.get_vocab() if t.startswith("Ġ") and t[1:].isalpha()})[
+            :2
+        ]
+    ids = sorted((tokenizer(f", {word}", add_special_tokens=False)["input_ids"][-1], word) for word in words)
+    centroids = torch.tensor([[5.0, 0], [1, 0], [0, 3], [9, 9]])
+    counts, offsets = torch.tensor([1, 7, 2, 2], dtype=torch.int32), torch.tensor([0, 2, 4])
+    tokens = torch.tensor([token for token, _ in ids], dtype=torch.int32)
+    senses = Senses(tokens, offsets, offsets[1:], centroids, counts, torch.zeros(4, 1))
+    near = nearest_senses(senses, torch.tensor([4.9, 0]), words, tokenizer)
+    assert near == [f"{ids[0][1]} 2", f"{ids[1][1]} 1"]  # 5.0 is the rarer sense of the first
+
+
 def test_what_comes_from_data_is_escaped(table):
-    found = Word(EVIL, EVIL, [(2, [Context(EVIL, EVIL, EVIL)])], related_words(table, "happy")[0], "")
+    fit = Fit(EVIL, 0.5, 0, "n", EVIL)
+    card = Card(1, 2, fit, {"synonym": [EVIL], "antonym": []}, [Context(EVIL, EVIL, EVIL)])
+    found = Word(EVIL, EVIL, [card], related_words(table, "happy")[0], "")
     assert "<script" not in as_html(found) and "<b>&lt;script&gt;" in as_html(found)
 
 
-def test_a_word_in_the_terminal_has_contexts_relations_and_their_sources(table):
+def test_a_word_in_the_terminal_has_cards_relations_and_their_sources(table):
     contexts = [Context("so", " that", "wiki:Joy"), Context("a", "", "")]
-    found = Word("happy", "1 sense of 2 states", [(2, contexts)], *related_words(table, "happy"))
+    card = Card(1, 2, FIT, {"synonym": ["glad 2"], "antonym": []}, contexts)
+    found = Word("happy", "1 sense of 2 states", [card], *related_words(table, "happy"))
     lines = as_text(found).splitlines()
-    assert lines[:2] == ["happy: 1 sense of 2 states", "     2  so [happy] that  (wiki:Joy)"]
-    assert lines[2].rstrip(" ()") == "        a [happy]"
+    assert lines[0] == "happy: 1 sense of 2 states"
+    title = "  1 adjective, 2 states; happy.a.01 (76% sure, 2 of its contexts in the gloss): enjoying <joy>"
+    assert lines[2:4] == [title, "    near its synonyms: glad 2"]
+    assert lines[4:6] == ["      so [happy] that  (wiki:Joy)", "      a [happy]"]
     assert lines[-1] == "  sad         wordnet, negation undone: unhappy.a.01"
     nothing = Word("blue", "1 sense of 2 states", [], *related_words(table, "blue"))
     assert as_text(nothing).splitlines()[-1] == "synonyms and antonyms: none in the lexicon"
+
+
+def test_colour_changes_nothing_but_colour(table):
+    card = Card(1, 1, FIT._replace(synset="", pos=""), {}, [Context("so", " that", "wiki:Joy")])
+    found = Word("happy", "1 sense of 1 state", [card], *related_words(table, "happy"))
+    coloured = as_text(found, colour=True)
+    assert "\x1b[1m" in coloured and re.sub(r"\x1b\[\d+m", "", coloured) == as_text(found)
+    assert "  1 not in WordNet, 1 state" in as_text(found).splitlines()
+
+
+def test_a_concordance_has_a_row_for_each_context(table):
+    cards = [Card(i, 1, FIT, {}, [Context("so", " that", "wiki:Joy")] * i) for i in (1, 2)]
+    found = concordance(Word("happy", "", cards, table, ""))
+    assert found["sense"].tolist() == [1, 2, 2] and found.iloc[0].tolist() == [1, "so", "happy", " that", "wiki:Joy"]
 
 
 # ---- a project in miniature
@@ -124,6 +154,14 @@ def test_the_command_needs_neither_weights_nor_what_imports_models(project):
     assert "antonyms:\n  slow  wordnet: " in done.stdout
 
 
+def test_a_card_names_a_synset_of_the_word(project):
+    found = look_up("fast", load_params().lexicon)
+    assert [card.number for card in found.cards] == [1, 2] and found.cards[0].states >= found.cards[1].states
+    for card in found.cards:
+        assert card.fit.synset.startswith("fast.") and 0 < card.fit.share <= 1 and card.fit.definition
+        assert len(card.contexts) == 2 and set(card.near) == {"synonym", "antonym"}
+
+
 @pytest.mark.parametrize(
     ("word", "says"),
     [
@@ -138,7 +176,12 @@ def test_capitals_and_several_tokens_have_an_answer(project, capsys, word, says)
 
 @pytest.mark.parametrize(
     ("word", "says"),
-    [("zq", "'zq' has no senses"), ("  ", "no word to look up"), ("\x1b[31m", r"'\x1b[31m' has no senses")],
+    [
+        ("zq", "'zq' has no senses"),
+        ("fasst", "spelt nearly so: fast"),
+        ("  ", "no word to look up"),
+        ("\x1b[31m", r"'\x1b[31m' has no senses"),
+    ],
 )
 def test_a_word_of_which_nothing_is_known_is_one_clear_line(project, capsys, word, says):
     assert main(["senses", word]) == 1
@@ -236,6 +279,7 @@ def execute(name: str, root, scratch, **parameters) -> str:
 def test_the_notebook_on_a_word_runs_from_top_to_bottom(project, tmp_path):
     shown = execute("explore_senses", project, tmp_path, word="fast", students="dskd-0", colour="fast", vehicles="bank")
     assert "<b>fast</b>" in shown and "antonym" in shown and "image/png" in shown and "predicts" in shown
+    assert "how surely" in shown and "<th>source</th>" in shown and "<iframe srcdoc=" in shown
 
 
 def test_the_notebook_on_results_needs_the_committed_reports_alone(tmp_path):

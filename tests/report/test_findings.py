@@ -72,6 +72,17 @@ def test_a_text_of_few_documents_is_named():
     assert "documents" not in findings.shortfalls(metrics() | {"heldout_documents": {"heldout": 10}})
 
 
+def test_a_measure_by_groups_has_a_row_for_each_group_and_a_column_for_each_model():
+    groups = {"synonym": {"v": {"items": 36, "teacher": cell(0.42)}, "rare": {"items": 150, "teacher": cell(0.5)}}}
+    found = findings.group_table(metrics() | {"groups": groups}, "synonym").map(
+        lambda text: text.replace("\u00a0", " ")
+    )
+    assert found["words"].tolist() == ["verbs (36 items)", "rare words (150 items)"]
+    assert found["teacher"].tolist() == [".420 [.320, .520]", ".500 [.400, .600]"]
+    (table,) = findings.tables_of_groups(metrics() | {"groups": groups})
+    assert "<summary>By words: synonym</summary>" in table.data and findings.tables_of_groups({"groups": {}}) == []
+
+
 def test_what_a_run_cannot_tell_is_named():
     pair = {"heldout": {"kl": cell(0.1, smallest_effect=0.02)}}
     said = findings.shortfalls(metrics(dskd_minus_kd=pair))

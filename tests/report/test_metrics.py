@@ -5,13 +5,17 @@ from statistics import NormalDist, stdev
 import numpy as np
 import pytest
 from scipy.stats import spearmanr
-from tiny.run import BLOCKS, EFFECT, ITEMS, QUESTIONS, run_params, students, write_run
+from tiny.run import BLOCKS, EFFECT, ITEMS, QUESTIONS, WORDS, run_params, students, write_lexical, write_run
 
 from dskd.errors import UserError
 from dskd.infra import artifacts
 from dskd.infra.hashes import remove
+from dskd.pipeline.inputs import wordnet_reader
 from dskd.report.metrics import (
+    Asked,
+    asked_words,
     by_document,
+    by_group,
     differences,
     margin,
     means,
@@ -344,3 +348,53 @@ def test_the_chance_of_seeds_is_added_to_that_of_items_in_quadrature():
     expected = {"mean": mean, "low": mean - half, "high": mean + half, "p": p}
     assert rank_difference(a, b, human, 400, 5) == pytest.approx(expected, rel=1e-5)
     assert rank_difference(b, a, human, 400, 5)["p"] == pytest.approx(p, rel=0.1)
+
+
+# By part of speech and frequency
+
+
+def test_groups_are_parts_of_speech_and_halves_by_frequency(columns):
+    ids = [f"synonym:{i:02}" for i in range(ITEMS)]
+    asked = {"synonym": {key: Asked("nv"[i % 2], i // 2) for i, key in enumerate(reversed(ids))}}
+    asked["synonym"][ids[0]] = asked["synonym"][ids[0]]._replace(pos="a")
+    stacked = {"teacher": stack([columns["teacher"]]), "kd": stack([columns["kd-0"], columns["kd-1"]])}
+    found = by_group(stacked, {}, asked, PARAMS)["synonym"]
+    assert {group: row["items"] for group, row in found.items()} == {"n": 12, "v": 11, "rare": 12, "common": 12}
+    values = np.mean([columns[name]["lexical"]["synonym"] for name in ("kd-0", "kd-1")], axis=0)
+    assert found["n"]["kd"]["mean"] == pytest.approx(values[1::2].mean())  # the last item is the first that is asked of
+    assert found["common"]["kd"]["mean"] == pytest.approx(values[:12].mean())
+    assert found["rare"]["kd"]["low"] <= found["rare"]["kd"]["mean"] <= found["rare"]["kd"]["high"]
+    assert found["n"]["teacher"]["mean"] == pytest.approx(columns["teacher"]["lexical"]["synonym"][1::2].mean())
+
+
+def test_similarity_in_a_group_is_a_rank_correlation(columns):
+    human = columns["human"]["similarity"]
+    of = {f"{i:02}": Asked("n" if i < 12 else "v", 1) for i in range(WORDS)}
+    stacked = {"teacher": stack([columns["teacher"]])}
+    found = by_group(stacked, human, {"simlex": of, "wic_unknown": of}, PARAMS)
+    assert list(found) == ["simlex"] and list(found["simlex"]) == ["n", "v", "rare"]
+    rho = spearmanr(columns["teacher"]["similarity"]["simlex"][:12], human["simlex"][:12]).statistic
+    assert found["simlex"]["n"]["teacher"]["mean"] == pytest.approx(rho)
+
+
+def test_what_items_ask_about_is_read_from_items_benchmarks_and_wordnet(project, monkeypatch):
+    folder = project / artifacts.BENCHMARKS
+    rows = [
+        {"id": "1", "word1": "fast", "word2": "slow", "pos": "adjective"},
+        {"id": "2", "word1": "zq", "word2": "x", "pos": "verb"},
+    ]
+    artifacts.write_jsonl(folder / "antsynnet.test.jsonl", rows)
+    remove(folder / "SHA256SUMS")
+    summary = artifacts.read_json(folder / "summary.json")
+    artifacts.write_json(folder / "summary.json", summary | {"antsynnet": {"available": True}})
+    write_lexical(["teacher"], np.random.default_rng(0))
+    asked = asked_words(wordnet_reader())
+    assert asked["antonym_probe"] == asked["antonym_cosine"] and asked["antonym_probe"]["2"] == Asked("v", 0)
+    assert asked["antonym_probe"]["1"].pos == "a" and asked["antonym_probe"]["1"].frequency > 0
+    assert asked["synonym"]["synonym:00"].pos == "n" and "wic_states" not in asked
+
+
+def test_scores_of_other_items_are_one_clear_line(columns):
+    stacked = {"teacher": stack([columns["teacher"]])}
+    with pytest.raises(UserError, match="have other items: run `dvc repro evaluate`"):
+        by_group(stacked, {}, {"synonym": {"synonym:00": Asked("n", 1)}}, PARAMS)
