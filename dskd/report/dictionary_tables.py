@@ -113,6 +113,8 @@ _PAIRS = [  # codes of about as many bytes: what words, senses and the choice of
     ("senses", "random sense"),
     ("senses", "word-free senses"),
     *((f"senses + {m}" if m else "senses", f"residual {m + 2}") for m in (0, 1, 2, 4, 8, 16, 32)),
+    ("context + senses", "context + 2"),
+    ("context + senses", "context + token mean"),
 ]
 _RESAMPLES, _SEED = 10000, 0
 
@@ -135,7 +137,7 @@ def codes_table(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def code_differences_table(rows: pd.DataFrame) -> pd.DataFrame:
-    """How much less a code of token and sense leaves than another of about as many bytes, on the same blocks."""
+    """How much more a code of token and sense leaves than another of about as many bytes, on the same blocks."""
     blocks, taken = _blocks(rows), rows.set_index("code")["bytes"]
     found = []
     for code, other in _PAIRS:

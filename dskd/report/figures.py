@@ -266,8 +266,9 @@ _FAMILIES = {  # the codes of docs/trials/codes.csv that make a line, by the beg
     "product": "product quantiser",
     "top": "most probable tokens",
     "draws": "drawn tokens",
-    "context": "state below, then the rest",
+    "context": "guess from the state below, then the rest",
 }
+_SINGLE_CODES = ("token mean", "random sense", "word-free senses", "context + token mean", "context + senses")
 
 
 def rate_distortion(rows: pd.DataFrame) -> Figure:
@@ -280,10 +281,9 @@ def rate_distortion(rows: pd.DataFrame) -> Figure:
             axis.plot(line["bytes"], line["kl"], marker=MARKERS[i], markersize=5, color=COLOURS[i], label=label)
             for kl in family[family["bytes"] == 0]["kl"]:
                 axis.axhline(kl, color=COLOURS[i], linestyle=":", linewidth=1)
-        for code in ("token mean", "random sense", "word-free senses"):
-            for found in rows[rows["code"] == code].itertuples():
-                axis.plot(found.bytes, found.kl, "X", color="black", markersize=6)
-                axis.annotate(code, (found.bytes, found.kl), (6, 3), textcoords="offset points", fontsize=8)
+        for found in rows[rows["code"].isin(_SINGLE_CODES)].itertuples():
+            axis.plot(found.bytes, found.kl, "X", color="black", markersize=6)
+            axis.annotate(found.code, (found.bytes, found.kl), (6, 3), textcoords="offset points", fontsize=8)
         axis.set(xscale="log", xlabel="bytes a token (codebooks apart)", ylabel="KL from the teacher (nats/token)")
         axis.set(xticks=[1, 2, 4, 8, 16, 32, 64, 128], xticklabels=[1, 2, 4, 8, 16, 32, 64, 128])
         axis.minorticks_off()

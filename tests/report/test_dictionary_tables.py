@@ -158,6 +158,6 @@ def test_the_figure_has_a_line_a_family_and_marks_for_single_codes():
     axis = rate_distortion(CODES).axes[0]
     lines = {line.get_label(): line.get_xydata().tolist() for line in axis.lines}
     assert lines["token and sense, then the rest"] == [[2.0, 2.0]]
-    assert lines["residual quantiser"] == [[2.0, 2.5]] and lines["state below, then the rest"] == []
+    assert lines["residual quantiser"] == [[2.0, 2.5]] and lines["guess from the state below, then the rest"] == []
     assert [text.get_text() for text in axis.texts] == ["token mean"]
     assert any(line.get_linestyle() == ":" and line.get_ydata()[0] == 1.0 for line in axis.lines)

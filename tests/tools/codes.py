@@ -38,10 +38,10 @@ from dskd.states.store import States
 
 ROWS, BUILD = Path("docs/trials/codes.csv"), Path("build/codes")
 SEED = 0
-BLOCKS, STEP = 32, 2  # of the held-out text, drawn by the seed; every second position of each is measured
+BLOCKS, STEP = 32, 8  # blocks of the held-out text, drawn by the seed, of which every eighth position is measured
 OF_FREQUENCY = 8192  # training positions whose mean distribution stands for tokens that a code does not keep
-SAMPLE, ITERATIONS = 32768, 6  # training states of a codebook, and steps of its k-means
-RESIDUAL = [1, 2, 4, 8, 16, 32]  # bytes for what another code leaves; token and sense take two
+SAMPLE, ITERATIONS = 65536, 6  # training states of a codebook, and steps of its k-means
+RESIDUAL = [2, 4, 8, 1, 16, 32]  # bytes for what another code leaves; token and sense take two
 TOP = [1, 2, 3, 4, 8, 16, 32]
 DRAWS = {4: 2.0, 16: 3.0, 64: 4.0}  # draws, and how many draws the fixed proportions count for
 
@@ -88,7 +88,7 @@ def read_setting(params) -> Setting:
     log_u = kept("mean_p", lambda: {"p": teacher_of(train[some], head, 1, zeros).mean_p})["p"].log()
     states = cached_states("heldout")
     blocks = torch.randperm(states.blocks, generator=generator)[:BLOCKS].sort().values
-    places = (blocks[:, None] * states.length + torch.arange(0, states.length, STEP)).flatten()
+    places = (blocks[:, None] * states.length + torch.arange(STEP // 2, states.length, STEP)).flatten()
     heldout, heldout_keys, heldout_below = (column[places] for column in columns(states))
     teacher = Teacher(**kept("heldout", lambda: teacher_of(heldout, head, max(TOP), log_u)._asdict()))
     sample = torch.randperm(len(train), generator=torch.Generator().manual_seed(SEED + 1))[:SAMPLE]
@@ -125,16 +125,35 @@ def of_dictionary(of: Setting) -> Tensor:
     ]
 
 
-def token_senses(of: Setting) -> SenseDictionary:
-    """The senses of the predicted tokens, under the run's settings for senses."""
+def token_senses(of: Setting, name: str = "senses", line: Tensor | None = None) -> SenseDictionary:
+    """The senses of the predicted tokens, under the run's settings for senses; with `line` (d + 1, d), those of what
+    this map of the state below leaves."""
 
     def make() -> dict[str, Tensor]:
         here, (seen, counts) = of_dictionary(of), of.train_keys.unique(return_counts=True)
         x = of.train[here].float() @ of.metric
+        if line is not None:
+            x -= with_one(of.train_below[here]) @ line
         sample = gathered([Chunk(of.train_keys[here].int(), here, x, seen.int(), counts)])
         return build_senses(sample, of.senses)._asdict()
 
-    return rounded(SenseDictionary(**kept("senses", make)))
+    return rounded(SenseDictionary(**kept(name, make)))
+
+
+def context_line(of: Setting) -> Tensor:
+    """The linear map (d + 1, d) from the state that enters the first trained layer, and a one, to the last state."""
+
+    def make() -> dict[str, Tensor]:
+        below = with_one(of.train_below[of.sample]).double()
+        gram = below.T @ below
+        gram.diagonal().add_(1e-3 * gram.diagonal().mean())
+        return {"line": torch.linalg.solve(gram, below.T @ of.sample_x.double()).float()}
+
+    return kept("context", make)["line"]
+
+
+def with_one(states: Tensor) -> Tensor:
+    return torch.cat([states.float(), torch.ones(len(states), 1)], dim=1)
 
 
 def word_free_senses(of: Setting, centres: Tensor) -> SenseDictionary:
@@ -194,30 +213,41 @@ class Rows:
             self.add(code, stored.bytes, spare + sum(2 * table.numel() for table in by), kl)
 
 
-def sparse_codes(rows: Rows, of: Setting) -> None:
-    """Codes that keep probabilities of tokens."""
+def top_codes(rows: Rows, of: Setting) -> None:
+    """Codes that keep the probabilities of the most probable tokens."""
     given, frequency = (of.heldout, of.teacher, of.head, of.log_u), 2 * len(of.log_u)
     for k in [0, *TOP]:
         if rows.lacks(code := f"top {k}"):
             found, size = top_tokens(of.teacher, k, of.log_u)
             rows.add(code, size, frequency, sparse_kl(found, *given))
+
+
+def drawn_codes(rows: Rows, of: Setting) -> None:
+    """Codes that keep tokens drawn from the teacher's distribution, as often as they were drawn."""
+    given, frequency = (of.heldout, of.teacher, of.head, of.log_u), 2 * len(of.log_u)
     if any(rows.lacks(f"draws {m}") for m in DRAWS):
         drawn = sampled_tokens(of.heldout, of.head, max(DRAWS), SEED)
         for m, weight in DRAWS.items():
             found, size = draw_shares(drawn[:, :m], weight, of.log_u)
-            rows.add(f"draws {m}", size, frequency, sparse_kl(found, *given))
+            if rows.lacks(f"draws {m}"):
+                rows.add(f"draws {m}", size, frequency, sparse_kl(found, *given))
 
 
 def dictionary_codes(rows: Rows, of: Setting) -> None:
-    """Token and sense, and the controls: the token alone, another sense of it, and a dictionary that knows no words."""
+    """Token and sense, and the controls: the token alone, and another sense of it."""
     senses = token_senses(of)
     means, table = rounded(token_means(senses)), [senses.centroids]
     rows.measure("senses", nearest_rows(of.x, of.heldout_keys, senses)[:, None], table)
     rows.measure("token mean", nearest_rows(of.x, of.heldout_keys, means)[:, None], [means.centroids])
     rows.measure("random sense", random_rows(of.x, of.heldout_keys, senses, SEED)[:, None], table)
-    first = tables("alone", of.sample_x, 1)
-    free = word_free_senses(of, first[0])
-    rows.measure("word-free senses", nearest_rows(of.x, encode(of.x, first)[:, 0], free)[:, None], [free.centroids])
+
+
+def word_free_dictionary(rows: Rows, of: Setting) -> None:
+    """The control of a dictionary of as many states whose keys are clusters."""
+    if rows.lacks("word-free senses"):
+        first = tables("alone", of.sample_x, 1)
+        free = word_free_senses(of, first[0])
+        rows.measure("word-free senses", nearest_rows(of.x, encode(of.x, first)[:, 0], free)[:, None], [free.centroids])
 
 
 def senses_and_rest(rows: Rows, of: Setting, m: int) -> None:
@@ -241,16 +271,21 @@ def context_and_rest(rows: Rows, of: Setting, m: int) -> None:
     """A linear map of the state that enters the first trained layer, and m bytes for what it leaves. The map needs no
     bytes a token: the layers below are frozen, and a student's training makes these states anyway."""
     if rows.lacks(code := f"context + {m}" if m else "context"):
-        below, known = (
-            torch.cat([states.float(), torch.ones(len(states), 1)], dim=1)
-            for states in (of.train_below[of.sample], of.heldout_below)
-        )
-        gram = below.double().T @ below.double()
-        gram.diagonal().add_(1e-3 * gram.diagonal().mean())
-        line = torch.linalg.solve(gram, below.double().T @ of.sample_x.double()).float()
-        by = tables("after_context", of.sample_x - below @ line, m) if m else []
-        codes = encode(of.x - known @ line, by) if m else torch.empty(len(of.x), 0)
-        rows.measure(code, codes, by, known @ line, 2 * line.numel())
+        line = context_line(of)
+        guess = with_one(of.heldout_below) @ line
+        by = tables("after_context", of.sample_x - with_one(of.train_below[of.sample]) @ line, m) if m else []
+        codes = encode(of.x - guess, by) if m else torch.empty(len(of.x), 0)
+        rows.measure(code, codes, by, guess, spare=2 * line.numel())
+
+
+def context_dictionary(rows: Rows, of: Setting) -> None:
+    """The same map, and token and sense, or token alone, for what it leaves."""
+    if rows.lacks("context + senses") or rows.lacks("context + token mean"):
+        line = context_line(of)
+        guess, senses = with_one(of.heldout_below) @ line, token_senses(of, "senses_after_context", line)
+        for code, dictionary in (("senses", senses), ("token mean", rounded(token_means(senses)))):
+            at = nearest_rows(of.x - guess, of.heldout_keys, dictionary)[:, None]
+            rows.measure(f"context + {code}", at, [dictionary.centroids], guess, spare=2 * line.numel())
 
 
 def product(rows: Rows, of: Setting, m: int) -> None:
@@ -268,14 +303,18 @@ def main() -> None:
     of = read_setting(params)
     rows = Rows(of)
     dictionary_codes(rows, of)
-    sparse_codes(rows, of)
-    for m in (1, 2, 3):
+    top_codes(rows, of)
+    for m in (1, 2):
         alone(rows, of, m)
     context_and_rest(rows, of, 0)
     for m in RESIDUAL:
         senses_and_rest(rows, of, m)
         alone(rows, of, m + 2)
         context_and_rest(rows, of, m)
+        if m == 2:
+            word_free_dictionary(rows, of)
+            context_dictionary(rows, of)
+    drawn_codes(rows, of)
     for m in (18, 36):
         product(rows, of, m)
     with plt.rc_context({"svg.hashsalt": "dskd"}):
