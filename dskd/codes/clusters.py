@@ -3,7 +3,10 @@
 import torch
 from torch import Tensor
 
+from dskd.senses.kmeans import plus_plus
+
 _CHUNK = 2048  # states whose distances exist at one time
+_DRAWN_FROM = 8192  # states that the first centres are chosen among
 
 
 def nearest(x: Tensor, centres: Tensor) -> Tensor:
@@ -19,7 +22,8 @@ def means(x: Tensor, of: Tensor, k: int) -> Tensor:
 
 
 def clusters(x: Tensor, k: int, seed: int, iterations: int) -> Tensor:
-    """Lloyd's algorithm from k states drawn at random: the centres, (k, d).
+    """Lloyd's algorithm from greedy k-means++ centres: the centres, (k, d). From plain random ones the KL that is left
+    by a table of 256 differs by .3 nats from draw to draw.
 
     A cluster that loses all its states starts again at one drawn at random.
 
@@ -27,7 +31,9 @@ def clusters(x: Tensor, k: int, seed: int, iterations: int) -> Tensor:
         x: (n, d) float32, n >= k.
     """
     generator = torch.Generator().manual_seed(seed)
-    centres = x[torch.randperm(len(x), generator=generator)[:k]]
+    some = x[torch.randperm(len(x), generator=generator)[: max(k, _DRAWN_FROM)]]
+    valid, size = torch.ones(1, len(some), dtype=torch.bool), torch.tensor([len(some)])
+    centres = plus_plus(some[None], valid, size, torch.zeros(1).long(), k, seed)[0]
     for _ in range(iterations):
         of = nearest(x, centres)
         empty = of.bincount(minlength=k) == 0
