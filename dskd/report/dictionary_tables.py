@@ -1,9 +1,14 @@
-"""What a sense dictionary is and whether its senses are those of people, as tables of reports/senses.json."""
+"""What a sense dictionary is, whether its senses are those of people, and what codes made with it keep of the teacher:
+tables of reports/senses.json and docs/trials/codes.csv."""
 
 import re
 from collections.abc import Mapping
 
+import numpy as np
 import pandas as pd
+
+from dskd.report.statistics import bootstrap_interval
+from dskd.report.tables import number
 
 _FACTS = {
     "text_tokens": "tokens that the teacher read",
@@ -100,3 +105,54 @@ def glance_table(found: Mapping[str, float]) -> pd.DataFrame:
         row["same sense or not (WiC, AUC)"] = "{wic_auc:.3f} [{wic_auc_low:.3f}, {wic_auc_high:.3f}]".format(**found)
         row["by random states"] = f"{found['wic_auc_random']:.3f}"
     return pd.DataFrame([row])
+
+
+_TEXTS = {"0.3 million": 0.3e6, "10 million": 10e6, "1,000 million": 1000e6}  # tokens that share the codebooks
+_PAIRS = [  # codes of about as many bytes: what words, senses and the choice of the sense are worth
+    ("senses", "token mean"),
+    ("senses", "random sense"),
+    ("senses", "word-free senses"),
+    *((f"senses + {m}" if m else "senses", f"residual {m + 2}") for m in (0, 1, 2, 4, 8, 16, 32)),
+    ("context + senses", "context + 2"),
+    ("context + senses", "context + token mean"),
+]
+_RESAMPLES, _SEED = 10000, 0
+
+
+def codes_table(rows: pd.DataFrame) -> pd.DataFrame:
+    """What each code takes and keeps.
+
+    Args:
+        rows: of docs/trials/codes.csv, with the KL of each block.
+    """
+    table = pd.DataFrame({"code": rows["code"], "bytes a token": rows["bytes"].map("{:.2f}".format)})
+    table["codebooks (MB)"] = (rows["codebook_bytes"] / 1e6).map("{:.1f}".format)
+    for name, tokens in _TEXTS.items():
+        table[f"bytes with codebooks, {name} tokens"] = (rows["bytes"] + rows["codebook_bytes"] / tokens).map(
+            "{:.1f}".format
+        )
+    blocks = _blocks(rows)
+    table["KL (nats/token)"] = [_with_interval(blocks.loc[code].to_numpy()) for code in rows["code"]]
+    return table
+
+
+def code_differences_table(rows: pd.DataFrame) -> pd.DataFrame:
+    """How much more a code of token and sense leaves than another of about as many bytes, on the same blocks."""
+    blocks, taken = _blocks(rows), rows.set_index("code")["bytes"]
+    found = []
+    for code, other in _PAIRS:
+        if code in blocks.index and other in blocks.index:
+            row = {"code": f"{code} ({taken[code]:.2f} bytes)", "less": f"{other} ({taken[other]:.2f} bytes)"}
+            difference = _with_interval((blocks.loc[code] - blocks.loc[other]).to_numpy(), signed=True)
+            found.append(row | {"difference of KL (nats/token)": difference})
+    return pd.DataFrame(found)
+
+
+def _blocks(rows: pd.DataFrame) -> pd.DataFrame:
+    """The KL of each block, a row a code."""
+    return rows.set_index("code").filter(regex=r"^block_\d+$")
+
+
+def _with_interval(values: np.ndarray, signed: bool = False) -> str:
+    mean, low, high = (number(v, signed) for v in (values.mean(), *bootstrap_interval(values, _RESAMPLES, _SEED)))
+    return f"{mean} [{low}, {high}]"

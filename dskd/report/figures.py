@@ -258,3 +258,35 @@ def overlaps(table: pd.DataFrame) -> Figure:
         axis.spines[:].set_visible(False)
     plt.close(figure)
     return figure
+
+
+_FAMILIES = {  # the codes of docs/trials/codes.csv that make a line, by the beginning of their names
+    "senses": "token and sense, then the rest",
+    "residual": "residual quantiser",
+    "product": "product quantiser",
+    "top": "most probable tokens",
+    "draws": "drawn tokens",
+    "context": "guess from the state below, then the rest",
+}
+_SINGLE_CODES = ("token mean", "random sense", "word-free senses", "context + token mean", "context + senses")
+
+
+def rate_distortion(rows: pd.DataFrame) -> Figure:
+    """What each code leaves of the teacher (KL) against its bytes a token, without the codebooks."""
+    with plt.rc_context(STYLE):
+        figure, axis = plt.subplots(figsize=(7.5, 4.4), layout="constrained")
+        for i, (begins, label) in enumerate(_FAMILIES.items()):
+            family = rows[rows["code"].str.match(rf"{begins}( \+)?( \d+)?$")].sort_values("bytes")
+            line = family[family["bytes"] > 0]
+            axis.plot(line["bytes"], line["kl"], marker=MARKERS[i], markersize=5, color=COLOURS[i], label=label)
+            for kl in family[family["bytes"] == 0]["kl"]:
+                axis.axhline(kl, color=COLOURS[i], linestyle=":", linewidth=1)
+        for found in rows[rows["code"].isin(_SINGLE_CODES)].itertuples():
+            axis.plot(found.bytes, found.kl, "X", color="black", markersize=6)
+            axis.annotate(found.code, (found.bytes, found.kl), (6, 3), textcoords="offset points", fontsize=8)
+        axis.set(xscale="log", xlabel="bytes a token (codebooks apart)", ylabel="KL from the teacher (nats/token)")
+        axis.set(xticks=[1, 2, 4, 8, 16, 32, 64, 128], xticklabels=[1, 2, 4, 8, 16, 32, 64, 128])
+        axis.minorticks_off()
+        axis.legend(fontsize=8)
+    plt.close(figure)
+    return figure

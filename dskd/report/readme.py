@@ -14,7 +14,13 @@ from dskd.infra.artifacts import require
 from dskd.infra.output import output
 from dskd.infra.verify import Run, platform, read_run
 from dskd.params import SourcesParams, load_params, noncommercial
-from dskd.report.dictionary_tables import facts_table, glance_table, measures_table
+from dskd.report.dictionary_tables import (
+    code_differences_table,
+    codes_table,
+    facts_table,
+    glance_table,
+    measures_table,
+)
 from dskd.report.parameter_tables import parameters_block
 from dskd.report.study_tables import (
     claim_block,
@@ -223,6 +229,7 @@ def _blocks(root: Path) -> dict[str, dict[str, str]]:
     params, run, half = load_params(root / "params.yaml"), read_run(root), pd.read_csv(root / artifacts.HALF)
     quality = artifacts.read_json(require(root / artifacts.QUALITY, "quality"))
     dictionary = artifacts.read_json(require(root / artifacts.SENSES_REPORT, "quality"))
+    codes = pd.read_csv(root / "docs/trials/codes.csv")
     return {
         "README.md": {"dictionary": markdown(glance_table(dictionary)), "headline": headline_block(half)},
         "docs/senses.md": {
@@ -230,6 +237,7 @@ def _blocks(root: Path) -> dict[str, dict[str, str]]:
             "agreement": markdown(measures_table(dictionary)),
         },
         "docs/method.md": {"power": power_block(pd.read_csv(root / artifacts.POWER))},
+        "docs/codes.md": {"codes": markdown(codes_table(codes)), "worth": markdown(code_differences_table(codes))},
         "docs/results.md": {"results": results_block(run.metrics)},
         "docs/costs.md": {"cost": cost_block(run.provenance), "speed": bench_block(read_speeds(root))},
         "docs/study.md": {

@@ -2,7 +2,15 @@ import pandas as pd
 import pytest
 from scores.test_sense_match import CLUSTERS, agreement
 
-from dskd.report.dictionary_tables import facts_table, glance_table, groups_table, measures_table
+from dskd.report.dictionary_tables import (
+    code_differences_table,
+    codes_table,
+    facts_table,
+    glance_table,
+    groups_table,
+    measures_table,
+)
+from dskd.report.figures import rate_distortion
 from dskd.scores.dictionary import plain
 
 FACTS = {
@@ -122,3 +130,34 @@ def test_the_dictionary_at_a_glance_and_without_wic_where_it_could_not_be_had():
     assert row["text (tokens)"] == "1,499,904" and row["senses"] == "7,000 of 3 tokens"
     assert row["same sense or not (WiC, AUC)"] == "0.600 [0.590, 0.620]" and row["by random states"] == "0.550"
     assert list(glance_table(FACTS).columns) == list(row)[:4]
+
+
+CODES = pd.DataFrame(
+    [
+        {"code": "token mean", "bytes": 1.75, "codebook_bytes": 3e6, "kl": 3.0, "block_0": 2.0, "block_1": 4.0},
+        {"code": "senses", "bytes": 2.0, "codebook_bytes": 60e6, "kl": 2.0, "block_0": 1.5, "block_1": 2.5},
+        {"code": "residual 2", "bytes": 2.0, "codebook_bytes": 6e5, "kl": 2.5, "block_0": 2.0, "block_1": 3.0},
+        {"code": "context", "bytes": 0.0, "codebook_bytes": 6e5, "kl": 1.0, "block_0": 1.0, "block_1": 1.0},
+    ]
+)
+
+
+def test_a_codes_bytes_stand_without_and_with_the_codebooks_that_a_text_shares():
+    (_, senses, _, context) = codes_table(CODES).to_dict("records")
+    assert list(senses.values()) == ["senses", "2.00", "60.0", "202.0", "8.0", "2.1", "2.000 [1.500, 2.500]"]
+    assert context["bytes a token"] == "0.00" and context["KL (nats/token)"] == "1.000 [1.000, 1.000]"
+
+
+def test_codes_are_compared_block_by_block():
+    mean, free = code_differences_table(CODES).to_dict("records")
+    assert list(mean.values()) == ["senses (2.00 bytes)", "token mean (1.75 bytes)", "-1.000 [-1.500, -.500]"]
+    assert list(free.values()) == ["senses (2.00 bytes)", "residual 2 (2.00 bytes)", "-.500 [-.500, -.500]"]
+
+
+def test_the_figure_has_a_line_a_family_and_marks_for_single_codes():
+    axis = rate_distortion(CODES).axes[0]
+    lines = {line.get_label(): line.get_xydata().tolist() for line in axis.lines}
+    assert lines["token and sense, then the rest"] == [[2.0, 2.0]]
+    assert lines["residual quantiser"] == [[2.0, 2.5]] and lines["guess from the state below, then the rest"] == []
+    assert [text.get_text() for text in axis.texts] == ["token mean"]
+    assert any(line.get_linestyle() == ":" and line.get_ydata()[0] == 1.0 for line in axis.lines)

@@ -455,6 +455,7 @@ OTHERS = {
     "lexicon": ("negations", "steps", "coverage", "sources"),
     "parameters": ("parameters",),
     "senses": ("dictionary", "agreement"),
+    "codes": ("codes", "worth"),
 }
 SPEEDS = """date,commit,machine,threads,versions,figure,shape,value,unit,reference_value,ratio,target,met
 2026-01-01,a,"one, 2 cores, AVX2",2,torch 2,loss,1024 x 49152,50,tokens/s,20,2.5,2.5,True
@@ -499,6 +500,7 @@ def write_readme(root, metrics):
     artifacts.write_json(root / artifacts.CLAIM, metrics)
     (root / artifacts.HALF).parent.mkdir(exist_ok=True)
     (root / artifacts.HALF).write_text(HALF)
+    (root / "docs/trials/codes.csv").write_text("code,bytes,codebook_bytes,kl,block_0\nsenses,2,6e7,2.2,2.2\n")
     cost = {"stages": {"senses": {"seconds": 61.5, "peak_memory_mb": 900}}, "versions": {"torch": "2"}}
     machine = {"processor": "one", "cores": 2, "memory_gb": 8.0, "fast_bfloat16": True, "system": "Linux"}
     made = {**cost, "machine": machine, "artifacts_mb": {"senses": 1200}, "commit": "abc"}
