@@ -10,10 +10,10 @@ from torch import Tensor
 
 from dskd.codes.clusters import clusters, nearest
 from dskd.infra.randomness import uniform
-from dskd.senses.store import SenseDictionary
+from dskd.senses.store import Senses
 
 
-def token_means(senses: SenseDictionary) -> SenseDictionary:
+def token_means(senses: Senses) -> Senses:
     """The dictionary with one sense a token: the mean of its states."""
     number = len(senses.tokens)
     of = torch.arange(number).repeat_interleave(senses.offsets.diff())
@@ -23,7 +23,7 @@ def token_means(senses: SenseDictionary) -> SenseDictionary:
     return _dictionary(senses.tokens, torch.ones(number).long(), sums / counts[:, None], counts)
 
 
-def cluster_dictionary(x: Tensor, centres: Tensor, k: int, seed: int, iterations: int) -> SenseDictionary:
+def cluster_dictionary(x: Tensor, centres: Tensor, k: int, seed: int, iterations: int) -> Senses:
     """A dictionary of the states (n, d) float32 under keys that are no words: the number of the nearest of the centres
     (m, d). A key has k senses, or its states as they are where it has no more than k."""
     found, numbers, counts = [], [], []
@@ -36,7 +36,7 @@ def cluster_dictionary(x: Tensor, centres: Tensor, k: int, seed: int, iterations
     return _dictionary(keys, torch.tensor(numbers), torch.cat(found), torch.cat(counts))
 
 
-def nearest_rows(x: Tensor, keys: Tensor, senses: SenseDictionary) -> Tensor:
+def nearest_rows(x: Tensor, keys: Tensor, senses: Senses) -> Tensor:
     """The row of the dictionary that stands for each state: (n,) int64.
 
     A state whose key has no senses gets the nearest sense of any key.
@@ -51,7 +51,7 @@ def nearest_rows(x: Tensor, keys: Tensor, senses: SenseDictionary) -> Tensor:
     return rows
 
 
-def random_rows(x: Tensor, keys: Tensor, senses: SenseDictionary, seed: int) -> Tensor:
+def random_rows(x: Tensor, keys: Tensor, senses: Senses, seed: int) -> Tensor:
     """As `nearest_rows`, with a sense of the key drawn at random in the place of the nearest."""
     rows, numbers = nearest_rows(x, keys, senses), torch.from_numpy(uniform(seed, torch.arange(len(x)).numpy()))
     for key, here in _places(keys):
@@ -66,11 +66,11 @@ def _places(keys: Tensor) -> Iterator[tuple[int, Tensor]]:
     return zip(found.tolist(), keys.argsort(stable=True).split(counts.tolist()))
 
 
-def _dictionary(keys: Tensor, numbers: Tensor, centroids: Tensor, counts: Tensor) -> SenseDictionary:
+def _dictionary(keys: Tensor, numbers: Tensor, centroids: Tensor, counts: Tensor) -> Senses:
     offsets = torch.cat([numbers.new_zeros(1), numbers.cumsum(0)])
     no_contexts = torch.empty(len(centroids), 0, dtype=torch.int64)
     counts = counts.int()
     occurrences = torch.zeros(len(keys), dtype=torch.int64).index_add_(
         0, torch.arange(len(keys)).repeat_interleave(numbers), counts.long()
     )
-    return SenseDictionary(keys.int(), offsets, occurrences, centroids, counts, no_contexts)
+    return Senses(keys.int(), offsets, occurrences, centroids, counts, no_contexts)

@@ -3,10 +3,10 @@ from tiny.models import generator
 
 from dskd.codes.clusters import nearest
 from dskd.codes.keyed import cluster_dictionary, nearest_rows, random_rows, token_means
-from dskd.senses.store import SenseDictionary
+from dskd.senses.store import Senses
 
 # Token 3 has senses 0 and 1, token 8 has sense 2, token 9 has senses 3, 4 and 5.
-SENSES = SenseDictionary(
+SENSES = Senses(
     tokens=torch.tensor([3, 8, 9]).int(),
     offsets=torch.tensor([0, 2, 3, 6]),
     occurrences=torch.tensor([40, 5, 9]),

@@ -32,7 +32,7 @@ from dskd.pipeline import stages
 from dskd.pipeline.inputs import cached_states, load_teacher
 from dskd.report.figures import rate_distortion
 from dskd.senses.cluster import build_senses
-from dskd.senses.store import SenseDictionary
+from dskd.senses.store import Senses
 from dskd.states.reservoir import Chunk, _smallest, gathered
 from dskd.states.store import States
 
@@ -125,7 +125,7 @@ def of_dictionary(of: Setting) -> Tensor:
     ]
 
 
-def token_senses(of: Setting, name: str = "senses", line: Tensor | None = None) -> SenseDictionary:
+def token_senses(of: Setting, name: str = "senses", line: Tensor | None = None) -> Senses:
     """The senses of the predicted tokens, under the run's settings for senses; with `line` (d + 1, d), those of what
     this map of the state below leaves."""
 
@@ -137,7 +137,7 @@ def token_senses(of: Setting, name: str = "senses", line: Tensor | None = None) 
         sample = gathered([Chunk(of.train_keys[here].int(), here, x, seen.int(), counts)])
         return build_senses(sample, of.senses)._asdict()
 
-    return rounded(SenseDictionary(**kept(name, make)))
+    return rounded(Senses(**kept(name, make)))
 
 
 def context_line(of: Setting) -> Tensor:
@@ -156,17 +156,17 @@ def with_one(states: Tensor) -> Tensor:
     return torch.cat([states.float(), torch.ones(len(states), 1)], dim=1)
 
 
-def word_free_senses(of: Setting, centres: Tensor) -> SenseDictionary:
+def word_free_senses(of: Setting, centres: Tensor) -> Senses:
     """A dictionary of the same states, with clusters as keys: 256 of them, with 256 senses each."""
 
     def make() -> dict[str, Tensor]:
         x = of.train[of_dictionary(of)].float() @ of.metric
         return cluster_dictionary(x, centres, CENTRES, SEED, ITERATIONS)._asdict()
 
-    return rounded(SenseDictionary(**kept("word_free", make)))
+    return rounded(Senses(**kept("word_free", make)))
 
 
-def rounded(senses: SenseDictionary) -> SenseDictionary:
+def rounded(senses: Senses) -> Senses:
     return senses._replace(centroids=senses.centroids.bfloat16().float())
 
 
