@@ -33,7 +33,7 @@ def run(arguments: list[str]) -> None:
                 writer.writerow({"student": student} | {name: f"{value:.4g}" for name, value in point.items()})
 
 
-def draw(every: int = 4) -> None:
+def draw(every: int = 2) -> None:
     """Means of so many steps."""
     with (HERE / "curves.csv").open() as file:
         rows = list(csv.DictReader(file))
