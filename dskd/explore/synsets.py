@@ -22,7 +22,9 @@ from dskd.lexicon.readers.wordnet import PARTS, Synset, read_index, read_synsets
 PARTS_OF_SPEECH = {"n": "noun", "v": "verb", "a": "adjective", "r": "adverb"}
 
 _FIELDS = 45
-_TRUST, _FLOOR = 0.2, 1e-6  # the probe is too sure of itself: its shares are flattened by this power
+# The probe is too sure of itself, so its shares are flattened by this power. With it, synsets with a share of .4 to .6
+# are right in 36 % of 2500 contexts, of .6 to .8 in 56 %, and above in 72 %; as they are: 34, 45 and 50 %.
+_TRUST, _FLOOR = 0.2, 1e-6
 _SHRINKAGE = 0.1  # of the covariance: a class may have fewer senses than the states have dimensions
 
 
