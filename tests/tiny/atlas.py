@@ -19,7 +19,7 @@ from dskd.explore.packing import smallest
 from dskd.explore.senses_page import render
 from dskd.explore.synsets import Fit
 from dskd.explore.words import Vocabulary
-from dskd.senses.store import SenseDictionary
+from dskd.senses.store import Senses
 
 EVIL = "</script><script>document.title='evil'</script><img src=x onerror=\"document.title='evil'\">"
 KNOWN = ["bank", "good", "hot", "cold", "light", "first", "shore", "lender", "warm", "icy", "évident"]
@@ -65,7 +65,7 @@ def invented_columns(number: int = 60, tokens: int = 12_000, contexts: int = 5, 
     centres = draw.normal(size=(number, 48)).repeat(numbers, axis=0)
     centroids = torch.from_numpy(centres + draw.normal(size=(offsets[-1], 48)) * np.linspace(1, 0.05, 48)).float()
     occurrences = torch.tensor([len(met[word]) for word in words])
-    senses = SenseDictionary(
+    senses = Senses(
         torch.arange(number, dtype=torch.int32), torch.from_numpy(offsets), occurrences, centroids,
         torch.from_numpy(counts), torch.from_numpy(positions),
     )  # fmt: skip
