@@ -42,6 +42,7 @@ def measured_speed(root: Path, params: Params) -> Speed:
     if not (lock.is_file() and record.is_file()):
         raise UserError(f"no {lock.name} or no {PROVENANCE}, so nothing is measured: run `dvc repro`, or say --flops")
     values, changes = params.model_dump(exclude={"prompts"}), {}  # a run from before there were any has none
+    values["study"] = {"primary": []}  # of other objectives, which the run need not have
     with reading(lock):
         for stage in read_lock(lock)["stages"].values():
             for key, value in stage.get("params", {}).get("params.yaml", {}).items():

@@ -306,7 +306,7 @@ def test_a_model_that_is_not_whole_ends_the_stage_sources_in_one_line(project, s
 def test_a_block_longer_than_the_teacher_s_context_is_refused(project):
     values = yaml.safe_load(Path("params.yaml").read_text())
     before = files(project / "artifacts")
-    values["corpus"] |= {"block_length": 65, "train_tokens": 650, "heldout_tokens": 65}
+    values["corpus"] |= {"block_length": 65, "train_tokens": 650, "heldout_tokens": 65, "heldout_piece": None}
     Path("params.yaml").write_text(yaml.safe_dump(values))
     assert run("corpus") == (
         1, "dskd: corpus.block_length is 65, but sources.teacher reads at most 64 tokens: set it to 64"

@@ -76,6 +76,8 @@ def test_the_stage_writes_all_three(tmp_path, monkeypatch):
     params = run_params()
     write_run(params)
     artifacts.write_json(artifacts.SENSES_REPORT, {"senses": 12})
+    monkeypatch.setattr(stages, "wordnet_reader", lambda: None)
+    monkeypatch.setattr(stages, "asked_words", lambda reader: {})
     found = stages.report(params)
     assert found == summarise(params, students(params))
     assert artifacts.read_json(artifacts.SUMMARY) == main_figures(found, {"senses": 12})

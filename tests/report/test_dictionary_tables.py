@@ -144,13 +144,21 @@ CODES = pd.DataFrame(
 
 def test_a_codes_bytes_stand_without_and_with_the_codebooks_that_a_text_shares():
     (_, senses, _, context) = codes_table(CODES).to_dict("records")
-    assert list(senses.values()) == ["senses", "2.00", "60.0", "202.0", "8.0", "2.1", "2.000 [1.500, 2.500]"]
+    assert list(senses.values()) == [
+        "senses",
+        "2.00",
+        "60.0",
+        "202.0",
+        "8.0",
+        "2.1",
+        "2.000 [-3.572, 7.301]",
+    ]  # of two blocks
     assert context["bytes a token"] == "0.00" and context["KL (nats/token)"] == "1.000 [1.000, 1.000]"
 
 
 def test_codes_are_compared_block_by_block():
     mean, free = code_differences_table(CODES).to_dict("records")
-    assert list(mean.values()) == ["senses (2.00 bytes)", "token mean (1.75 bytes)", "-1.000 [-1.500, -.500]"]
+    assert list(mean.values()) == ["senses (2.00 bytes)", "token mean (1.75 bytes)", "-1.000 [-6.301, +4.572]"]
     assert list(free.values()) == ["senses (2.00 bytes)", "residual 2 (2.00 bytes)", "-.500 [-.500, -.500]"]
 
 
