@@ -21,6 +21,7 @@ from dskd.report.dictionary_tables import (
     glance_table,
     measures_table,
 )
+from dskd.report.metrics import FEWEST_DOCUMENTS
 from dskd.report.parameter_tables import parameters_block
 from dskd.report.study_tables import (
     claim_block,
@@ -49,11 +50,14 @@ def results_block(metrics: dict) -> str:
     commands["command"] = "`" + commands["command"] + "`"
     heldout = models_table(metrics, "heldout").merge(commands)
     differences = (differences_table(metrics, table) for table in ("heldout", "lexical"))
+    documents = metrics.get("heldout_documents", {}).get("heldout", 0)
+    few = documents < FEWEST_DOCUMENTS  # blocks stand for documents then
+    of = "blocks of held-out text" if few else f"the {documents} documents of held-out text"
     parts = [
-        paragraph(f"""Means with 95 % bootstrap intervals over blocks of held-out text and over items. The held-out
-        text has {metrics["heldout_tokens"]:,} tokens."""),
+        paragraph(f"""Means with 95 % intervals over {of} and over items. Held-out text has
+        {metrics["heldout_tokens"]:,} tokens, glosses counted, which the report shows apart."""),
         markdown(heldout, models_table(metrics, "lexical")),
-        paragraph("""Paired differences on the same blocks and items. A star means p < .05 after Holm's correction in
+        paragraph("""Paired differences on the same text and items. A star means p < .05 after Holm's correction in
         its table. Where an interval contains 0, this run shows no difference."""),
         markdown(*differences),
         paragraph("""What lies behind the lexical measures: how many items each has, the accuracy of a blind guess
