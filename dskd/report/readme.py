@@ -60,6 +60,10 @@ def results_block(metrics: dict) -> str:
         paragraph("""Paired differences on the same text and items. A star means p < .05 after Holm's correction in
         its table. Where an interval contains 0, this run shows no difference."""),
         markdown(*differences),
+        paragraph("""Words in context: how much more probable a related word is than an unrelated one of like frequency
+        (nats), where its relative stands in held-out text. A relation may have been trained, held out of words whose
+        others were trained, or be of a held-out word."""),
+        markdown(models_table(metrics, "in_context"), differences_table(metrics, "in_context")),
         paragraph("""What lies behind the lexical measures: how many items each has, the accuracy of a blind guess
         (chance), and that of always taking the most frequent of the four words."""),
         markdown(_items_table(metrics)),

@@ -420,7 +420,7 @@ def test_the_map_of_a_word_has_its_name_and_fits_on_a_telephone():
 def test_the_results_block_has_means_differences_and_commands(metrics):
     block = results_block(metrics)
     rows = [line for line in block.splitlines() if line.startswith("|")]
-    assert len(rows) == 2 * (2 + 5) + 2 * (2 + 3) + 2 + 6  # heads and rules; models, pairs and lexical measures
+    assert len(rows) == 3 * (2 + 5) + 3 * (2 + 3) + 2 + 6  # heads and rules; models, pairs and lexical measures
     assert sum("`dvc repro distill@kd_hidden-{0,1}`" in row for row in rows) == 1
     assert "10,240 tokens" in block
     assert [cells(row)[1:] for row in rows if cells(row)[0] == "definition"] == [["24", ".250", ".250"]]
