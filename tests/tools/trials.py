@@ -230,7 +230,7 @@ def score(students: dict[tuple[str, int], Path], trials: dict[str, Trial], half:
         sources = [SOURCES[code] for code in blocks_["heldout_source"].tolist()]
         tables = heldout_tables(set(sources))
         chosen = torch.tensor([block for block, name in enumerate(documents) if half_of(name) == half])
-        states = States(*([take_blocks(shards, chosen)] for shards in text.states))
+        states = States(*([take_blocks(shards, chosen)] for shards in text.states[:3]))
         text = Text(states, text.labels[chosen], text.ids[chosen])
         for name, top in tqdm(tops.items(), desc="held-out text", unit="student"):
             blocks = heldout_scores(Student(top, head), head, text, params.harvest.batch_size)
