@@ -24,6 +24,9 @@ class Heads(NamedTuple):
 
     student: Head  # weight (V, d)
     teacher: Head  # weight (V, d_teacher)
+    # (V,) float32, log of how many tokens each column stands for, where the columns are a sample of the vocabulary
+    # (`sampled_vocabulary`); the losses are then estimates. None: one each.
+    log_weights: Tensor | None = None
 
 
 class OutputWeights(NamedTuple):
@@ -42,7 +45,6 @@ def output_loss(
     heads: Heads,
     weights: OutputWeights,
     *,
-    log_weights: Tensor | None = None,
     count: float | None = None,
     chunk: int = LOSS_CHUNK,
     compiled: bool = False,
@@ -60,8 +62,6 @@ def output_loss(
     Args:
         student, teacher: (n, d) and (n, d_teacher) last hidden states after the final norm, of one dtype.
         labels: (n,) int64, the token that follows; `IGNORE` leaves a position out of both terms.
-        log_weights: (V,) log of how many tokens each column of the heads stands for, where they are a sample of the
-            vocabulary (`sampled_vocabulary`); the three values are then estimates. Default: one each.
         count: divisor of the sums; default: positions that count here. Give the global number when
             a batch is split, so that the split changes nothing.
         chunk: positions whose logits exist at one time.
@@ -75,13 +75,13 @@ def output_loss(
     if count is None:
         count = int((labels != IGNORE).sum())
     terms = fused(_chunk_terms) if compiled else _chunk_terms
-    given = heads, weights, log_weights, max(count, 1), chunk, terms
-    return _OutputLoss.apply(student, heads.student.weight, teacher, labels, *given)
+    weight = heads.student.weight
+    return _OutputLoss.apply(student, weight, teacher, labels, heads, weights, max(count, 1), chunk, terms)
 
 
 class _OutputLoss(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, student, weight, teacher, labels, heads, weights, log_weights, count, chunk, terms):
+    def forward(ctx, student, weight, teacher, labels, heads, weights, count, chunk, terms):
         head, teacher_head = heads.student.weight, heads.teacher.weight
         gradient, head_gradient = torch.zeros_like(student), None
         if ctx.needs_input_grad[1]:  # in a pipeline's run the head is frozen
@@ -102,7 +102,7 @@ class _OutputLoss(torch.autograd.Function):
                 if weights.kl:
                     torch.mm(teacher[index], teacher_head.T, out=teacher_logits)
             maps = heads.student.logit_map, heads.teacher.logit_map
-            totals += terms(student_logits, teacher_logits, labels[index], weights, maps, log_weights)
+            totals += terms(student_logits, teacher_logits, labels[index], weights, maps, heads.log_weights)
             gradient[index] = (student_logits @ head).div_(count)
             if head_gradient is not None:
                 head_gradient += student_logits.T @ student[index]
@@ -114,7 +114,7 @@ class _OutputLoss(torch.autograd.Function):
     @staticmethod
     def backward(ctx, upstream, *_):
         gradients = [None if g is None else g * upstream.to(g.dtype) for g in ctx.saved_tensors]
-        return (*gradients, *[None] * 8)
+        return (*gradients, *[None] * 7)
 
 
 def _wide(dtype: torch.dtype) -> torch.dtype:

@@ -64,7 +64,7 @@ def narrowed(heads: Heads, labels: Tensor, vocabulary: Vocabulary) -> tuple[Head
     student = _columns(heads.student, tokens)
     teacher = student if heads.teacher.weight is heads.student.weight else _columns(heads.teacher, tokens)
     places = torch.searchsorted(tokens, labels)
-    return Heads(student, teacher), torch.where(labels == IGNORE, IGNORE, places)
+    return Heads(student, teacher, vocabulary.log_weights), torch.where(labels == IGNORE, IGNORE, places)
 
 
 def _columns(head: Head, tokens: Tensor) -> Head:

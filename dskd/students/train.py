@@ -178,18 +178,16 @@ def step_loss(student: Student, hidden_states: Tensor, batch: Batch, goal: Goal)
     states = hidden_states.flatten(0, 1).to(goal.teacher_head.weight.dtype)  # (b L, d)
     teacher = batch.hidden_states.flatten(0, 1)
     heads, labels = Heads(student.head, goal.teacher_head), batch.labels.flatten()
-    chunk, log_weights = LOSS_CHUNK, None
+    chunk = LOSS_CHUNK
     if batch.vocabulary is not None:
         heads, labels = narrowed(heads, labels, batch.vocabulary)
         chunk = LOSS_CHUNK * len(goal.teacher_head.weight) // len(heads.teacher.weight)
-        log_weights = batch.vocabulary.log_weights
     loss, ce, kl = output_loss(
         states,
         teacher,
         labels,
         heads,
         OutputWeights(objective.ce, objective.kl, settings.temperature, settings.beta),
-        log_weights=log_weights,
         count=counts.labelled,
         chunk=chunk,
         compiled=True,

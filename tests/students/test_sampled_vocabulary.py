@@ -15,7 +15,8 @@ OUTPUT_WEIGHTS = OutputWeights(1.0, 0.7, 2.0)
 
 def sampled_loss(student, teacher, heads, labels, vocabulary, weights=OUTPUT_WEIGHTS, **options):
     heads, places = narrowed(heads, labels, vocabulary)
-    return output_loss(student, teacher, places, heads, weights, log_weights=vocabulary.log_weights.double(), **options)
+    heads = heads._replace(log_weights=heads.log_weights.double())
+    return output_loss(student, teacher, places, heads, weights, **options)
 
 
 def certain_of(teacher, head, labels):
