@@ -20,6 +20,7 @@ from dskd.report.decoder_shape import (
 from dskd.scores import RANDOM_DRAWS
 
 LIBRARIES = 605_000_000  # bytes of interpreter and libraries: the committed run's peak where it did nothing, targets-kd
+COMPILER = 100_000_000  # bytes more once the losses are compiled (a trial: 88 MB, at its peak 120)
 CONTEXT = 46  # bytes of a context, compressed, in the committed run
 WHOLE = 0.7  # senses of `min_states` states or more to what the states would make, in the committed run
 SPANS = 1.0  # senses of spans to one of tokens, in the committed run's targets; the lexicon decides it
@@ -51,15 +52,15 @@ def reading_memory(shape: Shape, params: Params, held: int, of_token: int) -> in
 
 
 def distill_memory(shape: Shape, params: Params, held: int, kl: bool) -> int:
-    """The teacher, and the larger of two moments: training (weights, gradient and AdamW's two averages in float32, what
-    the layers keep for the backward pass, the chunk of logits of one model or two) and export (the trained layers, and
-    a copy of the student, which is rounded to what is kept where it was not held so)."""
+    """The teacher, the compiler, and the larger of two moments: training (weights, gradient and AdamW's two averages in
+    float32, what the layers keep for the backward pass, the chunk of logits of one model or two) and export (the
+    trained layers, and a copy of the student, which is rounded to what is kept where it was not held so)."""
     student, batch, kept = params.student, params.distill.batch_size * params.corpus.block_length, kept_bytes(params)
     trained = parameters(shape, student.trained) - parameters(shape, 0)
     stored = student.trained * batch * stored_numbers(shape) + (2 if kl else 1) * LOSS_CHUNK * shape.vocab_size
     written = parameters(shape, student.layers) * (held if held == kept else held + kept)
     teacher = parameters(shape, shape.num_hidden_layers) * held
-    return teacher + max(4 * 4 * trained + stored * held, trained * held + written)
+    return teacher + COMPILER + max(4 * 4 * trained + stored * held, trained * held + written)
 
 
 def kept_bytes(params: Params) -> int:

@@ -7,6 +7,7 @@ idea of Liger-Kernel's fused linear losses).
 """
 
 import math
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -74,14 +75,24 @@ def output_loss(
     """
     if count is None:
         count = int((labels != IGNORE).sum())
-    terms = fused(_chunk_terms) if compiled else _chunk_terms
-    weight = heads.student.weight
-    return _OutputLoss.apply(student, weight, teacher, labels, heads, weights, max(count, 1), chunk, terms)
+    sweep = _Sweep(heads, weights, max(count, 1), chunk, fused(_chunk_terms) if compiled else _chunk_terms)
+    return _OutputLoss.apply(student, heads.student.weight, teacher, labels, sweep)
+
+
+class _Sweep(NamedTuple):
+    """What goes over the positions, chunk by chunk."""
+
+    heads: Heads
+    weights: OutputWeights
+    count: float  # divisor of the sums
+    chunk: int
+    terms: Callable[..., Tensor]  # `_chunk_terms`, compiled or not
 
 
 class _OutputLoss(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, student, weight, teacher, labels, heads, weights, count, chunk, terms):
+    def forward(ctx, student, weight, teacher, labels, sweep):
+        heads, weights, count, chunk, terms = sweep
         head, teacher_head = heads.student.weight, heads.teacher.weight
         gradient, head_gradient = torch.zeros_like(student), None
         if ctx.needs_input_grad[1]:  # in a pipeline's run the head is frozen
@@ -114,7 +125,7 @@ class _OutputLoss(torch.autograd.Function):
     @staticmethod
     def backward(ctx, upstream, *_):
         gradients = [None if g is None else g * upstream.to(g.dtype) for g in ctx.saved_tensors]
-        return (*gradients, *[None] * 7)
+        return (*gradients, *[None] * 3)
 
 
 def _wide(dtype: torch.dtype) -> torch.dtype:
