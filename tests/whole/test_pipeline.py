@@ -105,7 +105,7 @@ def test_benchmarks_that_cannot_be_had_are_named_with_the_way_to_get_them(projec
 
 
 def test_heldout_words_are_in_no_training_relation_but_in_the_items(project):
-    from dskd.lexicon.relations import is_heldout
+    from dskd.lexicon.relations import heldout_pairs, is_heldout
 
     table = pd.read_parquet(project / "artifacts/lexicon.parquet")
     words = set(table["head"]) | set(table["tail"])
@@ -116,7 +116,8 @@ def test_heldout_words_are_in_no_training_relation_but_in_the_items(project):
     assert not any(is_heldout(word, 0, 0.1) for word in sorted(words))
     scores = [json.loads(line) for line in (project / "reports/scores/lexical.jsonl").read_text().splitlines()]
     assert len([row for row in scores if row["rung"] == "word"]) == 4 * 3 * 16  # models, tasks, items
-    assert {row["rung"] for row in scores if row["task"] == "synonym"} == {"trained", "word"}  # no pair is held out
+    assert {row["rung"] for row in scores if row["task"] == "synonym"} == {"trained", "relation", "word"}
+    assert not heldout_pairs(zip(table["head"], table["tail"]), 0, 0.1)
 
 
 def test_dvc_shows_metrics_and_plots(project):
