@@ -9,31 +9,28 @@ import torch
 from torch import Tensor
 
 from dskd.codes.clusters import clusters, nearest
+from dskd.infra.arithmetic import starts_of
 from dskd.infra.randomness import uniform
-from dskd.senses.store import Senses
+from dskd.senses.store import Senses, one_sense
 
 
 def token_means(senses: Senses) -> Senses:
-    """The dictionary with one sense a token: the mean of its states."""
-    number = len(senses.tokens)
-    of = torch.arange(number).repeat_interleave(senses.offsets.diff())
-    counts, sums = torch.zeros(number), torch.zeros(number, senses.centroids.shape[1])
-    counts.index_add_(0, of, senses.counts.float())
-    sums.index_add_(0, of, senses.centroids.float() * senses.counts[:, None])
-    return _dictionary(senses.tokens, torch.ones(number).long(), sums / counts[:, None], counts)
+    """The dictionary with one sense a token, the mean of its states, as if no more of them had been met."""
+    means = one_sense(senses)
+    return means._replace(occurrences=means.counts.long())
 
 
 def cluster_dictionary(x: Tensor, centres: Tensor, k: int, seed: int, iterations: int) -> Senses:
     """A dictionary of the states (n, d) float32 under keys that are no words: the number of the nearest of the centres
     (m, d). A key has k senses, or its states as they are where it has no more than k."""
     found, numbers, counts = [], [], []
-    keys, places = nearest(x, centres).unique(), _places(nearest(x, centres))
-    for key, here in places:
+    keys = nearest(x, centres)
+    for key, here in _places(keys):
         own = clusters(x[here], k, seed + key, iterations) if len(here) > k else x[here]
         found.append(own)
         numbers.append(len(own))
         counts.append(nearest(x[here], own).bincount(minlength=len(own)))
-    return _dictionary(keys, torch.tensor(numbers), torch.cat(found), torch.cat(counts))
+    return _dictionary(keys.unique(), torch.tensor(numbers), torch.cat(found), torch.cat(counts))
 
 
 def nearest_rows(x: Tensor, keys: Tensor, senses: Senses) -> Tensor:
@@ -67,10 +64,9 @@ def _places(keys: Tensor) -> Iterator[tuple[int, Tensor]]:
 
 
 def _dictionary(keys: Tensor, numbers: Tensor, centroids: Tensor, counts: Tensor) -> Senses:
-    offsets = torch.cat([numbers.new_zeros(1), numbers.cumsum(0)])
     no_contexts = torch.empty(len(centroids), 0, dtype=torch.int64)
     counts = counts.int()
     occurrences = torch.zeros(len(keys), dtype=torch.int64).index_add_(
         0, torch.arange(len(keys)).repeat_interleave(numbers), counts.long()
     )
-    return Senses(keys.int(), offsets, occurrences, centroids, counts, no_contexts)
+    return Senses(keys.int(), starts_of(numbers), occurrences, centroids, counts, no_contexts)

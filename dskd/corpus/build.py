@@ -68,7 +68,7 @@ def build_corpus(
     # The blocks of each split, first by source and then mixed.
     tensors, rows, ids, short = {}, {}, {}, {}
     for split in SPLITS:
-        packed = _packed(split, documents, corpus, tokenizer)
+        packed = _packed(split, documents, corpus, tokenizer, separator)
         streams = {source: stream.text.blocks for source, stream in packed.items()}
         for source, stream in packed.items():
             row = rows[f"{split}.{source}"] = _account(stream)
@@ -111,7 +111,9 @@ class Stream(NamedTuple):
     available: int  # documents
 
 
-def _packed(split: str, documents: dict[str, list[Document]], corpus: CorpusParams, tokenizer) -> dict[str, Stream]:
+def _packed(
+    split: str, documents: dict[str, list[Document]], corpus: CorpusParams, tokenizer, separator: int
+) -> dict[str, Stream]:
     """The text of each source in a split; the lexicon written out is in the training split alone, where it is asked
     for, and none of it is held out."""
     blocks = (corpus.train_tokens if split == "train" else corpus.heldout_tokens) // corpus.block_length
@@ -122,7 +124,7 @@ def _packed(split: str, documents: dict[str, list[Document]], corpus: CorpusPara
     for source in documents if wanted["lexicon"] else ("wiki", "gloss"):
         heldout_share = 0.0 if source == "lexicon" else corpus.heldout_share
         chosen = draw(documents[source], split, corpus.seed, heldout_share)
-        settings = Packing(corpus.block_length, separator_token(tokenizer), f"{split} {source}")
+        settings = Packing(corpus.block_length, separator, f"{split} {source}")
         if split == "heldout" and source == "wiki" and corpus.heldout_piece:
             most = corpus.heldout_piece // corpus.block_length
             text = pack_pieces(chosen, wanted[source], most, corpus.seed, tokenizer, settings)

@@ -20,6 +20,11 @@ def save_corpus(folder: Path, tensors: dict[str, torch.Tensor], summary: dict) -
         write_json(partial / "corpus.json", summary)
 
 
+def heldout_documents(tensors: dict[str, torch.Tensor], summary: dict) -> list[str]:
+    """The document of each held-out block."""
+    return [summary["heldout_documents"][number] for number in tensors["heldout_document"].tolist()]
+
+
 def load_corpus(folder: Path) -> tuple[dict[str, torch.Tensor], dict]:
     """The tensors and the summary that `save_corpus` wrote; UserError where there are none, or damaged ones."""
     folder = require(folder, "corpus")

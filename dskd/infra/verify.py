@@ -4,11 +4,8 @@ First what lies in the folder is hashed and compared with its dvc.lock, then thi
 benchmarks that one of the two runs could not get is not compared.
 """
 
-import os
 import subprocess
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -106,21 +103,6 @@ def changed_on_disk(root: Path) -> pd.DataFrame:
     except (DvcException, SCMError) as error:
         raise UserError(f"DVC cannot read {root}: {one_line(error)[:300]}") from None
     return pd.DataFrame(found, columns=["stage", "kind", "what", "how"])
-
-
-@contextmanager
-def _no_memory() -> Iterator[None]:
-    """Let DVC hash every file anew: by what it remembers, a file with its old size and time would be the old one."""
-    name = "DVC_SITE_CACHE_DIR"
-    before = os.environ.get(name)
-    with tempfile.TemporaryDirectory() as folder:
-        os.environ[name] = folder
-        try:
-            yield
-        finally:
-            del os.environ[name]
-            if before is not None:
-                os.environ[name] = before
 
 
 def _changes(kind: str, entry) -> list[tuple[str, str, str]]:

@@ -115,12 +115,12 @@ class StateLoss(nn.Module):
     @classmethod
     def whitened(cls, states: Tensor, deviation: float = 0.0) -> "StateLoss":
         """Whitened by the covariance of these states (n, d) of the teacher: `states_of` reads them off a text."""
-        _enough(states)
+        check_states(states)
         return cls(whitening(states), states.float().mean(dim=0), deviation)
 
     def count(self, labels: Tensor, mask: Tensor | None = None) -> Tensor:
         """How many positions of these labels count: (), to be added up for `count`."""
-        return _counted(labels, mask).sum()
+        return counted(labels, mask).sum()
 
     def forward(
         self,
@@ -139,30 +139,34 @@ class StateLoss(nn.Module):
         Raises:
             UserError: the widths differ.
         """
-        _same_width(student, teacher)
-        chosen = _counted(labels, mask).to(student.device)
+        check_widths(student, teacher)
+        chosen = counted(labels, mask).to(student.device)
         divisor = float(chosen.sum() if count is None else count)
         with torch.autocast(student.device.type, enabled=False):
             own, other = student[chosen].float(), teacher.detach().to(student.device)[chosen].float()  # (n, d)
-            if self.metric is not None:
-                metric = self.metric.to(student.device)
-                own, other = own @ metric, other @ metric
+            own, other = seen_by(self.metric, own, other)
             loss = hidden_loss(own, other, divisor)
             if self.deviation and self.mean is not None:
-                mean = self.mean.to(student.device)[None]
-                mean = mean @ metric if self.metric is not None else mean
+                (mean,) = seen_by(self.metric, self.mean.to(student.device)[None])
                 rows = torch.zeros(len(own), 1, dtype=torch.int32, device=student.device)
                 along = span_loss(own, other, mean, rows, torch.full_like(rows, -1))
                 loss = loss + self.deviation * along.sum() / max(divisor, 1)
         return loss
 
 
-def _counted(labels: Tensor, mask: Tensor | None) -> Tensor:
-    counted = labels != IGNORE
-    return counted if mask is None else counted & mask.bool().to(counted.device)
+def counted(labels: Tensor, mask: Tensor | None) -> Tensor:
+    """Which positions count: those with a label, where `mask` is true."""
+    found = labels != IGNORE
+    return found if mask is None else found & mask.bool().to(found.device)
 
 
-def _same_width(student: Tensor, teacher: Tensor) -> None:
+def seen_by(metric: Tensor | None, *states: Tensor) -> tuple[Tensor, ...]:
+    """The states (n, d) as a metric (d, d) sees them; as they are where there is none."""
+    return states if metric is None else tuple(each @ metric.to(each.device) for each in states)
+
+
+def check_widths(student: Tensor, teacher: Tensor) -> None:
+    """Raise UserError where the states of student and teacher differ in shape."""
     if student.shape != teacher.shape:
         raise UserError(
             f"the student's states are {list(student.shape)}, the teacher's {list(teacher.shape)}: where only the "
@@ -170,6 +174,7 @@ def _same_width(student: Tensor, teacher: Tensor) -> None:
         )
 
 
-def _enough(states: Tensor) -> None:
+def check_states(states: Tensor) -> None:
+    """Raise UserError where these are too few states for a covariance."""
     if states.dim() != 2 or len(states) < 2:
         raise UserError(f"states of the shape {list(states.shape)} have no covariance: give (n, d), n several times d")

@@ -8,11 +8,11 @@ import torch
 from torch import Tensor, nn
 
 from dskd.errors import UserError
-from dskd.infra.arithmetic import squared_distances
+from dskd.infra.arithmetic import squared_distances, starts_of
 from dskd.infra.randomness import hash_integers, uniform
 from dskd.library.dictionary import SenseDictionary
 from dskd.library.lexicon import Lexicon
-from dskd.library.losses import _counted, _enough, _same_width
+from dskd.library.losses import check_states, check_widths, counted, seen_by
 from dskd.library.settings import TargetSettings
 from dskd.students.hidden_loss import whitening
 from dskd.students.output_loss import IGNORE
@@ -39,8 +39,8 @@ class _Rows(nn.Module):
         super().__init__()
         lists = list(by_token)
         self.register_buffer("rows", torch.cat([*lists, torch.zeros(1, dtype=torch.int64)]), persistent=False)
-        sizes = torch.tensor([0, *map(len, lists)])
-        self.register_buffer("starts", sizes.cumsum(0), persistent=False)
+        sizes = torch.tensor([len(rows) for rows in lists], dtype=torch.int64)
+        self.register_buffer("starts", starts_of(sizes), persistent=False)
 
     def nearest(self, states: Tensor, vectors: Tensor, tokens: Tensor, neighbours: int) -> Tensor:
         """For each of n states the nearest of its token's vectors, nearest first: (n, neighbours) int32, padded with
@@ -117,7 +117,7 @@ class SenseLoss(nn.Module):
         self.close = _Rows(torch.cat([found.own, found.synonyms]).unique() for found in by_token.values())
         self.opposite = _Rows(found.antonyms for found in by_token.values())
         if whiten is not None:
-            _enough(whiten)
+            check_states(whiten)
         self.register_buffer("metric", None if whiten is None else whitening(whiten), persistent=False)
 
     def count(self, labels: Tensor, mask: Tensor | None = None) -> Tensor:
@@ -128,7 +128,7 @@ class SenseLoss(nn.Module):
     def positions(self, labels: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Which positions are supervised by their relations, and which by their own senses only: two masks (b, L) on
         the CPU. `settings` say how many; a position that does not count has none."""
-        labels = torch.where(_counted(labels, mask), labels, IGNORE).cpu().reshape(-1, labels.shape[-1])
+        labels = torch.where(counted(labels, mask), labels, IGNORE).cpu().reshape(-1, labels.shape[-1])
         columns = np.arange(labels.shape[1])
         known = np.where(labels.numpy() != IGNORE, hash_integers(columns, labels.numpy() & 0xFFFFFFFF), 0)
         rows = np.bitwise_xor.reduce(known.astype(np.uint64), axis=1)[:, None]
@@ -172,7 +172,7 @@ class SenseLoss(nn.Module):
         Raises:
             UserError: the widths differ, or the dictionary is of another model.
         """
-        _same_width(student, teacher)
+        check_widths(student, teacher)
         if student.shape[-1] != self.vectors.shape[1]:
             width = self.vectors.shape[1]
             raise UserError(f"the senses have {width} dimensions, the states {student.shape[-1]}: is it the teacher's?")
@@ -188,9 +188,7 @@ class SenseLoss(nn.Module):
             used, place = rows.clamp_min(0).unique(return_inverse=True)
             pull, push = torch.where(rows >= 0, place, -1).chunk(2, dim=1)
             vectors = self.vectors.to(student.device)[used.long()].float()
-            if self.metric is not None:
-                metric = self.metric.to(student.device)
-                own, other, vectors = own @ metric, other @ metric, vectors @ metric
+            own, other, vectors = seen_by(self.metric, own, other, vectors)
             if self.form == "span":
                 return span_loss(own, other, vectors, pull, push).sum() / max(divisor, 1)
             return sense_loss(own, vectors, pull, push, self.margin, divisor)

@@ -18,7 +18,7 @@ from dskd.corpus.build import build_corpus
 from dskd.corpus.documents import check_text, kept_name, kept_text
 from dskd.corpus.prompts import load_prompts
 from dskd.corpus.store import SOURCES as CORPUS_SOURCES
-from dskd.corpus.store import load_corpus, save_corpus
+from dskd.corpus.store import heldout_documents, load_corpus, save_corpus
 from dskd.corpus.tagged_text import check_tagged
 from dskd.corpus.teacher_answers import answer_sets
 from dskd.infra import artifacts, processes
@@ -281,7 +281,7 @@ def evaluate(params: Params) -> dict[str, Columns]:
     with output(artifacts.SCORES, made_from) as partial:
         if not (partial / "heldout.jsonl").exists():
             blocks, account = load_corpus(Path(artifacts.CORPUS))
-            documents = [account["heldout_documents"][number] for number in blocks["heldout_document"].tolist()]
+            documents = heldout_documents(blocks, account)
             rows = heldout_rows(heldout_of_all(params, models), blocks["heldout_source"], documents)
             artifacts.write_jsonl(partial / "heldout.jsonl", rows)
         measure(models, words_to_ask(), folder, params, partial)
@@ -294,7 +294,7 @@ def words_to_ask() -> Words:
     tables = heldout_tables({CORPUS_SOURCES[code] for code in blocks["heldout_source"].unique().tolist()})
     general = next(source for source, table in tables.items() if table == "heldout")
     chosen = blocks["heldout_source"] == CORPUS_SOURCES.index(general)
-    documents = [account["heldout_documents"][number] for number in blocks["heldout_document"][chosen].tolist()]
+    documents = [name for name, here in zip(heldout_documents(blocks, account), chosen.tolist()) if here]
     seen = labels("train")
     counts = seen.flatten().bincount(minlength=len(teacher_tokenizer()))
     trained = trained_relations(load_lexicon(Path(artifacts.LEXICON)), seen)

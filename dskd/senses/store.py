@@ -142,3 +142,21 @@ def compose_span(senses: Senses, span: tuple[int, ...]) -> Tensor:
         nearest = squared_distances(means[None], further[None])[0].argmin(dim=1)
         means = (means * already + further[nearest]) / (already + 1)
     return means
+
+
+def one_sense(senses: Senses) -> Senses:
+    """The dictionary with k = 1: a token's only sense is the mean of its senses, each weighted by how many states it
+    stands for, which is the mean of its states. The sense keeps the contexts of the token's largest one."""
+    numbers = senses.offsets.diff()
+    token_of = torch.arange(len(numbers)).repeat_interleave(numbers)
+    counts = torch.zeros(len(numbers), dtype=torch.int64).index_add_(0, token_of, senses.counts.long())
+    sums = torch.zeros(len(numbers), senses.centroids.shape[1], dtype=torch.float64)
+    sums.index_add_(0, token_of, senses.centroids.double() * senses.counts[:, None])
+    rows = zip(senses.offsets[:-1].tolist(), senses.offsets[1:].tolist())
+    largest = torch.tensor([first + int(senses.counts[first:end].argmax()) for first, end in rows], dtype=torch.int64)
+    return senses._replace(
+        offsets=torch.arange(len(numbers) + 1),
+        centroids=(sums / counts[:, None]).to(senses.centroids.dtype),
+        counts=counts.to(torch.int32),
+        contexts=senses.contexts[largest],
+    )

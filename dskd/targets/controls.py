@@ -9,7 +9,7 @@ from typing import NamedTuple
 import torch
 
 from dskd.infra.randomness import hash_integers, text_key
-from dskd.senses.store import Senses
+from dskd.senses.store import Senses, one_sense
 
 Spans = Mapping[int, list[tuple[int, ...]]]
 
@@ -91,21 +91,3 @@ def collapsed(senses: Senses) -> Senses:
     """The dictionary with the mean of all centroids in the place of each: no word has a meaning of its own."""
     mean = senses.centroids.float().mean(dim=0)
     return senses._replace(centroids=mean.expand_as(senses.centroids).to(senses.centroids.dtype).contiguous())
-
-
-def one_sense(senses: Senses) -> Senses:
-    """The dictionary with k = 1: a token's only sense is the mean of its senses, each weighted by how many states it
-    stands for, which is the mean of its states. The sense keeps the contexts of the token's largest one."""
-    numbers = senses.offsets.diff()
-    token_of = torch.arange(len(numbers)).repeat_interleave(numbers)
-    counts = torch.zeros(len(numbers), dtype=torch.int64).index_add_(0, token_of, senses.counts.long())
-    sums = torch.zeros(len(numbers), senses.centroids.shape[1], dtype=torch.float64)
-    sums.index_add_(0, token_of, senses.centroids.double() * senses.counts[:, None])
-    rows = zip(senses.offsets[:-1].tolist(), senses.offsets[1:].tolist())
-    largest = torch.tensor([first + int(senses.counts[first:end].argmax()) for first, end in rows], dtype=torch.int64)
-    return senses._replace(
-        offsets=torch.arange(len(numbers) + 1),
-        centroids=(sums / counts[:, None]).to(senses.centroids.dtype),
-        counts=counts.to(torch.int32),
-        contexts=senses.contexts[largest],
-    )

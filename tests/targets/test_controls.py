@@ -3,7 +3,8 @@ import torch
 from tiny.models import random_states, sampled, sense_settings
 
 from dskd.senses.cluster import build_senses
-from dskd.targets.controls import SenseLexicon, collapsed, controlled, noise, one_sense, shuffled
+from dskd.senses.store import one_sense
+from dskd.targets.controls import SenseLexicon, collapsed, controlled, noise, shuffled
 
 
 @pytest.fixture(scope="module")

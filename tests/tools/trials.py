@@ -32,7 +32,7 @@ from ruamel.yaml import YAML
 from safetensors.torch import load_file, save_file
 from tqdm import tqdm
 
-from dskd.corpus.store import SOURCES, load_corpus
+from dskd.corpus.store import SOURCES, heldout_documents, load_corpus
 from dskd.errors import UserError
 from dskd.infra import artifacts
 from dskd.infra.hashes import fingerprint, remove
@@ -226,7 +226,7 @@ def score(students: dict[tuple[str, int], Path], trials: dict[str, Trial], half:
             tops[name].layers.to(teacher.dtype)
         found = {name: [] for name in missing}
         text, (blocks_, account) = cached_text("heldout"), load_corpus(Path(artifacts.CORPUS))
-        documents = [account["heldout_documents"][number] for number in blocks_["heldout_document"].tolist()]
+        documents = heldout_documents(blocks_, account)
         sources = [SOURCES[code] for code in blocks_["heldout_source"].tolist()]
         tables = heldout_tables(set(sources))
         chosen = torch.tensor([block for block, name in enumerate(documents) if half_of(name) == half])
