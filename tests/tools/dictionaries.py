@@ -42,9 +42,8 @@ ROWS = Path("docs/trials/dictionaries.csv")
 BUILD = Path("build/dictionaries")
 KEYS, MOST = ("predicted", "observed"), 2000
 BASE = {"k": 10, "min_states": 2, "reservoir": 160}
-# Each differs from the base in one thing; the second are tried on the largest text alone.
-SETTINGS = [{}, *({"min_states": n} for n in (1, 3, 5, 10)), {"reservoir": MOST}]
-MORE = [{"k": 4}, {"k": 20}]
+# Each differs from the base in one thing. They are tried on the largest text alone.
+SETTINGS = [*({"min_states": n} for n in (1, 3, 5, 10)), {"reservoir": MOST}, {"k": 4}, {"k": 20}]
 
 
 def mirror_texts(folder: Path) -> list[Path]:
@@ -144,10 +143,10 @@ def main() -> None:
     probes = read_probes(params, documents)
     if not sizes:
         sample = open_reservoir(Path(artifacts.RESERVOIR))
-        more = [settings for settings in SETTINGS + MORE if (BASE | settings)["reservoir"] <= params.senses.reservoir]
-        measure(params, probes, sample, more, {"read": params.senses.tokens, "key": params.senses.key})
+        some = [settings for settings in SETTINGS if (BASE | settings)["reservoir"] <= params.senses.reservoir]
+        measure(params, probes, sample, [{}, *some], {"read": params.senses.tokens, "key": params.senses.key})
     for size, key, folder, seconds in sampled(params, sizes) if sizes else ():
-        settings = SETTINGS + (MORE if size == max(sizes) else [])
+        settings = [{}, *(SETTINGS if size == max(sizes) else [])]
         measure(params, probes, open_reservoir(folder), settings, {"read": size, "key": key, "read_seconds": seconds})
         remove(folder)
 
