@@ -38,6 +38,7 @@ from dskd.model.folder import check_context
 from dskd.model.load import import_model
 from dskd.model.origin import load_origin, teacher_split
 from dskd.params import Objective, Params, chosen_objective, load_params, student_names
+from dskd.pipeline.codes import make_codes
 from dskd.pipeline.dictionary import make_senses
 from dskd.pipeline.dictionary_measures import (
     dictionary_facts,
@@ -189,7 +190,7 @@ def harvest(params: Params) -> States:
     made_from = fingerprint(
         params.runtime,
         split_depth(split),
-        params.harvest,
+        params.harvest.of_states(),
         require(artifacts.TEACHER, "sources"),
         require(artifacts.CORPUS, "corpus"),
     )
@@ -204,6 +205,12 @@ def senses(params: Params) -> Senses:
     if not processes.launch(params.launch, "senses"):
         make_senses(params)
     return run_senses()
+
+
+def codes(params: Params) -> dict:
+    """Codes of the training text, where `harvest.codec` is not `exact`. Returns what they are and take."""
+    make_codes(params)
+    return artifacts.read_json(Path(artifacts.CODES) / ABOUT_FILE)
 
 
 def targets(params: Params, objective: str) -> SenseTargets:
