@@ -525,8 +525,8 @@ class Params(Group):
     def _sampled_vocabulary_has_exact_states(self):
         if self.distill.sampled_vocabulary and self.harvest.codec != EXACT:
             raise ValueError(
-                f"distill.sampled_vocabulary needs the teacher's top tokens, which harvest.codec = {self.harvest.codec!r} "
-                "does not keep: write `codec: exact`, or leave the former out"
+                "distill.sampled_vocabulary needs the teacher's top tokens, which no code keeps, and harvest.codec is "
+                f"{self.harvest.codec!r}: write `codec: exact`, or leave the former out"
             )
         return self
 

@@ -147,7 +147,9 @@ def test_a_codec_has_a_name_and_a_number_of_bytes(project, codec):
 
 def test_a_sampled_vocabulary_needs_what_codes_do_not_keep(project):
     change(project, "harvest", "{batch_size: 8, shard_blocks: 128, top_tokens: 16, codec: senses}")
-    with pytest.raises(UserError, match=r"distill\.sampled_vocabulary needs .*harvest\.codec = 'senses'.*`codec: exact`"):
+    with pytest.raises(
+        UserError, match=r"distill\.sampled_vocabulary needs .*harvest\.codec is 'senses'.*`codec: exact`"
+    ):
         load_params(change(project, "distill.sampled_vocabulary", "64"))
     load_params(change(project, "harvest.codec", "exact"))
 

@@ -1,11 +1,11 @@
 """What `harvest.codec` names: the tables of a code, and how states become codes by them.
 
-    senses          the token that the teacher predicts and the nearest of its senses, as one row of a dictionary
-    token_mean      the token alone: its one sense is the mean of its states
-    random_sense    the token, and a sense of it that is drawn at random
-    residual+M      M bytes of a residual quantiser, which knows no words
-    context         a linear guess from the state that enters the first trained layer, which the reader has anyway
-    senses+M, context+M    the same, and M bytes for what it leaves
+senses          the token that the teacher predicts and the nearest of its senses, as one row of a dictionary
+token_mean      the token alone: its one sense is the mean of its states
+random_sense    the token, and a sense of it that is drawn at random
+residual+M      M bytes of a residual quantiser, which knows no words
+context         a linear guess from the state that enters the first trained layer, which the reader has anyway
+senses+M, context+M    the same, and M bytes for what it leaves
 """
 
 from typing import NamedTuple
@@ -96,4 +96,3 @@ def encode_text(code: Code, of: Material) -> Tensor:
 def book_of(code: Code, metric: Tensor) -> Book:
     """What a reader needs of a code that was made with this metric."""
     return Book(code.tables, code.line, torch.linalg.inv(metric.double()).float())
-

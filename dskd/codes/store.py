@@ -1,4 +1,4 @@
-"""Codes on disk: of each table a column of rows, packed into as few bits as they need, and the tables that all share."""
+"""Codes on disk: for each table a column of its rows, in as few bits as they need; and the tables themselves."""
 
 from pathlib import Path
 

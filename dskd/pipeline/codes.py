@@ -41,4 +41,3 @@ def write_codes(params: Params, head: Head, path: Path) -> dict[str, int]:
     of = material_of(cached_states("train"), widened(head.to("cpu")), params.senses)
     code = make_code(params.harvest.codec, of)
     return save_codes(path, book_of(code, of.metric), encode_text(code, of))
-

@@ -11,7 +11,7 @@ from dskd.codes.store import load_codes, load_heldout
 from dskd.corpus.store import load_corpus
 from dskd.errors import UserError
 from dskd.infra import artifacts, processes
-from dskd.infra.artifacts import require
+from dskd.infra.artifacts import reading, require
 from dskd.infra.hashes import fingerprint, sha256_tree
 from dskd.model.cut import split_depth, trunk
 from dskd.model.load import load_decoder
@@ -62,7 +62,7 @@ def _coded(params: Params) -> Given:
     states = States(load_heldout(folder / HELDOUT_FILE), below["heldout"], [])
     heldout = Text(states, labels("heldout"), tokens("heldout"))
     train = read_codes(params, folder / CODES_FILE, below["train"])
-    hashes = {"teacher": about["teacher"], "corpus": about["corpus"], "codes": sha256_tree(folder)}
+    hashes = {"teacher": about["teacher"], "corpus": sha256_tree(artifacts.CORPUS), "codes": sha256_tree(folder)}
     return Given(teacher, tokenizer, about["teacher_layers"], train, heldout, hashes)
 
 
@@ -84,16 +84,17 @@ def cut_of(params: Params) -> dict[str, str | int]:
 
 def _read_about(params: Params) -> dict:
     """What codes.json says; UserError where the codes are not those that the parameters and the artifacts want."""
-    about = artifacts.read_json(require(Path(artifacts.CODES) / ABOUT_FILE, "codes"))
-    again = "run `dvc repro codes`, or get both of one run"
-    if about["codec"] != params.harvest.codec:
-        found = f"{artifacts.CODES} has {about['codec']!r} and harvest.codec is {params.harvest.codec!r}"
-        raise UserError(f"{found}: run `dvc repro codes`, or write the former into params.yaml")
-    if Path(artifacts.TEACHER).exists() and about["teacher"] != teacher_hash():
-        raise UserError(f"{artifacts.CODES} was made with another teacher than {artifacts.TEACHER}: {again}")
-    if about["corpus"] != sha256_tree(require(artifacts.CORPUS, "corpus")):
-        raise UserError(f"{artifacts.CODES} was made of another text than {artifacts.CORPUS}: {again}")
-    return about
+    path = require(Path(artifacts.CODES) / ABOUT_FILE, "codes")
+    about, again = artifacts.read_json(path), "run `dvc repro codes`, or get both of one run"
+    with reading(path, "codes"):
+        if about["codec"] != params.harvest.codec:
+            found = f"{artifacts.CODES} has {about['codec']!r} and harvest.codec is {params.harvest.codec!r}"
+            raise UserError(f"{found}: run `dvc repro codes`, or write the former into params.yaml")
+        if Path(artifacts.TEACHER).exists() and about["teacher"] != teacher_hash():
+            raise UserError(f"{artifacts.CODES} was made with another teacher than {artifacts.TEACHER}: {again}")
+        if about["corpus"] != sha256_tree(require(artifacts.CORPUS, "corpus")):
+            raise UserError(f"{artifacts.CODES} was made of another text than {artifacts.CORPUS}: {again}")
+        return {key: about[key] for key in ("teacher", "teacher_layers", "student")}
 
 
 def _load_cut(params: Params, about: dict) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:

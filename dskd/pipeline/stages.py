@@ -48,6 +48,7 @@ from dskd.pipeline.dictionary_measures import (
     read_probes,
     run_documents,
 )
+from dskd.pipeline.given import ABOUT_FILE
 from dskd.pipeline.inputs import (
     cached_states,
     is_of_the_lexicon,

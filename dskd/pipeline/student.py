@@ -91,9 +91,7 @@ def _write(
     (folder / LICENCE_FILE).write_text(terms, encoding="utf-8")
 
 
-def heldout_of(
-    params: Params, student: Student | None, teacher_head: Head, text: Text
-) -> dict[str, list[float]]:
+def heldout_of(params: Params, student: Student | None, teacher_head: Head, text: Text) -> dict[str, list[float]]:
     """The scores of each held-out block, "ce", "kl" and "agreement", as they are kept; of the teacher without a
     student."""
     found = heldout_scores(student, teacher_head, text, params.harvest.batch_size)

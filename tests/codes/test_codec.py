@@ -70,7 +70,7 @@ def test_what_a_code_leaves_falls_with_what_it_keeps(material):
 
 
 def test_token_and_sense_are_the_nearest_row_of_the_token_and_the_rest_is_of_what_it_leaves(material):
-    code, (hidden, below) = make_code("senses+2", material), whole(material)
+    code, (hidden, _) = make_code("senses+2", material), whole(material)
     codes, x = encode_text(code, material), hidden.float() @ material.metric
     for i in range(0, len(x), 37):
         rows = code.senses.rows(int(material.keys[i]))

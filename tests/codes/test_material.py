@@ -56,7 +56,7 @@ def test_a_dictionary_is_made_of_at_most_so_many_states_of_each_token(capacity):
 
 
 def test_senses_of_few_states_are_these_states_in_the_metric():
-    of, whole, below = made()
+    of, whole, _ = made()
     senses = token_senses(of)
     assert senses.tokens.tolist() == of.keys.unique().tolist()
     for token, number in zip(*(column.tolist() for column in of.keys.unique(return_counts=True))):

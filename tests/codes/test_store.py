@@ -42,7 +42,7 @@ def test_the_same_codes_are_the_same_bytes(tmp_path):
 @pytest.mark.parametrize("count", [COUNT - 8, COUNT + 8])
 def test_codes_of_another_text_are_refused(tmp_path, count):
     save_codes(tmp_path / "c", Book(TABLES, LINE, BACK), CODES)
-    with pytest.raises(UserError, match=rf"c is damaged \(it has not {count} positions\).*dvc repro codes"):
+    with pytest.raises(UserError, match=rf"c is damaged \(ValueError: it has not {count} positions\).*dvc repro codes"):
         load_codes(tmp_path / "c", count)
 
 

@@ -137,8 +137,8 @@ def test_codes_of_another_codec_are_refused(coded):
     change(harvest={"codec": "senses"})
     text = said("distill")
     assert text == (
-        "dskd: artifacts/codes has 'senses+2' and harvest.codec is 'senses': run `dvc repro codes`, or write the former "
-        "into params.yaml"
+        "dskd: artifacts/codes has 'senses+2' and harvest.codec is 'senses': run `dvc repro codes`, or write the former"
+        " into params.yaml"
     )
 
 
@@ -154,7 +154,9 @@ def test_codes_of_another_teacher_are_refused(coded):
     shutil.rmtree("artifacts/teacher")
     make_teacher(vocabulary=len(tokenizer), seed=1).save_pretrained("artifacts/teacher")
     tokenizer.save_pretrained("artifacts/teacher")
-    assert "artifacts/codes was made with another teacher than artifacts/teacher: run `dvc repro codes`" in said("distill")
+    assert "artifacts/codes was made with another teacher than artifacts/teacher: run `dvc repro codes`" in said(
+        "distill"
+    )
 
 
 def test_codes_of_another_text_are_refused(coded):
