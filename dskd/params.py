@@ -313,6 +313,10 @@ class StudentParams(Group):
         None, description="another model to cut the student from; it needs the teacher's vocabulary (docs/own.md)"
     )
 
+    def which_layers(self) -> dict[str, str | int]:
+        """The values that say which layers a student starts from."""
+        return self.model_dump(include={"cut", "layers", "trained"})
+
     @model_validator(mode="after")
     def _fits(self):
         if self.trained > self.layers:

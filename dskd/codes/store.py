@@ -12,6 +12,9 @@ from dskd.codes.reading import Book
 from dskd.infra.artifacts import load_tensors, reading
 from dskd.infra.output import output
 
+# In `artifacts/codes`; of the last two, how the code was made, and the part of the teacher that students are cut from.
+CODES_FILE, HELDOUT_FILE, ABOUT_FILE, CUT_FOLDER = "codes.safetensors", "heldout.safetensors", "codes.json", "cut"
+
 
 def save_codes(path: Path, book: Book, codes: Tensor) -> dict[str, int]:
     """Write codes (n, m) and what their reader needs; returns how many bytes each of the two takes."""

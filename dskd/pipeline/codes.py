@@ -4,14 +4,13 @@ from pathlib import Path
 
 from dskd.codes.codec import book_of, encode_text, make_code
 from dskd.codes.material import material_of
-from dskd.codes.store import save_codes, save_heldout
+from dskd.codes.store import ABOUT_FILE, CODES_FILE, CUT_FOLDER, HELDOUT_FILE, save_codes, save_heldout
 from dskd.infra import artifacts
 from dskd.infra.hashes import sha256_tree
 from dskd.infra.output import output
 from dskd.model.cut import student_top
 from dskd.model.logits import Head, head_of, widened
 from dskd.params import EXACT, Params
-from dskd.pipeline.given import ABOUT_FILE, CODES_FILE, CUT_FOLDER, HELDOUT_FILE, cut_of
 from dskd.pipeline.inputs import cached_states, kept_dtype, labels, load_teacher, teacher_hash
 from dskd.students.store import export_student
 
@@ -26,7 +25,7 @@ def make_codes(params: Params) -> None:
         if params.harvest.codec != EXACT:
             teacher, tokenizer = load_teacher(params)
             about |= {"teacher": teacher_hash(), "teacher_layers": teacher.config.num_hidden_layers}
-            about |= {"corpus": sha256_tree(artifacts.CORPUS), "student": cut_of(params)}
+            about |= {"corpus": sha256_tree(artifacts.CORPUS), "student": params.student.which_layers()}
             sizes = write_codes(params, head_of(teacher), partial / CODES_FILE)
             held = save_heldout(partial / HELDOUT_FILE, cached_states("heldout").hidden_states)
             about |= {"positions": labels("train").numel(), "bytes": {**sizes, "heldout": held}}

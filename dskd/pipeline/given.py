@@ -7,7 +7,7 @@ from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from dskd.codes.reading import CodedStates
-from dskd.codes.store import load_codes, load_heldout
+from dskd.codes.store import ABOUT_FILE, CODES_FILE, CUT_FOLDER, HELDOUT_FILE, load_codes, load_heldout
 from dskd.corpus.store import load_corpus
 from dskd.errors import UserError
 from dskd.infra import artifacts, processes
@@ -20,9 +20,6 @@ from dskd.params import EXACT, Params
 from dskd.pipeline.inputs import cached_states, cached_text, kept_dtype, labels, load_teacher, teacher_hash, tokens
 from dskd.states.harvest import harvest_below
 from dskd.states.store import States, Text, open_below
-
-# In `artifacts/codes`.
-CODES_FILE, HELDOUT_FILE, ABOUT_FILE, CUT_FOLDER = "codes.safetensors", "heldout.safetensors", "codes.json", "cut"
 
 
 class Given(NamedTuple):
@@ -77,11 +74,6 @@ def read_codes(params: Params, path: Path, below: list[Tensor]) -> Text:
     return Text(states, labels("train"), tokens("train"))
 
 
-def cut_of(params: Params) -> dict[str, str | int]:
-    """What says which of the teacher's layers a student starts from."""
-    return params.student.model_dump(include={"cut", "layers", "trained"})
-
-
 def _read_about(params: Params) -> dict:
     """What codes.json says; UserError where the codes are not those that the parameters and the artifacts want."""
     path = require(Path(artifacts.CODES) / ABOUT_FILE, "codes")
@@ -100,10 +92,8 @@ def _read_about(params: Params) -> dict:
 def _load_cut(params: Params, about: dict) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """The part of the teacher that students are cut from, on this process's device, and its tokenizer."""
     folder = Path(artifacts.CODES) / CUT_FOLDER
-    if about["student"] != cut_of(params):
-        has, wanted = (
-            ", ".join(f"{key}: {value}" for key, value in of.items()) for of in (about["student"], cut_of(params))
-        )
+    if about["student"] != (here := params.student.which_layers()):
+        has, wanted = (", ".join(f"{key}: {value}" for key, value in of.items()) for of in (about["student"], here))
         raise UserError(
             f"{folder} has the layers of a student with {has}, and params.yaml has {wanted}: take these values, or get "
             f"{artifacts.TEACHER} and run `dvc repro codes`"

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from dskd.benchmarks.chat_prompts import write_chat_prompts
 from dskd.benchmarks.gather import gather, mirror_folder
+from dskd.codes.store import ABOUT_FILE
 from dskd.corpus.build import build_corpus
 from dskd.corpus.documents import check_text, kept_name, kept_text
 from dskd.corpus.prompts import load_prompts
@@ -48,7 +49,7 @@ from dskd.pipeline.dictionary_measures import (
     read_probes,
     run_documents,
 )
-from dskd.pipeline.given import ABOUT_FILE
+from dskd.pipeline.heldout import heldout_of_all, means
 from dskd.pipeline.inputs import (
     cached_states,
     is_of_the_lexicon,
@@ -63,7 +64,7 @@ from dskd.pipeline.inputs import (
 )
 from dskd.pipeline.models import load_models
 from dskd.pipeline.reservoir import make_reservoir
-from dskd.pipeline.student import heldout_of_all, make_student, means
+from dskd.pipeline.student import make_student
 from dskd.pipeline.summary import differences_table, main_figures
 from dskd.report.metrics import asked_words, summarise
 from dskd.scores.dictionary import plain

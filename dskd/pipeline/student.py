@@ -2,25 +2,22 @@
 
 import shutil
 from pathlib import Path
-from statistics import fmean
 
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from dskd.infra import artifacts, processes
 from dskd.infra.hashes import fingerprint, remove, sha256_tree
 from dskd.infra.output import output
-from dskd.model.inference import Models
-from dskd.model.logits import Head, head_of
+from dskd.model.logits import head_of
 from dskd.model.lora import add_lora, merge_lora
 from dskd.model.origin import ORIGIN, load_origin
-from dskd.params import Params, chosen_objective, student_names
+from dskd.params import Params, chosen_objective
 from dskd.pipeline.given import Given, read_given
-from dskd.pipeline.inputs import cached_text, kept_dtype
-from dskd.scores.heldout import heldout_scores
-from dskd.states.store import Text
+from dskd.pipeline.heldout import heldout_of, means
+from dskd.pipeline.inputs import kept_dtype
 from dskd.students.model_card import LICENCE_FILE, Making, licences, model_card, prompt_licences
 from dskd.students.projection import fitted_projection
-from dskd.students.store import Student, export_student, new_student
+from dskd.students.store import export_student, new_student
 from dskd.students.train import Recipe, train
 from dskd.targets.store import load_targets
 
@@ -89,26 +86,3 @@ def _write(
     (folder / "README.md").write_text(model_card(params, making) + of_prompts, encoding="utf-8")
     terms = f"# Licences\n\n{licences(params.sources, params.student.source)}\n{of_prompts}"
     (folder / LICENCE_FILE).write_text(terms, encoding="utf-8")
-
-
-def heldout_of(params: Params, student: Student | None, teacher_head: Head, text: Text) -> dict[str, list[float]]:
-    """The scores of each held-out block, "ce", "kl" and "agreement", as they are kept; of the teacher without a
-    student."""
-    found = heldout_scores(student, teacher_head, text, params.harvest.batch_size)
-    return {key: values.tolist() for key, values in found.items()}
-
-
-def heldout_of_all(params: Params, models: Models) -> dict[str, dict[str, list[float]]]:
-    """Such scores of the teacher, of the untrained cut and of every student of the run, whose folders have theirs."""
-    cut = models.of("cut")
-    student = Student(cut.tops["cut"], cut.head, None if cut is models else cut.lower)
-    tops, text = {"teacher": None, "cut": student}, cached_text("heldout")
-    found = {name: heldout_of(params, top, models.head, text) for name, top in tops.items()}
-    for name in student_names(params):
-        found[name] = artifacts.read_json(Path(artifacts.STUDENTS) / name / "heldout.json")
-    return found
-
-
-def means(heldout: dict[str, list[float]]) -> dict[str, float]:
-    """Means over the blocks of such scores."""
-    return {key: fmean(values) for key, values in heldout.items()}
