@@ -39,7 +39,7 @@ from dskd.pipeline.inputs import kept_dtype, load_teacher, teacher_tokenizer, te
 from dskd.report.figures import COLOURS, MARKERS, STYLE
 from dskd.scores.dictionary import plain
 from dskd.senses.cluster import build_senses
-from dskd.states.reservoir import Reservoir, Sampler, _smallest, open_reservoir, read_chunks
+from dskd.states.reservoir import Reservoir, Sampler, open_reservoir, read_chunks, smallest
 
 ROWS = Path("docs/trials/dictionaries.csv")
 BUILD = Path("build/dictionaries")
@@ -134,7 +134,7 @@ def narrowed(sample: Reservoir, seed: int, capacity: int) -> Reservoir:
         sample.tokens.repeat_interleave(sample.sizes).numpy(),
         hash_integers(seed, sample.positions.numpy()),
     )
-    kept = torch.from_numpy(_smallest(tokens, hashes, capacity, int(tokens.max()) + 1)[0])
+    kept = torch.from_numpy(smallest(tokens, hashes, capacity, int(tokens.max()) + 1)[0])
     sizes = sample.sizes.clamp_max(capacity)
     return sample._replace(sizes=sizes, positions=sample.positions[kept], rows=sample.rows[kept])
 

@@ -9,11 +9,11 @@ compares these alone, with the tests that `pairs` names and their margins.
 
 Another file names its objectives by what differs from `kd`, the seeds, what differs in `distill`, and pairs of
 objectives that are compared, too. An objective's `params` differ in the groups `senses`, `targets`, `distill` and
-`student`, so that the states stay what they are. It runs in a folder with the artifacts of the stages up to `senses`,
-and `benchmarks`; students are trained as the stage does and kept in build/trials, where a run that was stopped goes on;
-their names stand for parameters, not for code, so empty it when the training has changed. A row of the table is a mean
-over seeds and its difference from the first objective's, or another's, with the 95 % interval of
-`report.statistics.compare`.
+`student`, so that the states stay what they are; its `codec` names the code of them that its students train on
+(`harvest.codec`). It runs in a folder with the artifacts of the stages up to `senses`, and `benchmarks`; students are
+trained as the stage does and kept in build/trials, where a run that was stopped goes on; their names stand for
+parameters, not for code, so empty it when the training has changed. A row of the table is a mean over seeds and its
+difference from the first objective's, or another's, with the 95 % interval of `report.statistics.compare`.
 """
 
 import argparse
@@ -40,10 +40,12 @@ from dskd.infra.output import output
 from dskd.infra.randomness import hash_integers, text_key
 from dskd.model.cut import split_depth, student_top, trunk
 from dskd.model.inference import Models
-from dskd.model.logits import head_of
-from dskd.params import Objective, Params
+from dskd.model.logits import Head, head_of
+from dskd.params import EXACT, Objective, Params
 from dskd.pipeline import stages
-from dskd.pipeline.inputs import cached_text, kept_dtype, load_teacher
+from dskd.pipeline.codes import write_codes
+from dskd.pipeline.given import read_codes
+from dskd.pipeline.inputs import cached_states, cached_text, kept_dtype, load_teacher
 from dskd.report.figures import COLOURS, STYLE
 from dskd.report.metrics import FEWEST_DOCUMENTS, margin
 from dskd.report.statistics import compare, of_units
@@ -167,7 +169,7 @@ def changed(params: Params, changes: dict[str, dict]) -> Params:
 
 def trial(params: Params, changes: dict) -> Trial:
     base, groups = params.objectives["kd"].model_dump(), changes.get("params", {})
-    own = changed(params, groups)
+    own = changed(params, groups | {"harvest": {"codec": changes.get("codec", EXACT)}})
     if not groups.keys() <= {"senses", "targets", "distill", "student"}:
         raise UserError(f"params of a trial may change senses, targets, distill and student, not {', '.join(groups)}")
     clustering = {"k": 1, "min_states": 1, "iterations": 1, "contexts": 1}
@@ -177,7 +179,8 @@ def trial(params: Params, changes: dict) -> Trial:
         )
     if split_depth(own.student) != split_depth(params.student):
         raise UserError("a trial's student needs the split of the states: student.layers - student.trained must stay")
-    return Trial(Objective(**base | {key: value for key, value in changes.items() if key != "params"}), own)
+    weights = {key: value for key, value in changes.items() if key not in ("params", "codec")}
+    return Trial(Objective(**base | weights), own)
 
 
 def student(name: str, seed: int, of: Trial) -> Path:
@@ -190,7 +193,25 @@ def student(name: str, seed: int, of: Trial) -> Path:
     if objective.targets == "none":
         for group in ("senses", "targets", "lexicon"):
             del settings[group]
+    if params.harvest.codec != EXACT:
+        settings["code"] = code_of(params)
     return FOLDER / f"{text_key(json.dumps(settings, sort_keys=True)):016x}-{name}-{seed}"
+
+
+def code_of(params: Params) -> dict:
+    """What the codes of a text and its states depend on."""
+    return {"codec": params.harvest.codec, "senses": params.senses.model_dump(), "corpus": params.corpus.model_dump()}
+
+
+def training_text(params: Params, head: Head) -> Text:
+    """The text that a trial's students are trained on; its codes are made once and lie in build/trials/codes."""
+    if params.harvest.codec == EXACT:
+        return cached_text("train")
+    key = text_key(json.dumps(code_of(params), sort_keys=True))
+    path = FOLDER / "codes" / f"{key:016x}-{params.harvest.codec}.safetensors"
+    if not path.exists():
+        print(f"{params.harvest.codec}: {write_codes(params, head, path)} bytes", flush=True)
+    return read_codes(params, path, cached_states("train").split_states)
 
 
 def make_student(name: str, seed: int, of: Trial, base: Params, made: dict[str, SenseTargets]) -> None:
@@ -206,7 +227,7 @@ def make_student(name: str, seed: int, of: Trial, base: Params, made: dict[str, 
     with output(folder, fingerprint(name)) as partial:
         work = partial / "work"
         recipe = Recipe(objective, params.distill, seed)
-        train(made_student, head_of(teacher), cached_text("train"), targets, recipe, work)
+        train(made_student, head_of(teacher), training_text(params, head_of(teacher)), targets, recipe, work)
         weights = made_student.top.layers.to(kept_dtype(params)).state_dict()
         save_file({key: value.contiguous() for key, value in weights.items()}, partial / "top.safetensors")
         remove(work)
