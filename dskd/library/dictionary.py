@@ -1,6 +1,5 @@
 """A sense dictionary with the words that it is of: made of any model and text, saved, shared and looked up."""
 
-import re
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -21,6 +20,7 @@ from dskd.infra.artifacts import read_json, write_json
 from dskd.infra.output import output
 from dskd.lexicon.tokens import word_tokens
 from dskd.library.card import About, dictionary_card
+from dskd.library.hub import fetched
 from dskd.library.settings import DictionarySettings
 from dskd.library.texts import last_states, text_chunks
 from dskd.model.tokenizer import load_tokenizer, save_tokenizer
@@ -32,7 +32,7 @@ from dskd.states.reservoir import Sampler, open_reservoir
 from dskd.targets.choose import nearest_rows
 
 _SENSES, _ABOUT, _CONTEXTS, _CARD = "senses.safetensors", "dictionary.json", "contexts.json", "README.md"
-_HUB = re.compile(r"hf:([\w-][\w.-]*/[\w-][\w.-]*)(?:@(.+))?")
+_SHARED = ("*.json", "*.safetensors", "*.txt")
 
 
 class WordSense(NamedTuple):
@@ -145,7 +145,7 @@ class SenseDictionary:
         Raises:
             UserError: there is no dictionary, or it is damaged.
         """
-        folder = _fetched(place)
+        folder = fetched(place, _SHARED) if str(place).startswith("hf:") else Path(place)
         if not (folder / _SENSES).is_file():
             raise UserError(f"{place} has no {_SENSES}: give a folder that SenseDictionary.save_pretrained wrote")
         try:
@@ -181,8 +181,7 @@ class SenseDictionary:
 
     def card(self) -> str:
         """The text of README.md in its folder, in the form that the hub reads."""
-        figures = size_figures(self.senses) | dict(self.figures)
-        return dictionary_card(self.about, self.settings, figures, self.senses.centroids.shape[1])
+        return dictionary_card(self.senses, self.about, self.settings, self.figures)
 
     def of(self, word: str) -> list[WordSense]:
         """The senses of a word as it is written inside a text, the most frequent first; none if it was hardly met.
@@ -271,18 +270,6 @@ class SenseDictionary:
         return replace(self, figures=figures)
 
 
-def size_figures(senses: Senses) -> dict[str, float]:
-    """How large a dictionary is: the plain counts of its card."""
-    return {
-        "read": int(senses.occurrences.sum()),
-        "tokens": len(senses.tokens),
-        "several": int((senses.offsets.diff() > 1).sum()),
-        "senses": len(senses.centroids),
-        "states": int(senses.counts.sum()),
-        "single": round(float((senses.counts == 1).double().mean()), 4),
-    }
-
-
 def _name(model: PreTrainedModel) -> str:
     """owner/name, where the model came from the hub; of one from a folder, the folder's name."""
     name = str(model.config.name_or_path or type(model).__name__)
@@ -298,20 +285,6 @@ def _contexts(senses: Senses, stream: _Stream, tokenizer: PreTrainedTokenizerBas
             if text not in found[sense]:  # a text may say the same twice
                 found[sense].append(text)
     return found
-
-
-def _fetched(place: str | Path) -> Path:
-    """The folder of a dictionary; of one on the hub a copy."""
-    if not str(place).startswith("hf:"):
-        return Path(place)
-    if not (found := _HUB.fullmatch(str(place))):
-        raise UserError(f"{place} names no repository: write hf:owner/name or hf:owner/name@revision")
-    from huggingface_hub import snapshot_download
-
-    try:
-        return Path(snapshot_download(found[1], revision=found[2], allow_patterns=["*.json", "*.safetensors", "*.txt"]))
-    except Exception as error:  # of the hub, of its client, or of the network
-        raise UserError(f"{place} cannot be fetched: {one_line(error)[:300]}") from None
 
 
 def _check(senses: Senses) -> None:

@@ -12,7 +12,7 @@ from dskd.infra.hashes import SUMS, checksum_lines, files_below
 from dskd.model.tokenizer import save_tokenizer
 from dskd.params import OBJECTIVE_NAME, load_params
 from dskd.pipeline.inputs import teacher_tokenizer
-from dskd.share.cards import dictionary_card, lexicon_card
+from dskd.share.cards import lexicon_card, run_dictionary_card
 from dskd.students.model_card import LICENCE_FILE
 
 CARD = "README.md"
@@ -65,7 +65,7 @@ def pack(name: str, folder: Path, repository: str) -> Shared:
     if name in ("senses", "lexicon") and not (folder / CARD).exists():  # one that was pulled has its own
         params = load_params()
         if name == "senses":
-            card, licences = dictionary_card(params, repository)
+            card, licences = run_dictionary_card(params, repository)
             save_tokenizer(teacher_tokenizer(), folder)  # which says what its tokens are
         else:
             card, licences = lexicon_card(params, place, repository)

@@ -9,7 +9,7 @@ from safetensors.torch import save_file
 from tiny.models import TEXT, make_teacher
 
 from dskd import About, DictionarySettings, SenseDictionary, UserError, states_of
-from dskd.library.dictionary import size_figures
+from dskd.library.card import size_figures
 from dskd.library.texts import text_chunks
 from dskd.model.parts import run_part
 from dskd.params import HarvestParams
