@@ -69,8 +69,9 @@ def run_dictionary_card(params: Params, repository: str) -> tuple[str, str]:
     """The texts of README.md and of the licences for the run's dictionary.
 
     Raises:
-        UserError: the dictionary is damaged, or of another teacher than artifacts/teacher.
+        UserError: the dictionary is damaged, of another teacher than artifacts/teacher, or made with other parameters.
     """
+    _check_made("senses", params)
     senses, report, measures = run_senses(), Path(artifacts.SENSES_REPORT), ""
     if report.exists() and (found := artifacts.read_json(report)).get("senses") == len(senses.centroids):
         measures = markdown(measures_table(found))
@@ -86,6 +87,23 @@ def run_dictionary_card(params: Params, repository: str) -> tuple[str, str]:
     return card, f"# Licences\n\n{licences}\n"
 
 
+def _check_made(stage: str, params: Params) -> None:
+    """Raise UserError where a stage ran with other values (dvc.lock) than params.yaml has now: the card would name
+    those of another run."""
+    if not (lock := Path(artifacts.LOCK)).exists():
+        return
+    known = artifacts.read_lock(lock)["stages"].get(stage, {}).get("params", {}).get("params.yaml", {}).get(stage)
+    now = json.loads(params.model_dump_json(include={stage}))[stage]
+    changed = sorted(key for key in known if known[key] != now.get(key)) if isinstance(known, dict) else []
+    if not changed:
+        return
+    key = changed[0]
+    raise UserError(
+        f"{stage}.{key} is {now.get(key)!r} in params.yaml, and was {known[key]!r} when {stage} last ran "
+        f"({artifacts.LOCK}): run `dvc repro {stage}`, or set it back"
+    )
+
+
 def _is_read(name: str, own: bool) -> bool:
     """Whether a dictionary is made of this source: of its own text, or of the students'."""
     return name in ("teacher", "wordnet", "wikipedia") or (own and name.startswith("texts."))
@@ -96,8 +114,9 @@ def lexicon_card(params: Params, path: Path, repository: str) -> tuple[str, str]
     `datasets.load_dataset` reads.
 
     Raises:
-        UserError: it is no lexicon, or was made of a source that params.yaml does not name.
+        UserError: it is no lexicon, or was made of a source that params.yaml does not name, or with other parameters.
     """
+    _check_made("lexicon", params)
     table = load_lexicon(path)
     sources = _sources_of(table, params, path)
     licences = _licences(sources, "this lexicon")

@@ -4,6 +4,7 @@ import re
 import sys
 import tempfile
 import warnings
+from glob import escape
 from pathlib import Path
 
 from huggingface_hub import HfApi, constants, snapshot_download
@@ -82,9 +83,10 @@ def pull(name: str, repository: str) -> Path:
         raise UserError(f"{repository} has no {lacking[0]}: it is no {what.title} that `python -m dskd push` sent")
     with output(what.place) as partial, work_folder(partial) as work:
         got = work / "got"
-        with asking(repository, "read"):
+        with asking(repository, "read"):  # the names that were looked at, whatever the hub says now
+            looked_at = [escape(name) for name in sorted(names)]
             snapshot_download(
-                repository, repo_type=what.repo_type, revision=info.sha, local_dir=got, ignore_patterns=OF_THE_HUB
+                repository, repo_type=what.repo_type, revision=info.sha, local_dir=got, allow_patterns=looked_at
             )
         remove(got / ".cache")
         _verify(got, repository)

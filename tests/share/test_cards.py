@@ -85,6 +85,23 @@ def test_a_lexicon_of_a_source_whose_licence_is_not_known_is_not_shared(params):
             lexicon_card(params, Path("other.parquet"), "o/n")
 
 
+@pytest.mark.parametrize("stage", ["senses", "lexicon"])
+def test_a_card_names_the_parameters_of_the_run_or_none(params, tmp_path, stage):
+    """params.yaml may have been changed since."""
+    ran = yaml.safe_load(Path("params.yaml").read_text())[stage]
+    made = {
+        "senses": lambda: run_dictionary_card(params, "o/n"),
+        "lexicon": lambda: lexicon_card(params, Path(LEXICON), "o/n"),
+    }
+    for values in (ran, ran | {"seed": 7}):
+        lock = {"schema": "2.0", "stages": {stage: {"cmd": "x", "params": {"params.yaml": {stage: values}}}}}
+        Path("dvc.lock").write_text(yaml.safe_dump(lock))
+        if values == ran:
+            assert made[stage]()
+    with pytest.raises(UserError, match=rf"{stage}\.seed is 0 in params\.yaml, and was 7"):
+        made[stage]()
+
+
 def test_the_dictionarys_card_counts_and_shows_the_figures_of_this_dictionary(params):
     senses = run_senses()
     card, _ = run_dictionary_card(params, "o/n")
