@@ -122,6 +122,9 @@ def test_damage_and_absence_are_one_clear_line(made, tmp_path):
     file = tmp_path / "senses.safetensors"
     whole = file.read_bytes()
     file.write_bytes(whole[:-3])
+    with pytest.raises(UserError, match="damaged or replaced"):
+        SenseDictionary.from_pretrained(tmp_path)
+    (tmp_path / "dictionary.json").unlink()
     with pytest.raises(UserError, match="no sense dictionary"):
         SenseDictionary.from_pretrained(tmp_path)
     tensors = made.senses._asdict()
