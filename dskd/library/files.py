@@ -158,7 +158,7 @@ def _contexts(folder: Path, name: str, senses: Senses) -> list[list[str]]:
     except ImportError:
         return []
     lists: list[list[str]] = [[] for _ in range(len(senses.centroids))]
-    for sense, left, token, right in zip(table["sense"], table["left"], table["token"], table["right"]):
+    for sense, left, token, right in zip(*(table[name].tolist() for name in ("sense", "left", "token", "right"))):
         if not 0 <= sense < len(lists):
             raise UserError(f"{name}/{TABLE} does not fit {SENSES}: get both anew, of one dictionary")
         if (text := bracketed(left, token, right)) not in lists[sense]:

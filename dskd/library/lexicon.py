@@ -208,9 +208,10 @@ def _fault(head: str, tail: str, relation: int, form: str) -> str:
     """What is wrong with a row of a table; nothing where it is a pair of words, as `from_pairs` would have it."""
     if relation not in (SYNONYM, ANTONYM):
         return f"has the relation {relation}, which is neither {SYNONYM} nor {ANTONYM}"
-    if normalised(head) != head or normalised(tail) != tail or not head or not tail or head == tail:
-        return "is no pair of two different words in lower case"
-    return "" if normalised(form) else "has a form that is no word"
+    words = {head, tail}
+    if len(words) != 2 or not all(word.strip() and word.isprintable() and word == word.lower() for word in words):
+        return "is no pair of two different words in lower case"  # "1" is one: WordNet has it for "ace"
+    return "" if form.strip() and form.isprintable() else "has a form that is no word"
 
 
 def _settled(relations: Sequence[Relation]) -> tuple[Pair, ...]:

@@ -153,6 +153,12 @@ def test_a_table_whose_rows_are_no_pairs_is_named(tmp_path, rows, says):
         Lexicon.from_parquet(tmp_path / "x.parquet")
 
 
+def test_words_of_digits_and_marks_are_words_where_a_source_has_them(tmp_path):
+    rows = [ROW | {"head": "ace", "tail": "1", "form": "Ace"}, ROW | {"head": "c++", "tail": "'s gravenhage"}]
+    pq.write_table(pa.Table.from_pylist(rows, schema=pa.schema(_COLUMNS.items())), tmp_path / "x.parquet")
+    assert Lexicon.from_parquet(tmp_path / "x.parquet").synonyms("ace") == ["1"]
+
+
 def test_more_columns_are_no_fault_and_other_kinds_are(tmp_path):
     table = pa.Table.from_pylist([ROW], schema=pa.schema(_COLUMNS.items()))
     pq.write_table(table.append_column("more", pa.array([1])), tmp_path / "x.parquet")
