@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from dskd.library.trainer import DistillationTrainer
     from dskd.students.output_loss import IGNORE, OutputWeights
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 LAUNCHED = "DSKD_LAUNCHED"  # in the environment of processes that `infra.processes.launch` has started
 

@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 # All else is imported later: that takes seconds, in which Ctrl-C may come.
 
 EXPLORE = ("explore_senses", "explore_results")  # notebooks that are no stages
-STAGES = """sources lexicon prompts corpus harvest senses targets distill benchmarks quality evaluate report""".split()
+STAGES = (
+    "sources lexicon prompts corpus harvest senses codes targets distill benchmarks quality evaluate report".split()
+)
 SHARED = ("harvest", "senses", "distill")  # by many processes, where there are (dskd/infra/processes.py)
 _OPEN_FILES = 256  # that a process may have at a time: torch, a kernel's sockets, shards of states
 

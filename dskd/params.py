@@ -266,6 +266,11 @@ class CorpusParams(Group):
         return self
 
 
+# senses: token and sense; residual: a quantiser without words; context: a guess from the layer below (docs/codes.md)
+EXACT = "exact"
+CODEC = r"^(exact|token_mean|random_sense|(senses|context)(\+[1-9][0-9]?)?|residual\+[1-9][0-9]?)$"
+
+
 class HarvestParams(Group):
     batch_size: Count = Field(description="blocks in one forward pass of the teacher; more need more memory")
     shard_blocks: Count = Field(
@@ -275,6 +280,16 @@ class HarvestParams(Group):
         0,
         description="most probable tokens of the teacher to keep at each position; distill.sampled_vocabulary needs 16",
     )
+    codec: str = Field(
+        EXACT,
+        pattern=CODEC,
+        description="what students train on: the teacher's states (exact), or a code of them of a few bytes a token "
+        "(docs/codes.md)",
+    )
+
+    def of_states(self) -> "HarvestParams":
+        """The settings that states depend on: all but the code that is made of them."""
+        return self.model_copy(update={"codec": EXACT})
 
 
 class Lora(Group):
@@ -297,6 +312,10 @@ class StudentParams(Group):
     source: Source | None = Field(
         None, description="another model to cut the student from; it needs the teacher's vocabulary (docs/own.md)"
     )
+
+    def which_layers(self) -> dict[str, str | int]:
+        """The values that say which layers a student starts from."""
+        return self.model_dump(include={"cut", "layers", "trained"})
 
     @model_validator(mode="after")
     def _fits(self):
@@ -504,6 +523,15 @@ class Params(Group):
     def _sampled_vocabulary_has_top_tokens(self):
         if self.distill.sampled_vocabulary and not self.harvest.top_tokens:
             raise ValueError("distill.sampled_vocabulary needs harvest.top_tokens: write 16, or leave the former out")
+        return self
+
+    @model_validator(mode="after")
+    def _sampled_vocabulary_has_exact_states(self):
+        if self.distill.sampled_vocabulary and self.harvest.codec != EXACT:
+            raise ValueError(
+                "distill.sampled_vocabulary needs the teacher's top tokens, which no code keeps, and harvest.codec is "
+                f"{self.harvest.codec!r}: write `codec: exact`, or leave the former out"
+            )
         return self
 
     @model_validator(mode="after")

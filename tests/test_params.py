@@ -123,6 +123,11 @@ def test_reading_gives_the_values_that_the_file_says(project):
         ("prompts.sets", "{squad_v2: {share: 1.0}}", "squad_v2 needs a source"),
         ("prompts.sets", "{wic: {share: 1.0}}", "prompts.sets.wic"),
         ("prompts.sets", "{piqa: {share: 0.0}}", "prompts.sets.piqa.share = 0.0"),
+        ("harvest.codec", "null", "harvest.codec = None"),
+        *[
+            ("harvest.codec", f"'{codec}'", f"harvest.codec = '{codec}'")
+            for codec in ("sense", "senses+", "senses+0", "senses+100", "residual", "token_mean+4", "exact ", "../x")
+        ],
     ],
 )
 def test_a_fault_is_one_line_that_names_the_key_and_what_was_found(project, key, value, names):
@@ -131,6 +136,22 @@ def test_a_fault_is_one_line_that_names_the_key_and_what_was_found(project, key,
         load_params(path)
     assert names in str(caught.value) and "params.yaml" in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "codec", ["exact", "senses", "senses+16", "residual+1", "context", "context+99", "token_mean", "random_sense"]
+)
+def test_a_codec_has_a_name_and_a_number_of_bytes(project, codec):
+    assert load_params(change(project, "harvest.codec", codec)).harvest.codec == codec
+
+
+def test_a_sampled_vocabulary_needs_what_codes_do_not_keep(project):
+    change(project, "harvest", "{batch_size: 8, shard_blocks: 128, top_tokens: 16, codec: senses}")
+    with pytest.raises(
+        UserError, match=r"distill\.sampled_vocabulary needs .*harvest\.codec is 'senses'.*`codec: exact`"
+    ):
+        load_params(change(project, "distill.sampled_vocabulary", "64"))
+    load_params(change(project, "harvest.codec", "exact"))
 
 
 NO_NAMES = [

@@ -41,10 +41,15 @@ def nearest_rows(x: Tensor, keys: Tensor, senses: Senses) -> Tensor:
     Args:
         x: (n, d) float32; keys: (n,) the token, or cluster, that each state belongs to.
     """
-    rows, table = torch.empty(len(x), dtype=torch.int64), senses.centroids.float()
+    rows, table, unknown = torch.empty(len(x), dtype=torch.int64), senses.centroids.float(), []
     for key, here in _places(keys):
-        own = senses.rows(key) or range(len(table))
-        rows[here] = own.start + nearest(x[here], table[own.start : own.stop])
+        if own := senses.rows(key):
+            rows[here] = own.start + nearest(x[here], table[own.start : own.stop])
+        else:
+            unknown.append(here)
+    if unknown:  # together: the whole table is read for them
+        here = torch.cat(unknown)
+        rows[here] = nearest(x[here], table)
     return rows
 
 

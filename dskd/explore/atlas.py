@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from dskd.explore.cards import by_frequency
+from dskd.explore.cards import by_frequency, printable
 from dskd.explore.landing import Landing
 from dskd.explore.packing import Window, join_windows, smallest
 from dskd.explore.synsets import Fit, WordNetWords
@@ -88,7 +88,8 @@ def context_columns(contexts: pd.DataFrame, senses: Senses, rows: Mapping[str, r
     chosen = np.flatnonzero(contexts["sense"].isin(of).to_numpy() & (rank < most))
     chosen = chosen[np.argsort(positions[chosen], kind="stable")]
     table = contexts.iloc[chosen]
-    windows = [Window(*row) for row in zip(table["document"], table["left"], table["token"], table["right"])]
+    columns = (map(printable, table[name]) for name in ("document", "left", "token", "right"))  # a line each
+    windows = [Window(*row) for row in zip(*columns)]
     joined = join_windows(windows)
     text = "\n".join(joined.lines)
     wide = [place for place, character in enumerate(text) if character > _WIDEST]
@@ -125,7 +126,7 @@ def relation_columns(table: pd.DataFrame, words: Sequence[str], tokenizer: PreTr
     found: dict[tuple[str, int], list[tuple[int, str]]] = {}
     for (head, relation, tail), number in support.items():
         found.setdefault((head, relation), []).append((-int(number), tail))
-    columns = {"others": [f"{other}\t{' + '.join(pieces[other])}" for other in others]}
+    columns = {"others": [f"{printable(other)}\t{printable(' + '.join(pieces[other]))}" for other in others]}
     for name, relation in (("synonym", SYNONYM), ("antonym", ANTONYM)):
         related = [[known[tail] for _, tail in sorted(found.get((word, relation), ()))] for word in words]
         columns[f"{name}Counts"] = smallest([len(tails) for tails in related])

@@ -1,6 +1,7 @@
 """The senses of one word as cards: how often, the synset that fits, what lies near it, and where it was met."""
 
 import os
+import re
 import sys
 from collections.abc import Iterable, Sequence
 from html import escape
@@ -66,7 +67,8 @@ def by_frequency(senses: Senses, rows: range) -> list[int]:
 
 
 def as_text(found: Word, colour: bool = False) -> str:
-    """A word for the terminal; where a state is of it, it stands in brackets."""
+    """A word for the terminal; where a state is of it, it stands in brackets. What comes from data cannot steer the
+    terminal: what is not printable is a space."""
     bold, dim, end = (_BOLD, _DIM, _END) if colour else ("", "", "")
     lines = [f"{bold}{found.text}{end}: {found.summary}"]
     for card in found.cards:
@@ -77,7 +79,18 @@ def as_text(found: Word, colour: bool = False) -> str:
         for text in card.contexts:
             source = text.document and f"  {dim}({text.document}){end}"
             lines.append(f"      {text.left} [{bold}{found.text}{end}]{text.right}{source}")
-    return "\n".join([*lines, *_relations(found)])
+    return "\n".join(_shown(line, colour) for line in [*lines, *_relations(found)])
+
+
+def printable(text: str) -> str:
+    """The text in one line of as many characters: what cannot be printed is a space."""
+    return text if text.isprintable() else "".join(char if char.isprintable() else " " for char in text)
+
+
+def _shown(line: str, colour: bool) -> str:
+    """The line with our own colours, where there are any, and nothing else that a terminal would obey."""
+    parts = re.split(r"(\x1b\[(?:[0-2]|3[1-5])m)", line) if colour else [line]
+    return "".join(part if i % 2 else printable(part) for i, part in enumerate(parts))
 
 
 def _title(card: Card) -> str:

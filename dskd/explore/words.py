@@ -1,6 +1,10 @@
 """What a run knows of one word: its senses with their nearest contexts, its synonyms and its antonyms."""
 
+import unicodedata
+from collections.abc import Mapping
+from dataclasses import dataclass
 from difflib import get_close_matches
+from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,7 +16,7 @@ from transformers import PreTrainedTokenizerBase
 from dskd import params
 from dskd.errors import UserError
 from dskd.explore.cards import Card, Context, Word, by_frequency, nearest_senses
-from dskd.explore.synsets import fit_synset, gather_evidence, read_words
+from dskd.explore.synsets import Evidence, WordNetWords, fit_synset, gather_evidence, read_words
 from dskd.infra import artifacts
 from dskd.infra.artifacts import require
 from dskd.lexicon.readers.wordnet import open_wordnet
@@ -78,50 +82,85 @@ def sense_contexts(table: pd.DataFrame, sense: int, most: int) -> list[Context]:
     return [Context(*row) for row in zip(rows["left"], rows["right"], rows["document"])]
 
 
-def look_up(word: str, settings: params.LexiconParams, contexts: int = 2) -> Word:
+@dataclass(frozen=True, eq=False)
+class Run:
+    """What of a run `look_up` reads. It is opened once for many words; what takes long is made at its first use."""
+
+    tokenizer: PreTrainedTokenizerBase
+    senses: Senses
+    contexts: pd.DataFrame
+    lexicon: pd.DataFrame
+
+    @cached_property
+    def known(self) -> dict[str, range]:
+        """The words of one token that have senses, the most frequent first."""
+        return read_vocabulary(self.tokenizer, self.senses).rows
+
+    @cached_property
+    def _wordnet(self) -> WordNetWords:
+        return read_words(open_wordnet(made(f"{artifacts.SOURCES}/nltk_data", "sources")))
+
+    @cached_property
+    def _evidence(self) -> Evidence:
+        return self._gathered(self.known)
+
+    def evidence(self, word: str, rows: range) -> Evidence:
+        """What speaks for the synsets of a word with these senses."""
+        return self._evidence if word in self.known else self._gathered({word: rows})
+
+    def _gathered(self, asked: Mapping[str, range]) -> Evidence:
+        return gather_evidence(self.senses.centroids, asked, self.known, self.contexts, self._wordnet)
+
+
+def open_run() -> Run:
+    """The run in the working folder; UserError, with both ways to get it, where an artifact is missing."""
+    folder = made(artifacts.SENSES, "senses")
+    lexicon = load_lexicon(made(artifacts.LEXICON, "lexicon"))
+    return Run(teacher_tokenizer(), load_senses(folder), load_contexts(folder), lexicon)
+
+
+def look_up(word: str, settings: params.LexiconParams, contexts: int = 2, run: Run | None = None) -> Word:
     """All that the run knows of a word, which is looked up as it is written: "bank", "Bank".
+
+    Args:
+        run: left out, it is opened for this word alone.
 
     Raises:
         UserError: there are neither senses nor relations, or artifacts are missing.
     """
-    word = " ".join(word.split())
+    word = unicodedata.normalize("NFC", " ".join(word.split()))
     if not word:
         raise UserError("there is no word to look up: give one, for example `python -m dskd senses bank`")
-    tokenizer = teacher_tokenizer()
-    dictionary = load_senses(made(artifacts.SENSES, "senses"))
-    table = load_contexts(made(artifacts.SENSES, "senses"))
-    related, note = related_words(load_lexicon(made(artifacts.LEXICON, "lexicon")), word)
+    run = run or open_run()
+    tokenizer, dictionary = run.tokenizer, run.senses
+    related, note = related_words(run.lexicon, word)
     if not len(related) and is_heldout(word.lower(), settings.seed, settings.heldout_share):
         note = "none in the lexicon, where it would be held out for the evaluation (lexicon.heldout_share)"
     (tokens,) = word_tokens(tokenizer, [word]).values()
     number, summary = _summary(tokenizer, dictionary, tokens)
     if not number and not len(related):
-        near = get_close_matches(word.lower(), read_vocabulary(tokenizer, dictionary).rows, n=5, cutoff=0.7)
+        near = get_close_matches(word.lower(), run.known, n=5, cutoff=0.7)
         spelt = f"these are spelt nearly so: {', '.join(near)}" if near else "try another word"
         raise UserError(f"{word!r} has {summary}; synonyms and antonyms: {note}: {spelt}")
-    cards = _cards(word, dictionary.rows(tokens[0]), dictionary, table, related, contexts) if len(tokens) == 1 else []
+    cards = _cards(run, word, dictionary.rows(tokens[0]), related, contexts) if len(tokens) == 1 else []
     return Word(word, summary, cards, related, note)
 
 
-def _cards(
-    word: str, rows: range, dictionary: Senses, table: pd.DataFrame, related: pd.DataFrame, contexts: int
-) -> list[Card]:
+def _cards(run: Run, word: str, rows: range, related: pd.DataFrame, contexts: int) -> list[Card]:
     """The senses of a word, the most frequent first."""
     if not rows:
         return []
-    tokenizer, reader = teacher_tokenizer(), open_wordnet(made(f"{artifacts.SOURCES}/nltk_data", "sources"))
-    known = read_vocabulary(tokenizer, dictionary).rows
-    evidence = gather_evidence(dictionary.centroids, {word: rows}, known, table, read_words(reader))
+    senses, evidence = run.senses, run.evidence(word, rows)
     names = {kind: related.loc[related["relation"] == kind, "word"].unique() for kind in KINDS.values()}
     return [
         Card(
             number,
-            int(dictionary.counts[row]),
+            int(senses.counts[row]),
             fit_synset(evidence, word, row),
-            {kind: nearest_senses(dictionary, dictionary.centroids[row], names[kind], tokenizer) for kind in names},
-            sense_contexts(table, row, contexts),
+            {kind: nearest_senses(senses, senses.centroids[row], names[kind], run.tokenizer) for kind in names},
+            sense_contexts(run.contexts, row, contexts),
         )
-        for number, row in enumerate(by_frequency(dictionary, rows), start=1)
+        for number, row in enumerate(by_frequency(senses, rows), start=1)
     ]
 
 

@@ -1,10 +1,12 @@
-"""The card of a sense dictionary that is shared: what it is of, how large, and under which licence."""
+"""The card of a sense dictionary, README.md of its folder: what it is of, how large and how good it is, its licence."""
 
 import re
 from collections.abc import Mapping
 from typing import NamedTuple
 
 from huggingface_hub import ModelCardData
+
+from dskd.senses.store import Senses
 
 _TEMPLATE = """---
 {front_matter}
@@ -22,15 +24,15 @@ For each of {tokens:,} tokens the clusters of a language model's last hidden sta
 ```python
 import dskd
 
-dictionary = dskd.SenseDictionary.from_pretrained(".")
-for sense in dictionary.of("bank"):
+dictionary = dskd.SenseDictionary.from_pretrained("{place}")
+for sense in dictionary.of("{example}"):
     print(sense.states, *sense.contexts)
 ```
 
 | figure | value |
 | --- | --- |
 {figures}
-
+{measures}
 Made by [dskd](https://arxiv.org/abs/2602.22351) with these settings:
 
 | setting | value |
@@ -38,9 +40,9 @@ Made by [dskd](https://arxiv.org/abs/2602.22351) with these settings:
 {settings}
 
 `senses.safetensors` has the vectors (`centroids`) with `offsets`: the senses of token `tokens[t]` are the rows
-`offsets[t]` to `offsets[t + 1]`. `counts` are the states in each, `contexts.json` has places of the text where it was
-met.
-"""
+`offsets[t]` to `offsets[t + 1]`. `counts` are the states in each. The other files are the teacher's tokenizer and
+places of the text where each sense was met.
+{licences}"""
 
 _FIGURES = {
     "read": "tokens that the teacher read",
@@ -63,27 +65,74 @@ class About(NamedTuple):
     licence: str = "unknown"  # of the dictionary, as the hub writes it: "apache-2.0", "cc-by-sa-4.0"
 
 
-def dictionary_card(about: About, settings: Mapping[str, object], figures: Mapping[str, float], width: int) -> str:
-    """The text of README.md in a dictionary's folder, with the front matter that the hub reads."""
-    on_hub = re.fullmatch(r"[\w.-]+/[\w.-]+", about.teacher)
-    front_matter = ModelCardData(
-        license=about.licence,
-        library_name="dskd",
-        tags=["dskd", "sense-dictionary"],
-        base_model=about.teacher if on_hub else None,
-    )
+class More(NamedTuple):
+    """What the card of a run's dictionary says besides, in Markdown."""
+
+    place: str = "."  # what `from_pretrained` takes
+    example: str = "bank"
+    measures: str = ""  # how good the senses are
+    licences: str = ""  # of the sources, where there are several
+    licence_file: str = ""  # of the folder, which has them too
+
+
+def dictionary_card(
+    senses: Senses,
+    about: About,
+    settings: Mapping[str, object],
+    figures: Mapping[str, float] | None = None,
+    more: More | None = None,
+) -> str:
+    """The text of README.md in a dictionary's folder, with the front matter that the hub reads.
+
+    Args:
+        settings: what it was made with.
+        figures: measures of `SenseDictionary.measured`, beside the plain counts.
+        more: left out, there are no other measures, and one licence.
+    """
+    more = more or More()
+    counts = size_figures(senses)
+    shown = counts | dict(figures or {})
     return _TEMPLATE.format(
-        front_matter=front_matter.to_yaml(),
+        front_matter=_front_matter(about, more.licence_file),
         teacher=about.teacher,
         text=about.text,
-        licence=about.licence,
-        width=width,
-        read=figures["read"],
-        tokens=figures["tokens"],
-        senses=figures["senses"],
-        figures=_rows({title: figures[key] for key, title in _FIGURES.items() if key in figures}),
+        licence="those of the sources, below" if more.licences else about.licence,
+        width=senses.centroids.shape[1],
+        read=counts["read"],
+        tokens=counts["tokens"],
+        senses=counts["senses"],
+        place=more.place,
+        example=more.example,
+        figures=_rows({title: shown[key] for key, title in _FIGURES.items() if key in shown}),
+        measures=f"\n## How good it is\n\n{more.measures}\n" if more.measures else "",
         settings=_rows({f"`{name}`": value for name, value in settings.items()}),
+        licences=f"\n## Licences\n\n{more.licences}\n" if more.licences else "",
     )
+
+
+def size_figures(senses: Senses) -> dict[str, float]:
+    """How large a dictionary is: the plain counts of its card."""
+    return {
+        "read": int(senses.occurrences.sum()),
+        "tokens": len(senses.tokens),
+        "several": int((senses.offsets.diff() > 1).sum()),
+        "senses": len(senses.centroids),
+        "states": int(senses.counts.sum()),
+        "single": round(float((senses.counts == 1).double().mean()), 4),
+    }
+
+
+def _front_matter(about: About, licence_file: str) -> str:
+    on_hub = re.fullmatch(r"(?:hf:)?([\w.-]+/[\w.-]+)(?:@\S*)?", about.teacher)
+    data = ModelCardData(
+        license="other" if licence_file else about.licence,
+        license_name="licences-of-the-sources" if licence_file else None,
+        license_link=licence_file or None,
+        library_name="dskd",
+        tags=["dskd", "sense-dictionary"],
+        base_model=on_hub[1] if on_hub else None,
+    )
+    return data.to_yaml(original_order=["license"])
 
 
 def _rows(values: Mapping[str, object]) -> str:

@@ -4,35 +4,30 @@ import re
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 from typing import Any, NamedTuple
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor
 from tqdm import tqdm
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from dskd.errors import UserError, one_line
+from dskd.errors import UserError
 from dskd.infra import processes
 from dskd.infra.arithmetic import squared_distances
-from dskd.infra.artifacts import read_json, write_json
-from dskd.infra.output import output
 from dskd.lexicon.tokens import word_tokens
+from dskd.library import files
 from dskd.library.card import About, dictionary_card
+from dskd.library.fit import check_width, fit_figures
+from dskd.library.hub import fetched
 from dskd.library.settings import DictionarySettings
-from dskd.library.texts import last_states, text_chunks
-from dskd.model.tokenizer import load_tokenizer, save_tokenizer
+from dskd.library.texts import check_model, is_unicode, last_states, text_chunks
 from dskd.senses.cluster import build_senses
 from dskd.senses.contexts import contexts_of
-from dskd.senses.store import Senses, compose_span, write_senses
+from dskd.senses.store import Senses, compose_span
 from dskd.states.harvest import predict
 from dskd.states.reservoir import Sampler, open_reservoir
 from dskd.targets.choose import nearest_rows
-
-_SENSES, _ABOUT, _CONTEXTS, _CARD = "senses.safetensors", "dictionary.json", "contexts.json", "README.md"
-_HUB = re.compile(r"hf:([\w-][\w.-]*/[\w-][\w.-]*)(?:@(.+))?")
 
 
 class WordSense(NamedTuple):
@@ -80,6 +75,11 @@ class SenseDictionary:
     contexts: Sequence[list[str]] = ()
     figures: Mapping[str, float] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        if len(self.contexts) not in (0, len(self.senses.centroids)):
+            number, senses = len(self.contexts), len(self.senses.centroids)
+            raise UserError(f"there are contexts of {number} senses, and {senses} senses: give one list for each")
+
     @classmethod
     def from_model(
         cls,
@@ -102,13 +102,15 @@ class SenseDictionary:
             batch_size: blocks of `settings.length` tokens that the model reads at one time.
 
         Raises:
-            UserError: the texts fill no block, no token is frequent enough for a sense, a setting is wrong, or several
-                processes run this together.
+            UserError: the texts fill no block, no token is frequent enough for a sense, a setting is wrong, the
+                tokenizer is of another model, the model's states are not finite, or several processes run this
+                together.
         """
         settings = settings or DictionarySettings()
         params, about = settings.params(), about or About()
         if processes.state().num_processes > 1:
             raise UserError("make a dictionary in one process, and load it in each: save_pretrained, from_pretrained")
+        check_model(model, tokenizer, settings.length, batch_size)
         head = model.get_output_embeddings().weight
         numbers: list[int] = []  # of the chunks, which the sampler gets to know as they come
         read: list[Tensor] = []
@@ -143,46 +145,28 @@ class SenseDictionary:
             tokenizer: the teacher's; left out, the one that lies in the folder. No code of the folder is run.
 
         Raises:
-            UserError: there is no dictionary, or it is damaged.
+            UserError: there is no dictionary, it is damaged, its files are of two dictionaries, or the tokenizer is
+                another one.
         """
-        folder = _fetched(place)
-        if not (folder / _SENSES).is_file():
-            raise UserError(f"{place} has no {_SENSES}: give a folder that SenseDictionary.save_pretrained wrote")
-        try:
-            senses = Senses(**load_file(folder / _SENSES))
-            _check(senses)
-        except (SafetensorError, TypeError, ValueError) as error:
-            raise UserError(f"{place}/{_SENSES} is no sense dictionary ({one_line(error)}): get it anew") from None
-        known = read_json(folder / _ABOUT) if (folder / _ABOUT).is_file() else {}
-        contexts = read_json(folder / _CONTEXTS)["contexts"] if (folder / _CONTEXTS).is_file() else []
-        return cls(
-            senses,
-            tokenizer or load_tokenizer(folder),
-            About(**known.get("about", {})),
-            known.get("settings", {}),
-            contexts,
-            known.get("figures", {}),
-        )
+        folder = fetched(str(place), files.READ) if str(place).startswith("hf:") else Path(place)
+        saved = files.read_dictionary(folder, str(place), tokenizer)
+        return cls(saved.senses, saved.tokenizer, saved.about, saved.settings, saved.contexts, saved.figures)
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Write the dictionary into a folder, to be loaded by `from_pretrained` or shared: `senses.safetensors`,
         `dictionary.json`, `contexts.json`, the tokenizer, and README.md, the card. Equal dictionaries give equal
-        bytes (the tokenizer's files are transformers'). Other files of the folder stay."""
-        folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        save_tokenizer(self.tokenizer, folder)
-        with output(folder / _SENSES) as partial:
-            write_senses(self.senses, partial)
-        write_json(folder / _CONTEXTS, {"contexts": list(self.contexts)})
-        known = {"about": self.about._asdict(), "settings": dict(self.settings), "figures": dict(self.figures)}
-        write_json(folder / _ABOUT, known)
-        with output(folder / _CARD) as partial:
-            partial.write_text(self.card(), encoding="utf-8")
+        bytes (the tokenizer's files are transformers'). Other files of the folder stay. A save that was interrupted
+        leaves a folder that is refused, or the dictionary that was there before.
+
+        Raises:
+            UserError: the folder is an artifact with checksums, or settings and figures are no texts and numbers.
+        """
+        saved = files.Saved(self.senses, self.tokenizer, self.about, self.settings, self.contexts, self.figures)
+        files.write_dictionary(Path(folder), saved, self.card())
 
     def card(self) -> str:
         """The text of README.md in its folder, in the form that the hub reads."""
-        figures = size_figures(self.senses) | dict(self.figures)
-        return dictionary_card(self.about, self.settings, figures, self.senses.centroids.shape[1])
+        return dictionary_card(self.senses, self.about, self.settings, self.figures)
 
     def of(self, word: str) -> list[WordSense]:
         """The senses of a word as it is written inside a text, the most frequent first; none if it was hardly met.
@@ -210,16 +194,17 @@ class SenseDictionary:
             token: an id, or a word that is one token.
 
         Raises:
-            UserError: the word has several tokens, or the states have another width.
+            UserError: the word has several tokens, the states have another width, or `most` is below 1.
         """
+        if most < 1:
+            raise UserError(f"most = {most}: ask for one sense or more")
         if isinstance(token, str):
             tokens = self.tokens_of(token)
             if len(tokens) > 1:
                 raise UserError(f"{token!r} is {len(tokens)} tokens of this tokenizer: give a word that is one")
             token = tokens[0]
+        check_width(states, self.senses)
         width = self.senses.centroids.shape[1]
-        if states.shape[-1] != width:
-            raise UserError(f"the states have {states.shape[-1]} dimensions, the senses {width}: take the teacher's")
         flat, centroids = states.detach().reshape(-1, width).float().cpu(), self.senses.centroids
         rows = nearest_rows(flat, centroids, torch.tensor(list(self.senses.rows(token)), dtype=torch.int64), most)
         distances = squared_distances(flat[:, None], centroids[rows.clamp_min(0).long()].float())[:, 0] / width
@@ -228,10 +213,13 @@ class SenseDictionary:
         return NearestSenses(rows.long().view(shape), distances.view(shape))
 
     def tokens_of(self, word: str) -> tuple[int, ...]:
-        """The tokens of a word as it is written inside a text, after a space; UserError if it is empty."""
+        """The tokens of a word as it is written inside a text, after a space; UserError if it is empty, or of
+        characters that the tokenizer leaves out."""
         if not (word := " ".join(word.split())):
             raise UserError("there is no word to look up: give one")
-        return word_tokens(self.tokenizer, [word])[word]
+        if not is_unicode(word) or not (tokens := word_tokens(self.tokenizer, [word])[word]):
+            raise UserError(f"{word!a} has no character that the tokenizer knows: give another word")
+        return tokens
 
     def measured(
         self, model: PreTrainedModel, texts: Iterable[str], states: int = 16_384, batch_size: int = 8
@@ -244,49 +232,25 @@ class SenseDictionary:
 
         Args:
             texts: other texts than those it was made of; of these no more than `states` tokens are read.
+
+        Raises:
+            UserError: the texts fill no block, or model, tokenizer and senses do not fit one another.
         """
-        length, whole, rest, single = self.settings.get("length", DictionarySettings().length), [], [], []
-        mean = (self.senses.centroids.double() * self.senses.counts[:, None]).sum(dim=0) / self.senses.counts.sum()
-        for chunk in text_chunks(texts, self.tokenizer, length):
-            found = last_states(model, chunk.blocks, batch_size).flatten(0, 1).float()
-            for state, token in zip(found, chunk.blocks[:, 1:].flatten().tolist()):
-                here = self.senses.rows(token)
-                vectors = self.senses.centroids[here.start : here.stop].float()
-                whole.append((state - mean).square().sum())
-                if not len(here):
-                    rest.append(whole[-1])
-                    single.append(whole[-1])
-                    continue
-                weights = self.senses.counts[here.start : here.stop, None].float()
-                rest.append((state - vectors).square().sum(dim=1).min())
-                single.append((state - (vectors * weights).sum(dim=0) / weights.sum()).square().sum())
-            if len(whole) >= states:
-                break
-        total, by_senses, by_one = (float(torch.stack(part[:states]).double().sum()) for part in (whole, rest, single))
-        figures = {
-            "heldout_states": min(states, len(whole)),
-            "variance": round(1 - by_senses / total, 4),
-            "variance_one_sense": round(1 - by_one / total, 4),
-        }
-        return replace(self, figures=figures)
-
-
-def size_figures(senses: Senses) -> dict[str, float]:
-    """How large a dictionary is: the plain counts of its card."""
-    return {
-        "read": int(senses.occurrences.sum()),
-        "tokens": len(senses.tokens),
-        "several": int((senses.offsets.diff() > 1).sum()),
-        "senses": len(senses.centroids),
-        "states": int(senses.counts.sum()),
-        "single": round(float((senses.counts == 1).double().mean()), 4),
-    }
+        if states < 1:
+            raise UserError(f"states = {states}: measure with one state or more")
+        length = self.settings.get("length", DictionarySettings().length)
+        check_model(model, self.tokenizer, length, batch_size)
+        chunks = text_chunks(texts, self.tokenizer, length)
+        read = ((last_states(model, c.blocks, batch_size).flatten(0, 1), c.labels.flatten()) for c in chunks)
+        return replace(self, figures=fit_figures(self.senses, read, states))
 
 
 def _name(model: PreTrainedModel) -> str:
-    """owner/name, where the model came from the hub; of one from a folder, the folder's name."""
+    """owner/name, where the model came from the hub; of one from a folder the folder's name, also if it is gone."""
     name = str(model.config.name_or_path or type(model).__name__)
-    return Path(name).resolve().name if Path(name).exists() else name
+    if Path(name).exists() or not re.fullmatch(r"(?:[\w-][\w.-]*/)?[\w-][\w.-]*", name):
+        return PureWindowsPath(Path(name).resolve()).name  # which knows both kinds of slash
+    return name
 
 
 def _contexts(senses: Senses, stream: _Stream, tokenizer: PreTrainedTokenizerBase) -> list[list[str]]:
@@ -294,35 +258,7 @@ def _contexts(senses: Senses, stream: _Stream, tokenizer: PreTrainedTokenizerBas
     found: list[list[str]] = [[] for _ in range(len(senses.centroids))]
     for part in contexts_of(senses, stream, tokenizer):
         for sense, token, left, right in zip(part["sense"], part["token"], part["left"], part["right"]):
-            text = f"{left} [{token.strip()}]{right}".strip()
+            text = files.bracketed(left, token, right)
             if text not in found[sense]:  # a text may say the same twice
                 found[sense].append(text)
     return found
-
-
-def _fetched(place: str | Path) -> Path:
-    """The folder of a dictionary; of one on the hub a copy."""
-    if not str(place).startswith("hf:"):
-        return Path(place)
-    if not (found := _HUB.fullmatch(str(place))):
-        raise UserError(f"{place} names no repository: write hf:owner/name or hf:owner/name@revision")
-    from huggingface_hub import snapshot_download
-
-    try:
-        return Path(snapshot_download(found[1], revision=found[2], allow_patterns=["*.json", "*.safetensors", "*.txt"]))
-    except Exception as error:  # of the hub, of its client, or of the network
-        raise UserError(f"{place} cannot be fetched: {one_line(error)[:300]}") from None
-
-
-def _check(senses: Senses) -> None:
-    """Raise ValueError where the tensors do not fit together."""
-    number, rows = len(senses.tokens), len(senses.centroids)
-    if not senses.centroids.is_floating_point() or senses.centroids.dim() != 2:
-        raise ValueError("centroids are no rows of numbers")
-    if len(senses.offsets) != number + 1 or len(senses.occurrences) != number:
-        raise ValueError("offsets and occurrences do not fit the tokens")
-    if len(senses.counts) != rows or len(senses.contexts) != rows:
-        raise ValueError("counts and contexts do not fit the centroids")
-    ascending = bool((senses.offsets.diff() >= 0).all()) and bool((senses.tokens.diff() > 0).all())
-    if not ascending or int(senses.offsets[0]) != 0 or int(senses.offsets[-1]) != rows:
-        raise ValueError("tokens and offsets do not ascend to the last centroid")

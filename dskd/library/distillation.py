@@ -10,7 +10,7 @@ from transformers import PreTrainedModel
 from transformers.utils import ModelOutput
 
 from dskd.errors import UserError
-from dskd.library.losses import WEIGHTS, StateLoss, model_head, output_loss
+from dskd.library.losses import WEIGHTS, StateLoss, check_weights, model_head, output_loss
 from dskd.library.senses import SenseLoss
 from dskd.model.logits import Head, head_of
 from dskd.students.output_loss import IGNORE, OutputWeights
@@ -27,7 +27,7 @@ class Distilled(NamedTuple):
     """What a batch gives."""
 
     loss: Tensor  # (), with the gradient
-    terms: dict[str, float]  # each a mean a position, unweighted: "ce", "kl", "StateLoss", "SenseLoss"
+    terms: dict[str, float]  # each a mean a position, unweighted: "ce", "kl", "StateLoss", and "StateLoss 2" of two
     outputs: ModelOutput  # of the student
 
 
@@ -40,7 +40,7 @@ class DistillationLoss(nn.Module):
         weights: of cross-entropy and divergence, the temperature T, and `beta`, which names another divergence.
 
     Raises:
-        UserError: the teacher's logits do not follow from its last hidden states.
+        UserError: the teacher's logits do not follow from its last hidden states, or a weight is no weight.
     """
 
     def __init__(
@@ -50,9 +50,11 @@ class DistillationLoss(nn.Module):
         weights: OutputWeights = WEIGHTS,
     ) -> None:
         super().__init__()
+        check_weights(weights)
         self.teacher = teacher.eval().requires_grad_(False)
         self.teacher_head = model_head(teacher)
         self.terms = list(terms)
+        self.names = _names(terms)
         self.losses = nn.ModuleList(term.loss for term in terms)  # so that they move to a device with this module
         self.weights = weights
         self._tried: PreTrainedModel | None = None  # the student whose head was tried
@@ -67,7 +69,7 @@ class DistillationLoss(nn.Module):
         `forward` with each of the batches, and add the losses: that is the loss of one large batch."""
         sums = [0.0] * (1 + len(self.terms))
         for batch in batches:
-            labels = following(batch["labels"])
+            labels = following(_labels(batch))
             found = [(labels != IGNORE).sum(), *(term.loss.count(labels) for term in self.terms)]
             sums = [before + float(here) for before, here in zip(sums, found)]
         return sums
@@ -80,6 +82,10 @@ class DistillationLoss(nn.Module):
             batch: what both models take (`input_ids`, `attention_mask`, …), and `labels` (b, L) as transformers has
                 them: those of the tokens themselves, `IGNORE` (-100) where a token does not count.
             counts: of `self.counts`; left out, the positions of this batch.
+
+        Raises:
+            UserError: the batch has no labels, or they do not fit; there are not as many counts as terms; student and
+                teacher have unlike vocabularies or, with terms, widths.
         """
         plain = unwrapped(student)
         head = self._head(plain)
@@ -92,14 +98,18 @@ class DistillationLoss(nn.Module):
 
         # A state is of the token that follows it, so the last one of a row is of none.
         states, teacher = outputs.hidden_states[-1][:, :-1], teacher[:, :-1]
-        labels = following(batch["labels"]).to(states.device)
-        divisors: Sequence[float | None] = counts or [None] * (1 + len(self.terms))
+        labels = following(_labels(batch)).to(states.device)
+        divisors: Sequence[float | None] = [None] * (1 + len(self.terms)) if counts is None else counts
+        if len(divisors) != 1 + len(self.terms):
+            raise UserError(
+                f"there are {len(divisors)} counts, of {1 + len(self.terms)} losses: give those of `counts`"
+            )
         found = output_loss(states, teacher, labels, (head, self.teacher_head), self.weights, count=divisors[0])
         loss, terms = found.loss.float(), {"ce": float(found.ce), "kl": float(found.kl)}
-        for term, count in zip(self.terms, divisors[1:]):
+        for name, term, count in zip(self.names, self.terms, divisors[1:]):
             value = term.loss(states, teacher, labels, count=count)
             loss = loss + term.weight * value
-            terms[type(term.loss).__name__] = float(value.detach())
+            terms[name] = float(value.detach())
         return Distilled(loss, terms, outputs)
 
     def _head(self, student: PreTrainedModel) -> Head:
@@ -116,6 +126,19 @@ class DistillationLoss(nn.Module):
 def following(labels: Tensor) -> Tensor:
     """The token that follows each position but the last: (b, L - 1), from labels (b, L) as transformers has them."""
     return labels[..., 1:]
+
+
+def _labels(batch: Mapping[str, Any]) -> Tensor:
+    if "labels" not in batch:
+        raise UserError(f"the batch has {', '.join(batch)}, and no labels: take a collator that gives them")
+    return batch["labels"]
+
+
+def _names(terms: Sequence[Term]) -> list[str]:
+    """What each term is called: its kind, and from the second of a kind on with its number."""
+    kinds = [type(term.loss).__name__ for term in terms]
+    numbers = [kinds[: i + 1].count(kind) for i, kind in enumerate(kinds)]
+    return [kind if number == 1 else f"{kind} {number}" for kind, number in zip(kinds, numbers)]
 
 
 def unwrapped(model: nn.Module) -> PreTrainedModel:

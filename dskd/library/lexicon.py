@@ -15,7 +15,9 @@ from dskd.infra.output import output
 from dskd.lexicon.relations import ANTONYM, SYNONYM, Pair, Relation, Span, merge, normalised, ranked_spans
 from dskd.lexicon.tokens import head_forms, is_tail, word_tokens
 from dskd.lexicon.vote import settle
+from dskd.sources.archives import unpacking
 
+_LARGEST = 1 << 30  # bytes of an unpacked WordNet
 _COLUMNS = {  # of `save`; the pipeline's lexicon.parquet has these, and the tokens of its teacher
     "head": "string",
     "tail": "string",
@@ -53,12 +55,14 @@ class Lexicon:
         """A lexicon of your own pairs, in any order and direction. A pair that is in both lists is in neither.
 
         Raises:
-            UserError: something there is no pair of two different words, or there is none.
+            UserError: something there is no pair of two different words, or there is none, or all are in both lists.
         """
         stated = [*_stated(synonyms, SYNONYM), *_stated(antonyms, ANTONYM)]
         if not stated:
             raise UserError("there is no pair: give synonyms=[(word, word), ...] or antonyms=[...]")
-        return cls(_settled(stated))
+        if not (pairs := _settled(stated)):
+            raise UserError("every pair is in both lists, as synonyms and as antonyms, so that none is left")
+        return cls(pairs)
 
     @classmethod
     def from_wordnet(
@@ -99,10 +103,12 @@ class Lexicon:
         """The table that `save` wrote, or the pipeline's artifacts/lexicon.parquet; needs pyarrow (`dskd[lexicon]`).
 
         Raises:
-            UserError: pyarrow is missing, or the file is no such table.
+            UserError: pyarrow is missing, the file is no such table, or a row of it is no pair of words.
         """
         pa, pq = _parquet()
         try:
+            if Path(path).is_dir():  # which Arrow would read as one table, whatever lies in it
+                raise ValueError
             data = pq.read_table(path, columns=list(_COLUMNS))
             data.validate(full=True)
             if data.schema.types != pa.schema(_COLUMNS.items()).types or any(c.null_count for c in data.columns):
@@ -111,7 +117,11 @@ class Lexicon:
             raise UserError(f"{path} is no table of a lexicon: write one with Lexicon.save") from None
         pairs: dict[Pair, bool] = {}
         forms: dict[str, dict[str, bool]] = {}
+        signs: dict[tuple[str, str], int] = {}
         for head, tail, relation, source, sense, flipped, form in zip(*(c.to_pylist() for c in data.columns)):
+            if (fault := _fault(head, tail, relation, form)) or signs.setdefault((head, tail), relation) != relation:
+                fault = fault or "is both synonym and antonym"
+                raise UserError(f"{path}: the row {head!a}, {tail!a} {fault}: write the table with Lexicon.save")
             pairs[Pair(head, tail, relation, source, tuple(sense.split(";")), flipped)] = True
             lower = form[:1].lower() + form[1:]
             if lower != head:
@@ -187,10 +197,21 @@ class Lexicon:
 
 def _stated(pairs: Iterable[tuple[str, str]], relation: int) -> Iterator[Relation]:
     for pair in pairs:
-        words = [normalised(word) if isinstance(word, str) else "" for word in pair] if len(pair) == 2 else []
-        if isinstance(pair, str) or not all(words) or len(set(words)) != 2:
+        given = list(pair) if isinstance(pair, Iterable) and not isinstance(pair, str | Mapping) else []
+        words = [normalised(word) if isinstance(word, str) else "" for word in given]
+        if len(words) != 2 or not all(words) or len(set(words)) != 2:
             raise UserError(f"{pair!r} is no pair of two different words: give (word, word)")
         yield Relation(words[0], words[1], relation, "pairs", "pairs")
+
+
+def _fault(head: str, tail: str, relation: int, form: str) -> str:
+    """What is wrong with a row of a table; nothing where it is a pair of words, as `from_pairs` would have it."""
+    if relation not in (SYNONYM, ANTONYM):
+        return f"has the relation {relation}, which is neither {SYNONYM} nor {ANTONYM}"
+    words = {head, tail}
+    if len(words) != 2 or not all(word.strip() and word.isprintable() and word == word.lower() for word in words):
+        return "is no pair of two different words in lower case"  # "1" is one: WordNet has it for "ace"
+    return "" if form.strip() and form.isprintable() else "has a form that is no word"
 
 
 def _settled(relations: Sequence[Relation]) -> tuple[Pair, ...]:
@@ -210,12 +231,14 @@ def _downloaded(places: Sequence[str]) -> Path:
 
 def _database(place: Path, folder: Path) -> Path:
     """The folder with WordNet's database files; those of an archive are unpacked into `folder` first."""
-    if place.suffix == ".zip":
-        with ZipFile(place) as archive:
-            archive.extractall(folder / "unpacked")
-        place = folder / "unpacked"
     if not place.exists():
         raise UserError(f"{place} is missing: name WordNet's folder, or wordnet.zip")
+    if place.is_file():
+        with unpacking(f"{place} is damaged, or no zip: get it anew"), ZipFile(place) as archive:
+            if sum(item.file_size for item in archive.infolist()) > _LARGEST:
+                raise UserError(f"{place} unpacks to over {_LARGEST >> 20} MiB, and WordNet to 40: get it anew")
+            archive.extractall(folder / "unpacked")
+        place = folder / "unpacked"
     found = sorted(place.rglob("data.noun"))
     return found[0].parent if found else place
 

@@ -6,6 +6,7 @@ a loss is 0, with gradients of 0. `count` is the divisor: give the positions of 
 from several, or shared by several processes, and add the parts; left out, those of this batch.
 """
 
+import math
 from typing import NamedTuple
 
 import torch
@@ -49,8 +50,14 @@ def output_loss(
         weights: of cross-entropy and divergence, and the temperature T.
 
     Raises:
-        UserError: the heads have vocabularies of different sizes.
+        UserError: states, labels and heads do not fit one another, a label is no token, or a weight is no weight.
     """
+    check_weights(weights)
+    check_labels(student, labels, len(heads[0].weight))
+    for whose, states, head in zip(("student", "teacher"), (student, teacher), heads):
+        if states.shape != (*labels.shape, head.weight.shape[1]):
+            wanted = [*labels.shape, head.weight.shape[1]]
+            raise UserError(f"the {whose}'s states are {list(states.shape)}, its head and the labels want {wanted}")
     vocabularies = [len(head.weight) for head in heads]
     if len(set(vocabularies)) > 1:
         raise UserError(f"the student has {vocabularies[0]} tokens, the teacher {vocabularies[1]}: both need the same")
@@ -137,9 +144,13 @@ class StateLoss(nn.Module):
             labels: (...); positions with `IGNORE` do not count, nor those where `mask` (...) is false.
 
         Raises:
-            UserError: the widths differ.
+            UserError: the widths differ, or states, labels and mask do not fit one another.
         """
-        check_widths(student, teacher)
+        check_batch(student, teacher, labels)
+        if self.mean is not None and self.mean.shape != student.shape[-1:]:
+            raise UserError(
+                f"this loss is whitened for {len(self.mean)} dimensions, and the states have {student.shape[-1]}"
+            )
         chosen = counted(labels, mask).to(student.device)
         divisor = float(chosen.sum() if count is None else count)
         with torch.autocast(student.device.type, enabled=False):
@@ -155,9 +166,15 @@ class StateLoss(nn.Module):
 
 
 def counted(labels: Tensor, mask: Tensor | None) -> Tensor:
-    """Which positions count: those with a label, where `mask` is true."""
+    """Which positions count: those with a label, where `mask` is true. UserError where the mask is no mask of them."""
     found = labels != IGNORE
-    return found if mask is None else found & mask.bool().to(found.device)
+    if mask is None:
+        return found
+    if mask.shape != labels.shape:
+        raise UserError(f"the mask is {list(mask.shape)}, the labels {list(labels.shape)}: give one value for each")
+    if mask.dtype != torch.bool and not ((mask == 0) | (mask == 1)).all():
+        raise UserError("the mask has other values than 0 and 1: give 1 where a position counts")
+    return found & mask.bool().to(found.device)
 
 
 def seen_by(metric: Tensor | None, *states: Tensor) -> tuple[Tensor, ...]:
@@ -165,16 +182,45 @@ def seen_by(metric: Tensor | None, *states: Tensor) -> tuple[Tensor, ...]:
     return states if metric is None else tuple(each @ metric.to(each.device) for each in states)
 
 
-def check_widths(student: Tensor, teacher: Tensor) -> None:
-    """Raise UserError where the states of student and teacher differ in shape."""
+def check_batch(student: Tensor, teacher: Tensor, labels: Tensor) -> None:
+    """Raise UserError where the states of student and teacher differ in shape, or the labels are not theirs."""
     if student.shape != teacher.shape:
         raise UserError(
             f"the student's states are {list(student.shape)}, the teacher's {list(teacher.shape)}: where only the "
             "width differs, map the student's by a linear layer that trains with it"
         )
+    check_labels(student, labels)
+
+
+def check_labels(states: Tensor, labels: Tensor, vocabulary: int | None = None) -> None:
+    """Raise UserError where there is not one label for each state (..., d), or one is neither a token nor `IGNORE`."""
+    if labels.shape != states.shape[:-1]:
+        raise UserError(
+            f"the labels are {list(labels.shape)}, the states {list(states.shape)}: give each state one label, the "
+            "token that follows it"
+        )
+    if labels.is_floating_point():
+        raise UserError(f"the labels are {labels.dtype}: give whole numbers, as the tokenizer does")
+    odd = (labels != IGNORE) & ((labels < 0) | (labels >= (vocabulary or torch.iinfo(labels.dtype).max)))
+    if odd.any():
+        raise UserError(
+            f"the label {int(labels[odd][0])} is no token: label with ids of the vocabulary, and with IGNORE "
+            f"({IGNORE}) what does not count"
+        )
+
+
+def check_weights(weights: OutputWeights) -> None:
+    """Raise UserError where these are no weights, or no temperature."""
+    for name, value in weights._asdict().items():
+        least = "above 0" if name == "temperature" else "from 0 to 1" if name == "beta" else "of 0 or more"
+        fits = value > 0 if name == "temperature" else 0 <= value <= (1 if name == "beta" else math.inf)
+        if not (fits and math.isfinite(value)):
+            raise UserError(f"{name} = {value!r}: it takes a number {least}")
 
 
 def check_states(states: Tensor) -> None:
-    """Raise UserError where these are too few states for a covariance."""
+    """Raise UserError where these are no states with a covariance: too few, not finite, or all alike."""
     if states.dim() != 2 or len(states) < 2:
         raise UserError(f"states of the shape {list(states.shape)} have no covariance: give (n, d), n several times d")
+    if not states.isfinite().all() or not states.float().var(dim=0).sum() > 0:
+        raise UserError("these states are not finite, or all alike, and have no covariance: give others")

@@ -12,7 +12,7 @@ from dskd.infra.arithmetic import squared_distances, starts_of
 from dskd.infra.randomness import hash_integers, uniform
 from dskd.library.dictionary import SenseDictionary
 from dskd.library.lexicon import Lexicon
-from dskd.library.losses import check_states, check_widths, counted, seen_by
+from dskd.library.losses import check_batch, check_states, counted, seen_by
 from dskd.library.settings import TargetSettings
 from dskd.students.hidden_loss import whitening
 from dskd.students.output_loss import IGNORE
@@ -87,7 +87,8 @@ class SenseLoss(nn.Module):
         settings: how many senses and positions.
 
     Raises:
-        UserError: a setting is wrong.
+        UserError: a setting is wrong, no token of the dictionary has a related word with senses, or the states to
+            whiten by are of another width.
     """
 
     vectors: Tensor
@@ -111,6 +112,11 @@ class SenseLoss(nn.Module):
         vectors, by_token = candidates(trimmed_lexicon(dictionary.senses, *spans, self.settings))
         self.known = set(by_token)
         self.related = {token for token, found in by_token.items() if len(found.synonyms) or len(found.antonyms)}
+        if not self.related:
+            raise UserError(
+                "no token of the dictionary has a synonym or an antonym with senses, so the loss would always be 0: "
+                "take a lexicon of the dictionary's words, or a dictionary of more text"
+            )
         self.register_buffer("vectors", vectors, persistent=False)  # (R, d): the dictionary's, then those of spans
         self.register_buffer("tokens", dictionary.senses.tokens.long(), persistent=False)  # (T,), ascending
         self.own = _Rows(found.own for found in by_token.values())
@@ -118,6 +124,9 @@ class SenseLoss(nn.Module):
         self.opposite = _Rows(found.antonyms for found in by_token.values())
         if whiten is not None:
             check_states(whiten)
+            if whiten.shape[1] != vectors.shape[1]:
+                widths = f"{vectors.shape[1]} dimensions, the states to whiten by {whiten.shape[1]}"
+                raise UserError(f"the senses have {widths}: take the teacher's")
         self.register_buffer("metric", None if whiten is None else whitening(whiten), persistent=False)
 
     def count(self, labels: Tensor, mask: Tensor | None = None) -> Tensor:
@@ -128,7 +137,8 @@ class SenseLoss(nn.Module):
     def positions(self, labels: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Which positions are supervised by their relations, and which by their own senses only: two masks (b, L) on
         the CPU. `settings` say how many; a position that does not count has none."""
-        labels = torch.where(counted(labels, mask), labels, IGNORE).cpu().reshape(-1, labels.shape[-1])
+        labels = torch.where(counted(labels, mask), labels, IGNORE).cpu().long()
+        labels = labels.reshape(labels.shape[:-1].numel(), labels.shape[-1])
         columns = np.arange(labels.shape[1])
         known = np.where(labels.numpy() != IGNORE, hash_integers(columns, labels.numpy() & 0xFFFFFFFF), 0)
         rows = np.bitwise_xor.reduce(known.astype(np.uint64), axis=1)[:, None]
@@ -170,9 +180,9 @@ class SenseLoss(nn.Module):
             count: supervised positions of the whole batch: the sum of what `self.count` says of its parts.
 
         Raises:
-            UserError: the widths differ, or the dictionary is of another model.
+            UserError: widths, states, labels and mask do not fit, or the dictionary is of another model.
         """
-        check_widths(student, teacher)
+        check_batch(student, teacher, labels)
         if student.shape[-1] != self.vectors.shape[1]:
             width = self.vectors.shape[1]
             raise UserError(f"the senses have {width} dimensions, the states {student.shape[-1]}: is it the teacher's?")

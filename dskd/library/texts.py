@@ -1,6 +1,6 @@
 """Any texts as blocks of tokens, and a model's last hidden states of them, read once and bounded in memory."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 from typing import NamedTuple, cast
 
@@ -10,7 +10,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from dskd.errors import UserError
 from dskd.model.parts import run_part
-from dskd.model.tokenizer import before_text, separator_token
+from dskd.model.tokenizer import before_text, check_ids, separator_token
 
 _TEXTS = 64  # tokenised at a time
 _BLOCKS = 32  # in one chunk, whose states are held in memory together
@@ -26,6 +26,20 @@ class TextChunk(NamedTuple):
     def labels(self) -> Tensor:
         """The token that follows each state: (b, L) int32."""
         return self.blocks[:, 1:]
+
+
+def check_model(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, length: int, batch_size: int) -> None:
+    """Raise UserError where model and tokenizer do not fit, or a block of so many tokens is more than it reads."""
+    name, head = type(model).__name__, model.get_output_embeddings()
+    if not hasattr(head, "weight"):
+        raise UserError(f"{name} has no output head: load it with AutoModelForCausalLM")
+    check_ids(tokenizer, model.config.vocab_size, name)
+    most = getattr(model.config, "max_position_embeddings", None)
+    for title, value in (("length", length), ("batch_size", batch_size)):
+        if type(value) is not int or value < 1:
+            raise UserError(f"{title} = {value!r}: it takes a whole number of 1 or more")
+    if most is not None and length > most:
+        raise UserError(f"length = {length}, and {name} reads {most} tokens at most: take a smaller length")
 
 
 def text_chunks(texts: Iterable[str], tokenizer: PreTrainedTokenizerBase, length: int) -> Iterator[TextChunk]:
@@ -69,26 +83,39 @@ def text_chunks(texts: Iterable[str], tokenizer: PreTrainedTokenizerBase, length
 def _tokenised(texts: Iterable[str], tokenizer: PreTrainedTokenizerBase) -> Iterator[list[list[int]]]:
     if isinstance(texts, str):
         raise UserError("texts is one string, and each of its letters would be a text: give a list of strings")
+    if isinstance(texts, Mapping) or not isinstance(texts, Iterable):
+        raise UserError(f"texts is a {type(texts).__name__}: give a list of strings, or another iterable of them")
     waiting = iter(texts)
     while batch := list(islice(waiting, _TEXTS)):
-        if odd := next((text for text in batch if not isinstance(text, str)), None):
-            hint = ': give (row["text"] for row in rows)' if isinstance(odd, dict) else ""
-            raise UserError(f"texts holds a {type(odd).__name__}, and takes strings{hint}")
+        if odd := [text for text in batch if not isinstance(text, str)]:
+            hint = ': give (row["text"] for row in rows)' if isinstance(odd[0], dict) else ""
+            raise UserError(f"texts holds a {type(odd[0]).__name__}, and takes strings{hint}")
+        if half := [text for text in batch if not is_unicode(text)]:
+            raise UserError(f"texts holds half a character in {half[0][:40]!a}: read it with encoding='utf-8'")
         if kept := [text for text in batch if text]:
             # Split special tokens: a text that names one must not close its document.
             yield tokenizer(kept, add_special_tokens=False, split_special_tokens=True, verbose=False)["input_ids"]
 
 
+def is_unicode(text: str) -> bool:
+    """Whether a text can be encoded: it holds no half of a surrogate pair."""
+    return text.isascii() or not any("\ud800" <= character <= "\udfff" for character in text)
+
+
 @torch.no_grad()
 def last_states(model: PreTrainedModel, blocks: Tensor, batch_size: int) -> Tensor:
     """The model's last hidden states after its final norm, of the first L tokens of each block: (b, L, d), on the CPU
-    and in the model's own dtype. The model is run in evaluation mode and left as it was."""
+    and in the model's own dtype. The model is run in evaluation mode and left as it was. UserError where a state is not
+    finite: every mean of it would be wrong."""
     training, base = model.training, cast(PreTrainedModel, model.base_model)
     model.eval()
     try:
-        return torch.cat([run_part(base, ids=ids).cpu() for ids in blocks[:, :-1].split(batch_size)])
+        found = torch.cat([run_part(base, ids=ids).cpu() for ids in blocks[:, :-1].split(batch_size)])
     finally:
         model.train(training)
+    if not found.isfinite().all():
+        raise UserError(f"{type(model).__name__} gives states that are not finite: load it in bfloat16 or float32")
+    return found
 
 
 def states_of(
@@ -112,8 +139,11 @@ def states_of(
         (n, d) in the model's dtype, on the CPU.
 
     Raises:
-        UserError: the texts fill no block.
+        UserError: the texts fill no block, model and tokenizer do not fit, or a state is not finite.
     """
+    check_model(model, tokenizer, length, batch_size)
+    if states < 1:
+        raise UserError(f"states = {states}: ask for one state or more")
     found: list[Tensor] = []
     left = -(-states // length)  # blocks
     for chunk in text_chunks(texts, tokenizer, length):

@@ -32,7 +32,9 @@ def make_reservoir(params: Params, teacher: PreTrainedModel) -> None:
     else:
         given = [require(artifacts.CORPUS, "corpus")]
     sampling = params.senses.model_copy(update=_OF_CLUSTERS)
-    made_from = fingerprint(params.runtime, sampling, params.harvest, require(artifacts.TEACHER, "sources"), *given)
+    made_from = fingerprint(
+        params.runtime, sampling, params.harvest.of_states(), require(artifacts.TEACHER, "sources"), *given
+    )
     with processes.output(Path(artifacts.RESERVOIR), made_from, checksums=True) as partial:
         if processes.state().is_main_process and not (partial / "documents.json").exists():
             save_dictionary_text(partial, _text(params))

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from dskd.benchmarks.chat_prompts import write_chat_prompts
 from dskd.benchmarks.gather import gather, mirror_folder
+from dskd.codes.store import ABOUT_FILE
 from dskd.corpus.build import build_corpus
 from dskd.corpus.documents import check_text, kept_name, kept_text
 from dskd.corpus.prompts import load_prompts
@@ -38,6 +39,7 @@ from dskd.model.folder import check_context
 from dskd.model.load import import_model
 from dskd.model.origin import load_origin, teacher_split
 from dskd.params import Objective, Params, chosen_objective, load_params, student_names
+from dskd.pipeline.codes import make_codes
 from dskd.pipeline.dictionary import make_senses
 from dskd.pipeline.dictionary_measures import (
     dictionary_facts,
@@ -47,6 +49,7 @@ from dskd.pipeline.dictionary_measures import (
     read_probes,
     run_documents,
 )
+from dskd.pipeline.heldout import heldout_of_all, means
 from dskd.pipeline.inputs import (
     cached_states,
     is_of_the_lexicon,
@@ -61,7 +64,7 @@ from dskd.pipeline.inputs import (
 )
 from dskd.pipeline.models import load_models
 from dskd.pipeline.reservoir import make_reservoir
-from dskd.pipeline.student import heldout_of_all, make_student, means
+from dskd.pipeline.student import make_student
 from dskd.pipeline.summary import differences_table, main_figures
 from dskd.report.metrics import asked_words, summarise
 from dskd.scores.dictionary import plain
@@ -189,7 +192,7 @@ def harvest(params: Params) -> States:
     made_from = fingerprint(
         params.runtime,
         split_depth(split),
-        params.harvest,
+        params.harvest.of_states(),
         require(artifacts.TEACHER, "sources"),
         require(artifacts.CORPUS, "corpus"),
     )
@@ -204,6 +207,12 @@ def senses(params: Params) -> Senses:
     if not processes.launch(params.launch, "senses"):
         make_senses(params)
     return run_senses()
+
+
+def codes(params: Params) -> dict:
+    """Codes of the training text, where `harvest.codec` is not `exact`. Returns what they are and take."""
+    make_codes(params)
+    return artifacts.read_json(Path(artifacts.CODES) / ABOUT_FILE)
 
 
 def targets(params: Params, objective: str) -> SenseTargets:

@@ -2,23 +2,22 @@
 
 import shutil
 from pathlib import Path
-from statistics import fmean
 
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from dskd.infra import artifacts, processes
 from dskd.infra.hashes import fingerprint, remove, sha256_tree
 from dskd.infra.output import output
-from dskd.model.inference import Models
-from dskd.model.logits import Head, head_of
+from dskd.model.logits import head_of
 from dskd.model.lora import add_lora, merge_lora
 from dskd.model.origin import ORIGIN, load_origin
-from dskd.params import Params, chosen_objective, student_names
-from dskd.pipeline.inputs import cached_text, kept_dtype, load_teacher
-from dskd.scores.heldout import heldout_scores
+from dskd.params import Params, chosen_objective
+from dskd.pipeline.given import Given, read_given
+from dskd.pipeline.heldout import heldout_of, means
+from dskd.pipeline.inputs import kept_dtype
 from dskd.students.model_card import LICENCE_FILE, Making, licences, model_card, prompt_licences
 from dskd.students.projection import fitted_projection
-from dskd.students.store import Student, export_student, new_student
+from dskd.students.store import export_student, new_student
 from dskd.students.train import Recipe, train
 from dskd.targets.store import load_targets
 
@@ -28,11 +27,11 @@ def make_student(params: Params, objective: str, seed: int) -> None:
     name, weights = f"{objective}-{seed}", chosen_objective(params, objective)
 
     # What it is made from.
-    teacher, tokenizer = load_teacher(params)
+    given = read_given(params)  # with the held-out text, so that a fault in it shows before hours of training
+    teacher, tokenizer = given.teacher, given.tokenizer
     origin = load_origin(params, teacher, tokenizer)
-    text, _ = cached_text("train"), cached_text("heldout")  # a fault in either shows before hours of training
     targets = load_targets(Path(artifacts.TARGETS) / objective) if weights.sense else None
-    hashes = _hashes(objective, with_targets=targets is not None, with_origin=origin is not teacher)
+    hashes = _hashes(given, objective, with_targets=targets is not None, with_origin=origin is not teacher)
     made_from = fingerprint(params.runtime, params.student, weights, params.distill, seed, hashes)
 
     # Cut.
@@ -45,8 +44,8 @@ def make_student(params: Params, objective: str, seed: int) -> None:
         if not (partial / "heldout.json").exists():
             # Train.
             if student.lower is not None and (weights.hidden or weights.sense):
-                student = student._replace(projection=fitted_projection(origin, params.student, text))
-            train(student, teacher_head, text, targets, Recipe(weights, params.distill, seed), work)
+                student = student._replace(projection=fitted_projection(origin, params.student, given.train))
+            train(student, teacher_head, given.train, targets, Recipe(weights, params.distill, seed), work)
 
             # Score and write.
             if main:
@@ -54,23 +53,23 @@ def make_student(params: Params, objective: str, seed: int) -> None:
                     shutil.copytree(work / "curves", place)
                 merge_lora(student.top)
                 student.top.layers.to(kept_dtype(params)).to(teacher.dtype)  # what is scored is what the folder holds
-                heldout = heldout_of(params, student, teacher_head)
+                heldout = heldout_of(params, student, teacher_head, given.heldout)
                 chat = bool(tokenizer.chat_template)
-                making = Making(objective, seed, teacher.config.num_hidden_layers, chat, means(heldout), hashes)
+                making = Making(objective, seed, given.teacher_layers, chat, means(heldout), hashes)
                 _write(params, origin, student.top, tokenizer, making, partial)
                 artifacts.write_json(partial / "heldout.json", heldout)  # last: it marks the student as whole
         if main:
             remove(work)
 
 
-def _hashes(objective: str, *, with_targets: bool, with_origin: bool) -> dict[str, str]:
+def _hashes(given: Given, objective: str, *, with_targets: bool, with_origin: bool) -> dict[str, str]:
     """SHA-256 of each artifact that a student is made from."""
-    inputs = {"teacher": artifacts.TEACHER, "corpus": artifacts.CORPUS, "states": artifacts.STATES}
+    inputs = {}
     if with_targets:
         inputs["targets"] = Path(artifacts.TARGETS) / objective  # which lexicon and senses went into
     if with_origin:
         inputs["student"] = ORIGIN
-    return {key: sha256_tree(path) for key, path in inputs.items()}
+    return given.hashes | {key: sha256_tree(path) for key, path in inputs.items()}
 
 
 def _write(
@@ -87,25 +86,3 @@ def _write(
     (folder / "README.md").write_text(model_card(params, making) + of_prompts, encoding="utf-8")
     terms = f"# Licences\n\n{licences(params.sources, params.student.source)}\n{of_prompts}"
     (folder / LICENCE_FILE).write_text(terms, encoding="utf-8")
-
-
-def heldout_of(params: Params, student: Student | None, teacher_head: Head) -> dict[str, list[float]]:
-    """The scores of each held-out block, "ce", "kl" and "agreement", as they are kept; of the teacher without a
-    student."""
-    found = heldout_scores(student, teacher_head, cached_text("heldout"), params.harvest.batch_size)
-    return {key: values.tolist() for key, values in found.items()}
-
-
-def heldout_of_all(params: Params, models: Models) -> dict[str, dict[str, list[float]]]:
-    """Such scores of the teacher, of the untrained cut and of every student of the run, whose folders have theirs."""
-    cut = models.of("cut")
-    student = Student(cut.tops["cut"], cut.head, None if cut is models else cut.lower)
-    found = {"teacher": heldout_of(params, None, models.head), "cut": heldout_of(params, student, models.head)}
-    for name in student_names(params):
-        found[name] = artifacts.read_json(Path(artifacts.STUDENTS) / name / "heldout.json")
-    return found
-
-
-def means(heldout: dict[str, list[float]]) -> dict[str, float]:
-    """Means over the blocks of such scores."""
-    return {key: fmean(values) for key, values in heldout.items()}

@@ -1,5 +1,5 @@
-"""What a sense dictionary is, whether its senses are those of people, and what codes made with it keep of the teacher:
-tables of reports/senses.json and docs/trials/codes.csv."""
+"""What a sense dictionary is, whether its senses are those of people, how it grows, and what codes made with it keep of
+the teacher: tables of reports/senses.json, docs/trials/dictionaries.csv and docs/trials/codes.csv."""
 
 import re
 from collections.abc import Mapping
@@ -105,6 +105,34 @@ def glance_table(found: Mapping[str, float]) -> pd.DataFrame:
         row["same sense or not (WiC, AUC)"] = "{wic_auc:.3f} [{wic_auc_low:.3f}, {wic_auc_high:.3f}]".format(**found)
         row["by random states"] = f"{found['wic_auc_random']:.3f}"
     return pd.DataFrame([row])
+
+
+def curves_table(rows: pd.DataFrame) -> pd.DataFrame:
+    """How dictionaries differ: by the size of the text and the key first, then by what differs from the rest.
+
+    Args:
+        rows: of docs/trials/dictionaries.csv.
+    """
+    shown = []
+    for row in rows.sort_values(["read", "key", "min_states", "k", "reservoir"], kind="stable").to_dict("records"):
+        line = {
+            "text (tokens)": f"{int(row['text_tokens']):,}",
+            "key": row["key"],
+            **{name: int(row[name]) for name in ("k", "min_states", "reservoir")},
+            "senses": f"{int(row['senses']):,}",
+            "one state": f"{row['singleton_share']:.0%}",
+            "more than 10 states": f"{row['heads_with_more_than_10_states']:.0%}",
+            "50 states": f"{row['heads_with_50_states']:.0%}",
+            "two senses": f"{row['heads_with_two_senses']:.0%}",
+        }
+        for key, name in (("wic_auc", "WiC, AUC"), ("examples_rand", "Rand"), ("heldout_variance", "variance")):
+            if key in row and row[key] == row[key]:
+                line[name] = f"{row[key]:.3f} ({row[f'{key}_random']:.3f})"
+        minutes = row["read_seconds"] / 60
+        line["read (min)"] = "" if minutes != minutes else f"{minutes:.0f}"
+        line["cluster (s)"] = f"{row['cluster_seconds']:.0f}"
+        shown.append(line | {"sample (MB)": f"{int(row['sample_megabytes']):,}"})
+    return pd.DataFrame(shown)
 
 
 _TEXTS = {"0.3 million": 0.3e6, "10 million": 10e6, "1,000 million": 1000e6}  # tokens that share the codebooks

@@ -7,7 +7,7 @@ import json
 
 import pandas as pd
 
-from dskd.params import Params
+from dskd.params import CODEC, Params
 
 # The patterns of dskd/params.py in words; a pattern that is not here is shown as it is.
 _PATTERNS = {
@@ -16,6 +16,8 @@ _PATTERNS = {
     "^[a-z]{2,3}$": "two or three letters",
     "^([a-z]+-|-[a-z]+)$": "texts like un- or -less",
     r"^[a-z_]+\.[a-z0-9_]+$": "two names with a full stop between",
+    CODEC: "`exact`, `senses`, `token_mean`, `random_sense`, `context`, `senses+M`, `context+M` or `residual+M` with M "
+    "from 1 to 99",
 }
 # The models of dskd/params.py that a parameter may be, in words.
 _GROUPS = {

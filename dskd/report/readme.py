@@ -17,6 +17,7 @@ from dskd.params import SourcesParams, load_params, noncommercial
 from dskd.report.dictionary_tables import (
     code_differences_table,
     codes_table,
+    curves_table,
     facts_table,
     glance_table,
     measures_table,
@@ -243,6 +244,7 @@ def _blocks(root: Path) -> dict[str, dict[str, str]]:
         "docs/senses.md": {
             "dictionary": markdown(facts_table(dictionary).reset_index(names="what")),
             "agreement": markdown(measures_table(dictionary)),
+            "curves": markdown(curves_table(pd.read_csv(root / "docs/trials/dictionaries.csv"))),
         },
         "docs/method.md": {"power": power_block(pd.read_csv(root / artifacts.POWER))},
         "docs/codes.md": {"codes": markdown(codes_table(codes)), "worth": markdown(code_differences_table(codes))},

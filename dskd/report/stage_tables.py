@@ -92,6 +92,27 @@ def spans_table(senses: Senses, tokenizer: PreTrainedTokenizerBase, words: Seque
     return pd.DataFrame(rows)
 
 
+def codes_table(about: dict, states: States) -> pd.DataFrame:
+    """What the code is that students train on, and how many bytes it takes beside the teacher's states.
+
+    Args:
+        about: what `artifacts/codes/codes.json` says; states: the teacher's, of the training text.
+    """
+    last = states.hidden_states[0]
+    exact = last.shape[-1] * last.dtype.itemsize
+    rows = {"code": about["codec"], "bytes of a state": exact}
+    if "bytes" in about:
+        sizes, number = about["bytes"], about["positions"]
+        rows |= {
+            "bytes of its code": f"{sizes['codes'] / number:.2f}",
+            "with its share of the tables": f"{(sizes['codes'] + sizes['tables']) / number:.2f}",
+            "codes of all positions (MB)": f"{sizes['codes'] / 1e6:.1f}",
+            "tables (MB)": f"{sizes['tables'] / 1e6:.1f}",
+            "states of the held-out text (MB)": f"{sizes['heldout'] / 1e6:.1f}",
+        }
+    return pd.Series(rows, dtype=object).to_frame("training text")
+
+
 def targets_table(targets: SenseTargets) -> pd.DataFrame:
     """How many senses there are to choose from, and which share of the positions they pull and push."""
     shares = {"positions that are pulled": targets.pull, "positions that are pushed": targets.push}

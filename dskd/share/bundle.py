@@ -12,7 +12,8 @@ from dskd.infra.hashes import SUMS, checksum_lines, files_below
 from dskd.model.tokenizer import save_tokenizer
 from dskd.params import OBJECTIVE_NAME, load_params
 from dskd.pipeline.inputs import teacher_tokenizer
-from dskd.share.cards import dictionary_card, lexicon_card
+from dskd.share.cards import lexicon_card, run_dictionary_card
+from dskd.sources.archives import is_inside
 from dskd.students.model_card import LICENCE_FILE
 
 CARD = "README.md"
@@ -65,7 +66,7 @@ def pack(name: str, folder: Path, repository: str) -> Shared:
     if name in ("senses", "lexicon") and not (folder / CARD).exists():  # one that was pulled has its own
         params = load_params()
         if name == "senses":
-            card, licences = dictionary_card(params, repository)
+            card, licences = run_dictionary_card(params, repository)
             save_tokenizer(teacher_tokenizer(), folder)  # which says what its tokens are
         else:
             card, licences = lexicon_card(params, place, repository)
@@ -81,9 +82,12 @@ def pack(name: str, folder: Path, repository: str) -> Shared:
 
 
 def check_names(names: Iterable[str], where: str) -> None:
-    """Raise UserError where one of the files is neither data nor text, but something that may be run."""
+    """Raise UserError where one of the files is neither data nor text, but something that may be run, or where a name
+    leads out of the folder."""
     for name in sorted(names):
         path = PurePosixPath(name)
+        if not is_inside(name):
+            raise UserError(f"{where} holds {ascii(name)[1:-1]}, which leads out of its folder: take another revision")
         if path.suffix not in _SUFFIXES and path.name not in _NAMES:
             kinds = ", ".join(sorted(suffix[1:] for suffix in _SUFFIXES))
             raise UserError(f"{where} holds {ascii(name)[1:-1]}; only {kinds} are shared: take that file out")

@@ -7,53 +7,18 @@ import json
 from pathlib import Path
 
 import pandas as pd
-from huggingface_hub import DatasetCardData, ModelCardData
+from huggingface_hub import DatasetCardData
 
 from dskd.errors import UserError
 from dskd.infra import artifacts
 from dskd.lexicon.relations import ANTONYM, SYNONYM
 from dskd.lexicon.store import SCHEMA, load_lexicon
+from dskd.library.card import About, More, dictionary_card
 from dskd.params import Params, Source, noncommercial
 from dskd.pipeline.inputs import run_senses
-from dskd.report.dictionary_tables import facts_table, measures_table
+from dskd.report.dictionary_tables import measures_table
 from dskd.report.study_tables import markdown
 from dskd.students.model_card import LICENCE_FILE, prompt_licences
-
-_DICTIONARY = """---
-{front_matter}
----
-
-# A sense dictionary of {teacher}
-
-For each of {tokens:,} tokens the centroids of its clusters: {senses:,} senses of {width} numbers. They are clusters of
-the last hidden states of `{teacher}`, which read {text}. A state belongs to the token {key}.
-
-- `senses.safetensors`: `tokens` (T), `offsets` (T + 1), `occurrences` (T), `centroids` (S, d), `counts` (S), `contexts`
-  (S, C). The senses of `tokens[t]` are the rows `offsets[t]` to `offsets[t + 1]` of `centroids`.
-- `contexts.parquet`: the places in the text that lie nearest to each sense, with token, sense (row of `centroids`),
-  text to the left and to the right, and document.
-- `origin.json`: the hash of the teacher's files, which a reader compares.
-- `tokenizer.json` and what belongs to it: the teacher's tokenizer.
-- `SHA256SUMS`: the checksums of all files.
-
-```python
-import dskd
-
-senses = dskd.SenseDictionary.from_pretrained("hf:{repository}")
-print(senses.of("{example}"))
-```
-
-{figures}
-## Made with
-
-```json
-{params}
-```
-
-## Licences
-
-{licences}
-"""
 
 _LEXICON = """---
 {front_matter}
@@ -100,42 +65,43 @@ _COLUMNS = {
 }
 
 
-def dictionary_card(params: Params, repository: str) -> tuple[str, str]:
+def run_dictionary_card(params: Params, repository: str) -> tuple[str, str]:
     """The texts of README.md and of the licences for the run's dictionary.
 
     Raises:
-        UserError: the dictionary is damaged, or of another teacher than artifacts/teacher.
+        UserError: the dictionary is damaged, of another teacher than artifacts/teacher, or made with other parameters.
     """
-    senses, report = run_senses(), Path(artifacts.SENSES_REPORT)
-    figures, text = "", "a text"
+    _check_made("senses", params)
+    senses, report, measures = run_senses(), Path(artifacts.SENSES_REPORT), ""
     if report.exists() and (found := artifacts.read_json(report)).get("senses") == len(senses.centroids):
-        figures = f"## How good it is\n\n{markdown(_named(facts_table(found)))}\n\n{markdown(measures_table(found))}\n"
-        text = f"{found['text_tokens']:,} tokens of text"
+        measures = markdown(measures_table(found))
     own = params.senses.text == "own"
     used = {name: source for name, source in params.sources.every().items() if _is_read(name, own)}
     licences = _licences(used, "this dictionary") + ("" if own else prompt_licences(params.prompts))
-    front = ModelCardData(
-        license="other",
-        license_name="licences-of-the-sources",
-        license_link=LICENCE_FILE,
-        language="en",
-        tags=["word-senses", "dskd"],
-    )
-    card = _DICTIONARY.format(
-        front_matter=front.to_yaml(original_order=["license"]),
-        teacher=params.sources.teacher.source,
-        tokens=len(senses.tokens),
-        senses=len(senses.centroids),
-        width=senses.centroids.shape[1],
-        text=text,
-        repository=repository,
-        example=params.report.word,
-        key={"observed": "that follows in the text", "predicted": "that the teacher predicts"}[params.senses.key],
-        figures=figures,
-        params=json.dumps(params.model_dump(include={"senses"})["senses"], indent=1),
-        licences=licences,
+    card = dictionary_card(
+        senses,
+        About(params.sources.teacher.source, "text of the sources below"),
+        params.senses.model_dump(),
+        more=More(f"hf:{repository}", params.report.word, measures, licences, LICENCE_FILE),
     )
     return card, f"# Licences\n\n{licences}\n"
+
+
+def _check_made(stage: str, params: Params) -> None:
+    """Raise UserError where a stage ran with other values (dvc.lock) than params.yaml has now: the card would name
+    those of another run."""
+    if not (lock := Path(artifacts.LOCK)).exists():
+        return
+    known = artifacts.read_lock(lock)["stages"].get(stage, {}).get("params", {}).get("params.yaml", {}).get(stage)
+    now = json.loads(params.model_dump_json(include={stage}))[stage]
+    changed = sorted(key for key in known if known[key] != now.get(key)) if isinstance(known, dict) else []
+    if not changed:
+        return
+    key = changed[0]
+    raise UserError(
+        f"{stage}.{key} is {now.get(key)!r} in params.yaml, and was {known[key]!r} when {stage} last ran "
+        f"({artifacts.LOCK}): run `dvc repro {stage}`, or set it back"
+    )
 
 
 def _is_read(name: str, own: bool) -> bool:
@@ -148,8 +114,9 @@ def lexicon_card(params: Params, path: Path, repository: str) -> tuple[str, str]
     `datasets.load_dataset` reads.
 
     Raises:
-        UserError: it is no lexicon, or was made of a source that params.yaml does not name.
+        UserError: it is no lexicon, or was made of a source that params.yaml does not name, or with other parameters.
     """
+    _check_made("lexicon", params)
     table = load_lexicon(path)
     sources = _sources_of(table, params, path)
     licences = _licences(sources, "this lexicon")
@@ -204,8 +171,3 @@ def _licences(sources: dict[str, Source], what: str) -> str:
     if closed:
         sharing += f" Not for commercial use: the licence of {' and '.join(closed)} forbids it."
     return f"{markdown(pd.DataFrame(rows, columns=['part', 'source', 'licence']))}\n\n{sharing}"
-
-
-def _named(table: pd.DataFrame) -> pd.DataFrame:
-    """A table whose row names are a column of their own."""
-    return table.rename_axis("figure").reset_index()

@@ -4,17 +4,17 @@ import re
 import sys
 import tempfile
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
+from glob import escape
 from pathlib import Path
 
-from huggingface_hub import HfApi, constants, get_token, snapshot_download
+from huggingface_hub import HfApi, constants, snapshot_download
 from huggingface_hub.errors import RepositoryNotFoundError
 
-from dskd.errors import UserError, is_disk_full, one_line, without_passwords
+from dskd.errors import UserError, without_passwords
 from dskd.infra.artifacts import reading
 from dskd.infra.hashes import SUMS, files_below, read_checksums, remove, sha256_file, size_mb
 from dskd.infra.output import output
+from dskd.library.hub import asking
 from dskd.share.bundle import CARD, OF_THE_HUB, check_names, pack, shared
 from dskd.sources.readers import work_folder
 from dskd.students.model_card import LICENCE_FILE
@@ -48,7 +48,7 @@ def push(name: str, repository: str, public: bool = False, dry: bool = False) ->
             return
         sys.stdout.flush()  # before the bars on stderr
         api = HfApi()
-        with _asking(repository, "written"):
+        with asking(repository, "written"):
             _prepare(api, repository, what.repo_type, public, {file.relative_to(folder).as_posix() for file in files})
             with warnings.catch_warnings():
                 warnings.filterwarnings("ignore", "It seems that you are about to commit a data file")  # the contexts
@@ -75,7 +75,7 @@ def pull(name: str, repository: str) -> Path:
     what = shared(name)
     if what.place.exists():
         raise UserError(f"{what.place} is there already: move it away, and run again")
-    with _asking(repository, "read"):
+    with asking(repository, "read"):
         info = HfApi().repo_info(repository, repo_type=what.repo_type, revision=revision or None)
     names = {file.rfilename for file in info.siblings} - {OF_THE_HUB}
     check_names(names, repository)
@@ -83,9 +83,10 @@ def pull(name: str, repository: str) -> Path:
         raise UserError(f"{repository} has no {lacking[0]}: it is no {what.title} that `python -m dskd push` sent")
     with output(what.place) as partial, work_folder(partial) as work:
         got = work / "got"
-        with _asking(repository, "read"):
+        with asking(repository, "read"):  # the names that were looked at, whatever the hub says now
+            looked_at = [escape(name) for name in sorted(names)]
             snapshot_download(
-                repository, repo_type=what.repo_type, revision=info.sha, local_dir=got, ignore_patterns=OF_THE_HUB
+                repository, repo_type=what.repo_type, revision=info.sha, local_dir=got, allow_patterns=looked_at
             )
         remove(got / ".cache")
         _verify(got, repository)
@@ -130,24 +131,3 @@ def _verify(folder: Path, repository: str) -> None:
                 f"{repository}: {shown} is not what its line in {SUMS} says: have it pushed again, or take another "
                 "revision"
             )
-
-
-@contextmanager
-def _asking(repository: str, done: str) -> Iterator[None]:
-    """What goes wrong between here and the hub becomes one line, without token, password or signed address."""
-    try:
-        yield
-    except UserError:
-        raise
-    except Exception as error:  # the hub raises its own, the HTTP library's and the system's errors
-        if is_disk_full(error):
-            raise
-        why = f"check that it answers and that your HF_TOKEN may {'write' if done == 'written' else 'read'} there"
-        if constants.HF_HUB_OFFLINE:
-            why = "HF_HUB_OFFLINE or TRANSFORMERS_OFFLINE is set"
-        cause = re.sub(r"(https?://[^\s?]+)\?\S*", r"\1", one_line(error.__cause__ or error))  # a signature follows ?
-        if token := get_token():
-            cause = cause.replace(token, "...")
-        raise UserError(
-            f"{repository} could not be {done} at {constants.ENDPOINT} ({why}, and run again); {cause}"
-        ) from None

@@ -1,5 +1,6 @@
 """Run the teacher once over every block and keep its states (docs/method.md, section 3.1)."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -12,7 +13,7 @@ from dskd.model import SCORE_CHUNK
 from dskd.model.cut import check_cut, teacher_top, trunk
 from dskd.model.parts import run_part
 from dskd.params import HarvestParams, StudentParams
-from dskd.states.store import save_shard, shard_path
+from dskd.states.store import save_below, save_shard, shard_path
 
 
 def harvest(
@@ -41,6 +42,43 @@ def harvest(
     check_cut(student, teacher)
     lower, upper = trunk(teacher, student), teacher_top(teacher, student)
     head = teacher.get_output_embeddings().weight
+
+    def states_of(ids: Tensor) -> list[Tensor]:
+        return _states_of(ids, lower, upper, head, dtype, settings.top_tokens)
+
+    _write(blocks, settings, destination, fingerprint, states_of, save_shard)
+
+
+def harvest_below(
+    lower: PreTrainedModel,
+    blocks: dict[str, Tensor],
+    settings: HarvestParams,
+    destination: Path,
+    fingerprint: str,
+    dtype: torch.dtype,
+) -> None:
+    """Write the states at the split alone, which need the frozen layers alone: the same bytes as `harvest` has.
+
+    Args:
+        lower: these layers, ids -> split states; all else is as for `harvest`.
+    """
+
+    @torch.inference_mode()
+    def states_of(ids: Tensor) -> list[Tensor]:
+        return [run_part(lower, ids=ids).to(dtype).cpu()]
+
+    _write(blocks, settings, destination, fingerprint, states_of, save_below)
+
+
+def _write(
+    blocks: dict[str, Tensor],
+    settings: HarvestParams,
+    destination: Path,
+    fingerprint: str,
+    states_of: Callable[[Tensor], list[Tensor]],
+    save: Callable[..., None],
+) -> None:
+    """Write shards of what `states_of` makes of batches of ids (b, L), each by `save`."""
     shards = processes.share(
         [
             (split, index, shard)
@@ -66,9 +104,9 @@ def harvest(
                 continue
             parts = []
             for ids in shard.split(settings.batch_size):
-                parts.append(_states_of(ids, lower, upper, head, dtype, settings.top_tokens))
+                parts.append(states_of(ids))
                 bar.update(ids.numel())
-            save_shard(path, *(torch.cat(column) for column in zip(*parts)))
+            save(path, *(torch.cat(column) for column in zip(*parts)))
 
 
 @torch.inference_mode()

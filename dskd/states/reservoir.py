@@ -152,7 +152,7 @@ class Sampler:
         found = [load_chunk(path) for path in paths]
         keys = np.concatenate([chunk.keys.numpy() for chunk in found] or [np.empty(0, np.int32)])
         positions = np.concatenate([chunk.positions.numpy() for chunk in found] or [np.empty(0, np.int64)])
-        chosen, self.bounds = _smallest(keys, hash_integers(self.seed, positions), self.capacity, len(self.bounds))
+        chosen, self.bounds = smallest(keys, hash_integers(self.seed, positions), self.capacity, len(self.bounds))
         own, self.stored = set(self._own()), 0
         for path, chunk, here in zip(paths, found, torch.from_numpy(chosen).split([len(c.keys) for c in found])):
             if path in own:
@@ -173,7 +173,7 @@ class Sampler:
             save_file({name: tensor.contiguous() for name, tensor in chunk._asdict().items()}, partial)
 
 
-def _smallest(keys: np.ndarray, hashes: np.ndarray, capacity: int, vocabulary: int) -> tuple[np.ndarray, np.ndarray]:
+def smallest(keys: np.ndarray, hashes: np.ndarray, capacity: int, vocabulary: int) -> tuple[np.ndarray, np.ndarray]:
     """Which of n states have one of the `capacity` smallest hashes of their key, (n,) bool; and of each token of the
     vocabulary the largest hash among these, or the largest of all numbers where it has fewer."""
     order = np.lexsort((hashes, keys))

@@ -19,18 +19,18 @@ from dskd.infra.output import output
 class States(NamedTuple):
     """Memory-mapped states of one split; each list has one tensor a shard, (blocks, L, …)."""
 
-    hidden_states: list[Tensor]  # (b, L, d), after the final norm
+    hidden_states: list[Tensor]  # (b, L, d), after the final norm; of codes one that is read back block by block
     split_states: list[Tensor]  # (b, L, d), entering the first trained layer
-    predicted: list[Tensor]  # (b, L) int32, the teacher's most probable next token
+    predicted: list[Tensor]  # (b, L) int32, the teacher's most probable next token; none where codes are read
     top_tokens: list[Tensor] | None = None  # (b, L, K) int32, its K most probable ones, where harvest.top_tokens is K
 
     @property
     def blocks(self) -> int:
-        return sum(len(shard) for shard in self.predicted)
+        return sum(len(shard) for shard in self.split_states)
 
     @property
     def length(self) -> int:
-        return self.predicted[0].shape[1]
+        return self.split_states[0].shape[1]
 
 
 class Text(NamedTuple):
@@ -56,19 +56,35 @@ def save_shard(
         save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, partial)
 
 
+def save_below(path: Path, split_states: Tensor) -> None:
+    """Write a shard of the states at the split alone."""
+    with output(path) as partial:
+        save_file({"split_states": split_states.contiguous()}, partial)
+
+
 def open_states(folder: str | Path, split: str) -> States:
     """Map the shards of `split` ("train" or "heldout"); nothing is read until it is used.
 
     Raises:
         UserError: no shards, a gap between them, or a shard that is not whole.
     """
-    folder = Path(folder)
+    *names, top_tokens = States._fields
+    paths = _shard_paths(Path(folder), split)
+    shards = [artifacts.load_tensors(path, "harvest", names, [top_tokens]) for path in paths]
+    return States(**{name: [shard[name] for shard in shards] for name in shards[0]})
+
+
+def open_below(folder: str | Path, split: str) -> list[Tensor]:
+    """Map the states at the split where they were written alone, one tensor a shard; UserError as `open_states`."""
+    paths = _shard_paths(Path(folder), split)
+    return [artifacts.load_tensors(path, "harvest", ["split_states"])["split_states"] for path in paths]
+
+
+def _shard_paths(folder: Path, split: str) -> list[Path]:
     paths = sorted(folder.glob(f"{split}-*.safetensors"))
     if not paths or [shard_path(folder, split, i) for i in range(len(paths))] != paths:
         raise UserError(f"{folder} lacks shards of {split}: make them with `dvc repro harvest`")
-    *names, top_tokens = States._fields
-    shards = [artifacts.load_tensors(path, "harvest", names, [top_tokens]) for path in paths]
-    return States(**{name: [shard[name] for shard in shards] for name in shards[0]})
+    return paths
 
 
 def take_blocks(shards: list[Tensor], blocks: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from huggingface_hub import EvalResult, ModelCardData
 
 from dskd.benchmarks.catalogue import BENCHMARKS
-from dskd.params import Params, PromptsParams, Source, SourcesParams, noncommercial
+from dskd.params import EXACT, Params, PromptsParams, Source, SourcesParams, noncommercial
 
 LICENCE_FILE = "LICENSE.md"  # of a student's folder; the hub looks for this name where `license` is `other`
 _FIGURES = {
@@ -94,6 +94,8 @@ def model_card(params: Params, making: Making) -> str:
             del used["student"][key]
     if not params.prompts.sets:
         del used["prompts"]
+    if params.harvest.codec != EXACT:
+        used["harvest"] = {"codec": params.harvest.codec}
     used["objective"] = params.objectives[making.objective].model_dump()
     origin = params.student.source or params.sources.teacher
     return _TEMPLATE.format(

@@ -66,6 +66,19 @@ def test_places_count_wide_characters_as_a_browser_does():
     assert columns["tails"].tolist() == [0, 0]
 
 
+def test_a_title_or_a_text_that_breaks_lines_stays_one_line_and_all_places_hold():
+    senses = Senses(
+        torch.tensor([3]), torch.tensor([0, 1]), torch.tensor([9]), torch.zeros(1, 4), torch.tensor([2]),
+        torch.tensor([[4, 90]]),
+    )  # fmt: skip
+    rows = [(" bank", 0, "a\tnew", " of\nthe", "mine:one\ttwo\nthree"), (" bank", 0, "old", " \x1b[2J", "wiki:B\r")]
+    table = pd.DataFrame(rows, columns=["token", "sense", "left", "right", "document"])
+    columns = context_columns(table, senses, {"bank": range(0, 1)}, 5)
+    assert columns["text"] == "mine:one two three\ta new bank of the\nwiki:B \told bank  [2J"
+    for place in np.cumsum(columns["gaps"].astype(int)):
+        assert columns["text"][place : place + 4] == "bank"
+
+
 def test_relations_are_numbers_of_names_with_the_best_supported_first(tokenizer):
     rows = [("hot", "warm", 1, "a.s.01"), ("hot", "torrid", 1, "b.s.01;c.s.01"), ("hot", "cold", -1, "x")]
     table = pd.DataFrame(rows, columns=["head", "tail", "relation", "sense"])

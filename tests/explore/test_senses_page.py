@@ -415,6 +415,25 @@ def test_text_is_dark_enough_on_what_it_stands_on(bank):
     assert len(found) > 100 and min(found) >= 4.5  # WCAG 2.2, 1.4.3
 
 
+def test_in_a_frame_of_a_notebook_a_link_leads_to_its_word(page, tmp_path):
+    around = tmp_path / "notebook.html"
+    around.write_text(f"<!DOCTYPE html><title>A notebook</title>{framed(render(COLUMNS))}", encoding="utf-8")
+    inside = "document.querySelector('iframe').contentDocument"
+    page.browser.open(around, 1400)
+    page.wait(f"{inside}.documentElement.dataset.ready")
+    page.value(f"{inside}.querySelector('#relations a, #compared a').click()")
+    word = page.value(f"{inside}.querySelector('#senses-title').textContent")
+    time.sleep(0.3)
+    page.wait(f"{inside}.querySelector('#senses-title').textContent !== 'good'")
+    assert word and page.value("document.title") == "A notebook"
+
+
+def test_a_word_may_be_typed_with_accents_of_their_own(page):
+    page.open("bank")
+    page.value("location.hash = encodeURIComponent('e\u0301vident')")
+    page.wait("$('senses-title').textContent === 'évident'")
+
+
 def test_in_a_notebook_the_page_is_an_attribute_of_a_frame():
     shown = framed(render(COLUMNS))
     (page,) = re.findall(r'<iframe srcdoc="([^"]*)"', shown)

@@ -131,6 +131,22 @@ def test_colour_changes_nothing_but_colour(table):
     assert "  1 not in WordNet, 1 state" in as_text(found).splitlines()
 
 
+def test_what_comes_from_data_does_not_steer_the_terminal(table):
+    evil = "\x1b]0;evil\x07\x1b[2J\r\n"
+    card = Card(1, 1, Fit(f"a.n.01{evil}", 0.5, 0, "n", evil), {"synonym": [evil]}, [Context(evil, evil, evil)])
+    related = related_words(table.assign(source=f"word{evil}", sense=evil), "happy")
+    for colour in (False, True):
+        text = as_text(Word("happy", f"1 sense{evil}", [card], *related), colour)
+        left = re.sub(r"\x1b\[\d+m", "", text) if colour else text
+        assert all(char.isprintable() for char in left.replace("\n", "")) and "evil" in left
+        assert len(text.splitlines()) == len(text.split("\n"))
+
+
+def test_a_word_may_be_written_with_accents_of_their_own(project, capsys):
+    assert main(["senses", "fa\u0301st"]) == 1
+    assert "'f\u00e1st' has" in capsys.readouterr().err
+
+
 def test_a_concordance_has_a_row_for_each_context(table):
     cards = [Card(i, 1, FIT, {}, [Context("so", " that", "wiki:Joy")] * i) for i in (1, 2)]
     found = concordance(Word("happy", "", cards, table, ""))
@@ -280,6 +296,7 @@ def test_the_notebook_on_a_word_runs_from_top_to_bottom(project, tmp_path):
     shown = execute("explore_senses", project, tmp_path, word="fast", students="dskd-0", colour="fast", vehicles="bank")
     assert "<b>fast</b>" in shown and "antonym" in shown and "image/png" in shown and "predicts" in shown
     assert "how surely" in shown and "<th>source</th>" in shown and "<iframe srcdoc=" in shown
+    assert '"application/vnd.jupyter.widget' not in shown and shown.count("<b>fast</b>: ") == 1  # the box is no HTML
 
 
 def test_the_notebook_on_results_needs_the_committed_reports_alone(tmp_path):

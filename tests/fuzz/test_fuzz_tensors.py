@@ -15,6 +15,8 @@ from safetensors.torch import save_file
 from tiny.models import LOWER_LAST, make_teacher, make_tokenizer
 from tools.hostile import bounded_memory, damaged, fuzz, hostile_json, hostile_tensors, survives, values  # noqa: F401 (a fixture for all)
 
+from dskd.codes.reading import Book
+from dskd.codes.store import load_codes
 from dskd.corpus.store import load_corpus, save_corpus
 from dskd.infra import artifacts
 from dskd.infra.hashes import SUMS
@@ -40,6 +42,8 @@ OF_SENSES = {
 OF_TARGETS = {"vectors": torch.zeros(2, 4), **{k: torch.zeros(2, 3, 1, dtype=torch.int32) for k in ("pull", "push")}}
 OF_STATES = {"hidden_states": torch.zeros(2, 3, 4), "split_states": torch.zeros(2, 3, 4)}
 OF_STATES["predicted"] = torch.zeros(2, 3, dtype=torch.int32)
+OF_CODES = {"table_00": torch.zeros(5, 4, dtype=torch.bfloat16), "column_00": torch.zeros(3, dtype=torch.uint8)}
+OF_CODES |= {"back": torch.zeros(4, 4), "line": torch.zeros(5, 4)}
 OF_CHUNK = {
     "keys": torch.tensor([3, 3, 9], dtype=torch.int32),
     "positions": torch.tensor([0, 2, 5]),
@@ -74,6 +78,15 @@ def test_states_may_be_anything(tmp_path, content, name):
     (tmp_path / name).write_bytes(content)
     with survives(tmp_path / name):
         assert isinstance(open_states(tmp_path, "train"), States)
+
+
+@fuzz(hostile_tensors(OF_CODES))
+def test_codes_may_be_anything(tmp_path, content):
+    path = tmp_path / "codes.safetensors"
+    path.write_bytes(content)
+    with survives(path):
+        book, codes = load_codes(path, 8)
+        assert isinstance(book, Book) and len(codes) == 8
 
 
 @fuzz(hostile_tensors(OF_CHUNK))

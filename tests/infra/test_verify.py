@@ -119,6 +119,11 @@ def test_the_committed_kinds_of_processor_agree_within_the_tolerance(kind):
     assert len(rows) > 100 and rows["within"].all(), rows[~rows["within"]]
 
 
+def test_the_committed_run_repeats_on_another_kind_of_processor(committed):
+    rows = compare_figures(committed.metrics, artifacts.read_json(ROOT / "reports/runs/amx/metrics.json"))
+    assert len(rows) == 300 and rows["within"].all(), rows[~rows["within"]]
+
+
 # ---- benchmarks that one of the two runs lacks
 
 

@@ -9,7 +9,7 @@ from safetensors.torch import save_file
 from tiny.models import TEXT, make_teacher
 
 from dskd import About, DictionarySettings, SenseDictionary, UserError, states_of
-from dskd.library.dictionary import size_figures
+from dskd.library.card import size_figures
 from dskd.library.texts import text_chunks
 from dskd.model.parts import run_part
 from dskd.params import HarvestParams
@@ -122,6 +122,9 @@ def test_damage_and_absence_are_one_clear_line(made, tmp_path):
     file = tmp_path / "senses.safetensors"
     whole = file.read_bytes()
     file.write_bytes(whole[:-3])
+    with pytest.raises(UserError, match="damaged or replaced"):
+        SenseDictionary.from_pretrained(tmp_path)
+    (tmp_path / "dictionary.json").unlink()
     with pytest.raises(UserError, match="no sense dictionary"):
         SenseDictionary.from_pretrained(tmp_path)
     tensors = made.senses._asdict()

@@ -29,7 +29,9 @@ def folder(tmp_path_factory):
     """A working folder with a tiny model, texts and a lexicon."""
     place = tmp_path_factory.mktemp("work")
     tokenizer = train_tokenizer(TEXTS, 400)
-    make_teacher(vocabulary=len(tokenizer)).save_pretrained(place / "model")
+    model = make_teacher(vocabulary=len(tokenizer))
+    model.config.max_position_embeddings = 256  # of the blocks that the page takes
+    model.save_pretrained(place / "model")
     tokenizer.save_pretrained(place / "model")
     (place / "texts.txt").write_text("\n".join(TEXTS) + "\n")
     rows = [{"prompt": text[:20], "completion": text[20:]} for text in TEXTS]

@@ -216,6 +216,106 @@ def test_wrong_shapes_and_settings_are_one_clear_line(made):
             faulty()
 
 
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda labels: labels.T, "one label for each|the labels are"),
+        (lambda labels: labels[0], "the labels are"),  # of which a square batch would take rows
+        (lambda labels: labels[:, :-1], "the labels are"),
+        (lambda labels: labels.float(), "whole numbers"),
+        (lambda labels: labels.masked_fill(labels == labels[0, 0], -1), "the label -1 is no token"),
+    ],
+)
+def test_labels_that_are_not_those_of_the_states_are_refused(made, change, says):
+    states, labels, _, student = made
+    teacher, faulty = torch.cat(states.hidden_states), change(labels)
+    for loss in every_loss(made):
+        with pytest.raises(UserError, match=says):
+            loss(student, teacher, faulty)
+    square = student[:, :BLOCKS], teacher[:, :BLOCKS], labels[0, :BLOCKS]
+    with pytest.raises(UserError, match="the labels are"):
+        StateLoss()(*square)
+
+
+@pytest.mark.parametrize(
+    ("mask", "says"),
+    [
+        (torch.ones(BLOCKS, LENGTH + 1), "one value for each"),
+        (torch.ones(LENGTH), "one value for each"),
+        (torch.full((BLOCKS, LENGTH), -torch.inf), "other values than 0 and 1"),  # as attention adds it: turned round
+    ],
+)
+def test_what_is_no_mask_of_the_labels_is_refused(made, mask, says):
+    states, labels, _, student = made
+    for loss in every_loss(made):
+        for given in (lambda loss=loss: loss(student, torch.cat(states.hidden_states), labels, mask),
+                      lambda loss=loss: loss.count(labels, mask)):  # fmt: skip
+            with pytest.raises(UserError, match=says):
+                given()
+
+
+def test_masks_of_any_kind_and_batches_of_other_formats_are_read_alike(made):
+    states, labels, _, student = made
+    teacher, mask = torch.cat(states.hidden_states), torch.arange(LENGTH).expand(BLOCKS, -1) % 2 == 0
+    for loss in every_loss(made):
+        wanted = loss(student, teacher, labels, mask)
+        for other in (mask.long(), mask.float()):
+            assert torch.equal(loss(student, teacher, labels, other), wanted)
+        assert torch.equal(loss(student, teacher, labels.int(), mask), wanted)
+        torch.testing.assert_close(loss(student.half(), teacher.double(), labels, mask), wanted, rtol=1e-2, atol=1e-3)
+        empty = loss(student[:, :0], teacher[:, :0], labels[:, :0])
+        assert float(empty) == 0
+
+
+def test_a_lexicon_of_other_words_is_refused_and_not_a_loss_of_zero(made, teacher, tokenizer):
+    from tiny.models import TEXT
+
+    from dskd import DictionarySettings
+
+    dictionary = SenseDictionary.from_model(teacher, tokenizer, TEXT * 9, DictionarySettings(length=8))
+    with pytest.raises(UserError, match="no token of the dictionary has a synonym or an antonym"):
+        SenseLoss(dictionary, Lexicon.from_pairs([("katze", "mieze")]))
+
+
+def test_states_without_a_covariance_and_of_another_width_are_refused(made):
+    states, labels, dictionary, student = made
+    sample = torch.cat(states.hidden_states).flatten(0, 1)
+    for faulty in (torch.ones(9, WIDTH), sample.masked_fill(sample > 1, torch.nan)):
+        with pytest.raises(UserError, match="not finite, or all alike"):
+            StateLoss.whitened(faulty)
+    with pytest.raises(UserError, match="whitened for 5 dimensions"):
+        StateLoss.whitened(sample[:, :5])(student, torch.cat(states.hidden_states), labels)
+    with pytest.raises(UserError, match="the states to whiten by 5"):
+        SenseLoss(dictionary, OfSpans(), whiten=sample[:, :5], settings=TARGETS)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"temperature": 0.0}, {"temperature": -1.0}, {"ce": float("nan")}, {"kl": -0.5}, {"beta": 1.5}],
+)
+def test_what_are_no_weights_is_refused(wrong):
+    head = model_head(make_teacher())
+    weights = OutputWeights(1.0, 0.7, 2.0)._replace(**wrong)
+    with pytest.raises(UserError, match=f"{next(iter(wrong))} = "):
+        output_loss(torch.zeros(1, 32), torch.zeros(1, 32), torch.zeros(1, dtype=torch.int64), (head, head), weights)
+
+
+def test_labels_beyond_the_vocabulary_and_states_of_other_shapes_are_refused():
+    heads = (model_head(make_teacher()),) * 2
+    states, labels = torch.randn(2, 9, 32, generator=generator(1)), torch.zeros(2, 9, dtype=torch.int64)
+    for label in (-1, 120):
+        with pytest.raises(UserError, match=f"the label {label} is no token"):
+            output_loss(states, states, labels + label, heads)
+    for own, other, of in (
+        (states, states, labels.view(9, 2)),
+        (states, states.view(9, 2, 32), labels),
+        (states[..., :8], states, labels),
+        (states, states[:1], labels),
+    ):
+        with pytest.raises(UserError, match=r"the labels"):
+            output_loss(own, other, of, heads)
+
+
 def reference(model, other, ids, labels, weights):
     """Cross-entropy and KL by transformers' own logits."""
     logits, soft = model(input_ids=ids).logits.float(), other(input_ids=ids).logits.float()

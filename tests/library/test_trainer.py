@@ -62,6 +62,30 @@ def test_the_loss_is_the_weighted_sum_of_its_terms_and_is_the_same_in_parts(made
         assert sum(one.terms[name] for one in found) == pytest.approx(terms[name], rel=1e-4)
 
 
+def test_two_terms_of_a_kind_are_both_told(made):
+    _, batch = made
+    loss = DistillationLoss(
+        make_teacher(), [Term(1.0, StateLoss()), Term(2.0, StateLoss.whitened(torch.randn(99, 32)))]
+    )
+    found = loss(student(), batch)
+    assert list(found.terms) == ["ce", "kl", "StateLoss", "StateLoss 2"]
+    wanted = found.terms["ce"] + 0.7 * 4 * found.terms["kl"] + found.terms["StateLoss"] + 2 * found.terms["StateLoss 2"]
+    assert float(found.loss.detach()) == pytest.approx(wanted, rel=1e-5)
+
+
+def test_a_batch_without_labels_and_counts_of_other_losses_are_refused(made):
+    loss, batch = made
+    unlabelled = {"input_ids": batch["input_ids"]}
+    for given in (lambda: loss(student(), unlabelled), lambda: loss.counts([unlabelled])):
+        with pytest.raises(UserError, match="no labels"):
+            given()
+    for counts in ([5.0], []):
+        with pytest.raises(UserError, match=f"{len(counts)} counts, of 3 losses"):
+            loss(student(), batch, counts)
+    with pytest.raises(UserError, match="temperature = 0"):
+        DistillationLoss(make_teacher(), weights=OutputWeights(1.0, 0.7, 0.0))
+
+
 def test_cross_entropy_is_that_of_transformers(made):
     loss, batch = made
     model = student()

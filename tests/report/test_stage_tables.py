@@ -3,6 +3,7 @@
 import torch
 
 from dskd.report.stage_tables import (
+    codes_table,
     corpus_checks,
     lexicon_counts,
     lexicon_pairs,
@@ -64,6 +65,16 @@ def test_states_say_what_they_take_and_their_scale():
     assert found[["blocks", "tokens in a block", "shards", "number format"]].tolist() == [1, 3, 1, "bfloat16"]
     assert found[["bytes kept for a token", "bytes of its logits"]].tolist() == [8, 20]
     assert found["mean square of the last hidden states"] == "2.33" and found["their variance"] == "1.33"
+
+
+def test_codes_say_what_a_token_takes_with_and_without_their_tables():
+    sizes = {"codes": 2_500_000, "tables": 1_250_000, "heldout": 300_000}
+    found = codes_table({"codec": "senses", "positions": 1_000_000, "bytes": sizes}, made_states())["training text"]
+    assert found.tolist() == ["senses", 4, "2.50", "3.75", "2.5", "1.2", "0.3"]
+    assert codes_table({"codec": "exact"}, made_states())["training text"].to_dict() == {
+        "code": "exact",
+        "bytes of a state": 4,
+    }
 
 
 def test_the_tokens_of_the_text_stand_beside_those_that_the_teacher_expects():

@@ -454,7 +454,7 @@ OTHERS = {
     "trust": ("kills", "fuzz", "licences"),
     "lexicon": ("negations", "steps", "coverage", "sources"),
     "parameters": ("parameters",),
-    "senses": ("dictionary", "agreement"),
+    "senses": ("dictionary", "agreement", "curves"),
     "codes": ("codes", "worth"),
 }
 SPEEDS = """date,commit,machine,threads,versions,figure,shape,value,unit,reference_value,ratio,target,met

@@ -15,7 +15,7 @@ from dskd.lexicon.store import SCHEMA, load_lexicon, save_lexicon
 from dskd.params import load_params
 from dskd.pipeline.inputs import run_senses
 from dskd.share.bundle import pack
-from dskd.share.cards import dictionary_card, lexicon_card
+from dskd.share.cards import lexicon_card, run_dictionary_card
 
 
 @pytest.fixture
@@ -65,7 +65,7 @@ def test_a_card_has_the_licences_of_what_was_read_and_no_others(params):
     card, licences = lexicon_card(params, Path(LEXICON), "o/n")
     assert licence_rows(card) == licence_rows(licences) == {"wordnet": "W-1"}
     assert "commercial" not in licences
-    card, licences = dictionary_card(params, "o/n")
+    card, licences = run_dictionary_card(params, "o/n")
     assert licence_rows(licences) == {
         "teacher": "T-1",
         "wordnet": "W-1",
@@ -74,7 +74,7 @@ def test_a_card_has_the_licences_of_what_was_read_and_no_others(params):
     }
     assert "Not for commercial use: the licence of texts.mine forbids it." in card
     training = params.model_copy(update={"senses": params.senses.model_copy(update={"text": "training"})})
-    assert "texts.mine" not in dictionary_card(training, "o/n")[1]
+    assert "texts.mine" not in run_dictionary_card(training, "o/n")[1]
 
 
 def test_a_lexicon_of_a_source_whose_licence_is_not_known_is_not_shared(params):
@@ -85,17 +85,34 @@ def test_a_lexicon_of_a_source_whose_licence_is_not_known_is_not_shared(params):
             lexicon_card(params, Path("other.parquet"), "o/n")
 
 
+@pytest.mark.parametrize("stage", ["senses", "lexicon"])
+def test_a_card_names_the_parameters_of_the_run_or_none(params, tmp_path, stage):
+    """params.yaml may have been changed since."""
+    ran = yaml.safe_load(Path("params.yaml").read_text())[stage]
+    made = {
+        "senses": lambda: run_dictionary_card(params, "o/n"),
+        "lexicon": lambda: lexicon_card(params, Path(LEXICON), "o/n"),
+    }
+    for values in (ran, ran | {"seed": 7}):
+        lock = {"schema": "2.0", "stages": {stage: {"cmd": "x", "params": {"params.yaml": {stage: values}}}}}
+        Path("dvc.lock").write_text(yaml.safe_dump(lock))
+        if values == ran:
+            assert made[stage]()
+    with pytest.raises(UserError, match=rf"{stage}\.seed is 0 in params\.yaml, and was 7"):
+        made[stage]()
+
+
 def test_the_dictionarys_card_counts_and_shows_the_figures_of_this_dictionary(params):
     senses = run_senses()
-    card, _ = dictionary_card(params, "o/n")
+    card, _ = run_dictionary_card(params, "o/n")
     assert (
         f"For each of {len(senses.tokens):,} tokens" in card
-        and f"{len(senses.centroids)} senses of {senses.centroids.shape[1]} numbers" in card
+        and f"{len(senses.centroids)} vectors of {senses.centroids.shape[1]} dimensions" in card
     )
     assert RepoCard(card).data.license == "other" and "## How good it is" in card
     write_json("reports/senses.json", {"senses": len(senses.centroids) + 1})  # of another dictionary
-    assert "## How good it is" not in dictionary_card(params, "o/n")[0]
+    assert "## How good it is" not in run_dictionary_card(params, "o/n")[0]
     write_json("artifacts/teacher/more.json", {})
     Path("artifacts/teacher/SHA256SUMS").unlink()
     with pytest.raises(UserError, match="another teacher"):
-        dictionary_card(params, "o/n")
+        run_dictionary_card(params, "o/n")

@@ -153,6 +153,9 @@ def change(stored: dict[str, bytes], kind: str) -> None:
         stored["model.safetensors"] = stored["model.safetensors"][:-1] + b"\x07"
     if kind in ("code", "pickle", "extra"):
         stored[{"code": "sub/modeling.py", "pickle": "model.bin", "extra": "more.json"}[kind]] = b"{}"
+    if kind in ("../out", "/out", "sub/../../out"):
+        stored[f"{kind}.json"] = b"{}"
+        stored[SUMS] = sums(stored)
     if kind == "lost":
         del stored["tokenizer.json"]
     if kind in ("README.md", "LICENSE.md", SUMS, "config.json"):
@@ -170,6 +173,9 @@ def change(stored: dict[str, bytes], kind: str) -> None:
         ("code", "o/n holds sub/modeling.py; only json,"),
         ("pickle", "o/n holds model.bin; only json,"),
         ("extra", f"o/n: more.json has no line in {SUMS}"),
+        ("../out", "o/n holds ../out.json, which leads out of its folder"),
+        ("/out", "o/n holds /out.json, which leads out of its folder"),
+        ("sub/../../out", "o/n holds sub/../../out.json, which leads out of its folder"),
         ("lost", f"o/n: tokenizer.json is not what its line in {SUMS} says"),
         ("up", f"o/n: ../up.json is not what its line in {SUMS} says"),
         ("README.md", "o/n has no README.md: it is no student dskd-0"),

@@ -7,13 +7,13 @@ from tiny.models import FIRST, LOWER_LAST, make_ids
 
 from dskd.errors import UserError
 from dskd.infra.hashes import sha256_tree
-from dskd.model.cut import split_depth, teacher_top
+from dskd.model.cut import split_depth, teacher_top, trunk
 from dskd.model.parts import run_part
 from dskd.params import HarvestParams, StudentParams
 from dskd.states import harvest as harvest_module
 from dskd.states import store as states_module
-from dskd.states.harvest import harvest, predict
-from dskd.states.store import open_states, take_blocks, take_positions
+from dskd.states.harvest import harvest, harvest_below, predict
+from dskd.states.store import open_below, open_states, take_blocks, take_positions
 
 SETTINGS = HarvestParams(batch_size=2, shard_blocks=3)
 LENGTH = 6
@@ -49,6 +49,32 @@ def test_the_shards_hold_what_the_whole_model_gives(teacher, tmp_path, student):
         *(f"train-0000{i}.safetensors" for i in range(3)),
     ]
     assert [len(shard) for shard in open_states(tmp_path / "states", "train").predicted] == [3, 3, 2]
+
+
+def test_the_states_at_the_split_alone_are_the_same_bytes_and_need_the_frozen_layers_alone(
+    bf16_teacher, tmp_path, monkeypatch
+):
+    run(bf16_teacher, tmp_path / "states")
+    lower, place = trunk(bf16_teacher, LOWER_LAST), tmp_path / "below"
+    real, calls = harvest_module.save_below, []
+
+    def save(path, split_states):
+        calls.append(path.name)
+        if len(calls) == 3:
+            raise RuntimeError("power")
+        real(path, split_states)
+
+    monkeypatch.setattr(harvest_module, "save_below", save)
+    given = lower, BLOCKS, SETTINGS, place, "x", torch.bfloat16
+    with pytest.raises(RuntimeError, match="power"):
+        harvest_below(*given)
+    harvest_below(*given)  # goes on
+    assert calls[3:] == ["train-00002.safetensors", "heldout-00000.safetensors"]
+    for split in BLOCKS:
+        found, whole = open_below(place, split), open_states(tmp_path / "states", split).split_states
+        assert len(found) == len(whole) and all(map(torch.equal, found, whole))
+    with pytest.raises(UserError, match="lacks shards of validation"):
+        open_below(place, "validation")
 
 
 @torch.no_grad()

@@ -26,6 +26,7 @@ STAGES = {
     "corpus": [],
     "harvest": [],
     "senses": [],
+    "codes": [],
     "targets": ["--objective", "dskd"],
     "distill": ["--objective", "dskd", "--seed", "0"],
     "benchmarks": [],

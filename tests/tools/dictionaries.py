@@ -5,7 +5,8 @@
 
 It needs the artifacts of a run. In the second form the teacher reads the largest text once, for both keys; with
 DSKD_MIRROR the text has the mirror's Wikipedia and textbooks too. What is kept lies in build/dictionaries, and a run
-that was stopped goes on. Rows go to docs/trials/dictionaries.csv; rows that are there are not made again.
+that was stopped goes on. Rows go to docs/trials/dictionaries.csv, and rows that are there are not made again;
+dictionaries.svg beside it shows how the figures change with the text.
 """
 
 import argparse
@@ -15,6 +16,7 @@ import re
 import time
 from pathlib import Path
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import torch
@@ -34,17 +36,23 @@ from dskd.pipeline.dictionary_measures import (
     with_random,
 )
 from dskd.pipeline.inputs import kept_dtype, load_teacher, teacher_tokenizer, text_files, wordnet_reader
+from dskd.report.figures import COLOURS, MARKERS, STYLE
 from dskd.scores.dictionary import plain
 from dskd.senses.cluster import build_senses
-from dskd.states.reservoir import Reservoir, Sampler, _smallest, open_reservoir, read_chunks
+from dskd.states.reservoir import Reservoir, Sampler, open_reservoir, read_chunks, smallest
 
 ROWS = Path("docs/trials/dictionaries.csv")
 BUILD = Path("build/dictionaries")
 KEYS, MOST = ("predicted", "observed"), 2000
+PANELS = {
+    "heads_with_two_senses": "heads with two senses or more",
+    "heads_with_50_states": "heads with 50 states or more",
+    "wic_auc": "same sense or not (WiC), AUC",
+    "heldout_variance": "variance of held-out states",
+}
 BASE = {"k": 10, "min_states": 2, "reservoir": 160}
-# Each differs from the base in one thing; the second are tried on the largest text alone.
-SETTINGS = [{}, *({"min_states": n} for n in (1, 3, 5, 10)), {"reservoir": MOST}]
-MORE = [{"k": 4}, {"k": 20}]
+# Each differs from the base in one thing. They are tried on the largest text and the default's key alone.
+SETTINGS = [*({"min_states": n} for n in (1, 3, 5, 10)), {"reservoir": MOST}, {"k": 4}, {"k": 20}]
 
 
 def mirror_texts(folder: Path) -> list[Path]:
@@ -126,7 +134,7 @@ def narrowed(sample: Reservoir, seed: int, capacity: int) -> Reservoir:
         sample.tokens.repeat_interleave(sample.sizes).numpy(),
         hash_integers(seed, sample.positions.numpy()),
     )
-    kept = torch.from_numpy(_smallest(tokens, hashes, capacity, int(tokens.max()) + 1)[0])
+    kept = torch.from_numpy(smallest(tokens, hashes, capacity, int(tokens.max()) + 1)[0])
     sizes = sample.sizes.clamp_max(capacity)
     return sample._replace(sizes=sizes, positions=sample.positions[kept], rows=sample.rows[kept])
 
@@ -144,12 +152,35 @@ def main() -> None:
     probes = read_probes(params, documents)
     if not sizes:
         sample = open_reservoir(Path(artifacts.RESERVOIR))
-        more = [settings for settings in SETTINGS + MORE if (BASE | settings)["reservoir"] <= params.senses.reservoir]
-        measure(params, probes, sample, more, {"read": params.senses.tokens, "key": params.senses.key})
+        some = [settings for settings in SETTINGS if (BASE | settings)["reservoir"] <= params.senses.reservoir]
+        measure(params, probes, sample, [{}, *some], {"read": params.senses.tokens, "key": params.senses.key})
     for size, key, folder, seconds in sampled(params, sizes) if sizes else ():
-        settings = SETTINGS + (MORE if size == max(sizes) else [])
+        settings = [{}, *(SETTINGS if (size, key) == (max(sizes), params.senses.key) else [])]
         measure(params, probes, open_reservoir(folder), settings, {"read": size, "key": key, "read_seconds": seconds})
         remove(folder)
+    with plt.rc_context({**STYLE, "svg.hashsalt": "dskd"}):
+        draw(pd.read_csv(ROWS)).savefig(ROWS.with_suffix(".svg"), metadata={"Date": None})
+
+
+def draw(rows: pd.DataFrame) -> plt.Figure:
+    """How the base's figures change with the size of the text, a line a key; dashed what random states give."""
+    base = rows[(rows[list(BASE)] == pd.Series(BASE)).all(axis=1)].drop_duplicates(["read", "key"], keep="last")
+    figure, axes = plt.subplots(1, len(PANELS), figsize=(12, 3.2), layout="constrained")
+    for axis, (measure, title) in zip(axes, PANELS.items()):
+        for i, key in enumerate(KEYS):
+            line = base[base["key"] == key].sort_values("read")
+            style = {"color": COLOURS[i], "marker": MARKERS[i], "markersize": 5}
+            axis.plot(line["read"], line[measure], label=f"{key} key", **style)
+            if f"{measure}_random" in line:
+                axis.fill_between(
+                    line["read"], line[f"{measure}_low"], line[f"{measure}_high"], color=COLOURS[i], alpha=0.15
+                )
+                axis.plot(line["read"], line[f"{measure}_random"], label=f"{key} key, random states", ls="--", **style)
+        axis.set(xscale="log", xlabel="tokens of text")
+        axis.set_title(title, fontsize=9)
+    axes[-1].legend(fontsize=7)
+    plt.close(figure)
+    return figure
 
 
 def changed(params, **values):

@@ -9,16 +9,18 @@ compares these alone, with the tests that `pairs` names and their margins.
 
 Another file names its objectives by what differs from `kd`, the seeds, what differs in `distill`, and pairs of
 objectives that are compared, too. An objective's `params` differ in the groups `senses`, `targets`, `distill` and
-`student`, so that the states stay what they are. It runs in a folder with the artifacts of the stages up to `senses`,
-and `benchmarks`; students are trained as the stage does and kept in build/trials, where a run that was stopped goes on;
-their names stand for parameters, not for code, so empty it when the training has changed. A row of the table is a mean
-over seeds and its difference from the first objective's, or another's, with the 95 % interval of
-`report.statistics.compare`.
+`student`, so that the states stay what they are; its `codec` names the code of them that its students train on
+(`harvest.codec`). With `measures: text` it scores held-out text alone. It runs in a folder with the artifacts of the
+stages up to `senses`, and `benchmarks`; students are trained as the stage does and kept in build/trials, where a run
+that was stopped goes on; their names stand for parameters, not for code, so empty it when the training has changed. A
+row of the table is a mean over seeds and its difference from the first objective's, or another's, with the 95 %
+interval of `report.statistics.compare`.
 """
 
 import argparse
 import json
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from textwrap import fill
 from typing import NamedTuple
@@ -40,10 +42,12 @@ from dskd.infra.output import output
 from dskd.infra.randomness import hash_integers, text_key
 from dskd.model.cut import split_depth, student_top, trunk
 from dskd.model.inference import Models
-from dskd.model.logits import head_of
-from dskd.params import Objective, Params
+from dskd.model.logits import Head, head_of
+from dskd.params import EXACT, Objective, Params
 from dskd.pipeline import stages
-from dskd.pipeline.inputs import cached_text, kept_dtype, load_teacher
+from dskd.pipeline.codes import write_codes
+from dskd.pipeline.given import read_codes
+from dskd.pipeline.inputs import cached_states, cached_text, kept_dtype, load_teacher
 from dskd.report.figures import COLOURS, STYLE
 from dskd.report.metrics import FEWEST_DOCUMENTS, margin
 from dskd.report.statistics import compare, of_units
@@ -61,6 +65,7 @@ from dskd.students.train import Recipe, train
 from dskd.targets.store import SenseTargets
 
 FOLDER = Path("build/trials")
+ALL, TEXT = "all", "text"  # what is measured: also items, or held-out text alone
 ITEMS = 1000  # of each lexical task
 OF_TABLE = {"heldout": "", "glosses": " of glosses"}  # what a measure of held-out text is called after its table
 LOG_ODDS = margin("in_context", "")
@@ -96,7 +101,10 @@ def main() -> int:
                 make_student(name, seed, of, params, made)
     students = {(name, seed): student(name, seed, of) for name, of in trials.items() for seed in given["seeds"]}
     pairs = list(dict.fromkeys([(name, next(iter(trials))) for name in trials] + [tuple(pair) for pair in pairs]))
-    found = differences(score(students, trials, args.half, params), pairs, given["seeds"], params)
+    measures = given.get("measures", ALL)
+    if measures not in (ALL, TEXT):
+        raise UserError(f"{args.round}: measures are {ALL} or {TEXT}, not {measures!r}")
+    found = differences(score(students, trials, args.half, measures, params), pairs, given["seeds"], params)
     found.to_csv(table, index=False)
     draw(found, list(trials), table.with_suffix(".svg"))
     print(found.to_string(index=False))
@@ -167,7 +175,7 @@ def changed(params: Params, changes: dict[str, dict]) -> Params:
 
 def trial(params: Params, changes: dict) -> Trial:
     base, groups = params.objectives["kd"].model_dump(), changes.get("params", {})
-    own = changed(params, groups)
+    own = changed(params, groups | {"harvest": {"codec": changes.get("codec", EXACT)}})
     if not groups.keys() <= {"senses", "targets", "distill", "student"}:
         raise UserError(f"params of a trial may change senses, targets, distill and student, not {', '.join(groups)}")
     clustering = {"k": 1, "min_states": 1, "iterations": 1, "contexts": 1}
@@ -177,7 +185,8 @@ def trial(params: Params, changes: dict) -> Trial:
         )
     if split_depth(own.student) != split_depth(params.student):
         raise UserError("a trial's student needs the split of the states: student.layers - student.trained must stay")
-    return Trial(Objective(**base | {key: value for key, value in changes.items() if key != "params"}), own)
+    weights = {key: value for key, value in changes.items() if key not in ("params", "codec")}
+    return Trial(Objective(**base | weights), own)
 
 
 def student(name: str, seed: int, of: Trial) -> Path:
@@ -190,7 +199,25 @@ def student(name: str, seed: int, of: Trial) -> Path:
     if objective.targets == "none":
         for group in ("senses", "targets", "lexicon"):
             del settings[group]
+    if params.harvest.codec != EXACT:
+        settings["code"] = code_of(params)
     return FOLDER / f"{text_key(json.dumps(settings, sort_keys=True)):016x}-{name}-{seed}"
+
+
+def code_of(params: Params) -> dict:
+    """What the codes of a text and its states depend on."""
+    return {"codec": params.harvest.codec, "senses": params.senses.model_dump(), "corpus": params.corpus.model_dump()}
+
+
+def training_text(params: Params, head: Head) -> Text:
+    """The text that a trial's students are trained on; its codes are made once and lie in build/trials/codes."""
+    if params.harvest.codec == EXACT:
+        return cached_text("train")
+    key = text_key(json.dumps(code_of(params), sort_keys=True))
+    path = FOLDER / "codes" / f"{key:016x}-{params.harvest.codec}.safetensors"
+    if not path.exists():
+        print(f"{params.harvest.codec}: {write_codes(params, head, path)} bytes", flush=True)
+    return read_codes(params, path, cached_states("train").split_states)
 
 
 def make_student(name: str, seed: int, of: Trial, base: Params, made: dict[str, SenseTargets]) -> None:
@@ -206,16 +233,18 @@ def make_student(name: str, seed: int, of: Trial, base: Params, made: dict[str, 
     with output(folder, fingerprint(name)) as partial:
         work = partial / "work"
         recipe = Recipe(objective, params.distill, seed)
-        train(made_student, head_of(teacher), cached_text("train"), targets, recipe, work)
+        train(made_student, head_of(teacher), training_text(params, head_of(teacher)), targets, recipe, work)
         weights = made_student.top.layers.to(kept_dtype(params)).state_dict()
         save_file({key: value.contiguous() for key, value in weights.items()}, partial / "top.safetensors")
         remove(work)
 
 
-def score(students: dict[tuple[str, int], Path], trials: dict[str, Trial], half: str, params: Params) -> pd.DataFrame:
+def score(
+    students: dict[tuple[str, int], Path], trials: dict[str, Trial], half: str, measures: str, params: Params
+) -> pd.DataFrame:
     """Rows {name, seed, measure, id, document, value}: every student on one half; what was scored is kept beside it.
     What is not of a document has its own id there."""
-    kept = f"scores-{half}-documents.csv"
+    kept = f"scores-{half}-documents.csv" if measures == ALL else f"scores-{half}-{measures}.csv"
     missing = {f"{n}-{s}": (n, path) for (n, s), path in students.items() if not (path / kept).exists()}
     if missing:
         teacher, tokenizer = load_teacher(params)
@@ -225,42 +254,54 @@ def score(students: dict[tuple[str, int], Path], trials: dict[str, Trial], half:
             tops[name].layers.load_state_dict(load_file(path / "top.safetensors"))
             tops[name].layers.to(teacher.dtype)
         found = {name: [] for name in missing}
-        text, (blocks_, account) = cached_text("heldout"), load_corpus(Path(artifacts.CORPUS))
-        documents = heldout_documents(blocks_, account)
-        sources = [SOURCES[code] for code in blocks_["heldout_source"].tolist()]
-        tables = heldout_tables(set(sources))
-        chosen = torch.tensor([block for block, name in enumerate(documents) if half_of(name) == half])
-        states = States(*([take_blocks(shards, chosen)] for shards in text.states[:3]))
-        text = Text(states, text.labels[chosen], text.ids[chosen])
-        for name, top in tqdm(tops.items(), desc="held-out text", unit="student"):
-            blocks = heldout_scores(Student(top, head), head, text, params.harvest.batch_size)
-            found[name] += [
-                (f"{measure}{OF_TABLE[tables[sources[block]]]}", str(block), documents[block], value)
-                for measure in ("kl", "ce")
-                for block, value in zip(chosen.tolist(), blocks[measure].tolist())
-            ]
-        lower = trunk(teacher, params.student)
-        models = Models(lower, tops, head, tokenizer, teacher.config.max_position_embeddings)
-        words, drawn = stages.words_to_ask(), (params.evaluate.seed, ITEMS)
-        vocabulary = read_vocabulary(words.reader)
-        items = build_items(params.lexicon, *drawn, vocabulary, words.trained)
-        items = [item for item in items if half_of(item.id) == half]
-        for row in lexical_rows(models, items):
-            found[row["model"]] += answered(row)
-        places = find_places(words.text, params.lexicon, vocabulary, words.trained, tokenizer, drawn)
-        places = [place for place in places if half_of(place.document) == half]
-        for row in in_context_rows(models, words.text, places):
-            found[row["model"]].append(in_context(row))
-        summary = artifacts.read_json(Path(artifacts.BENCHMARKS) / "summary.json")
-        available = [name for name in ("wic", "antsynnet") if summary[name]["available"]]
-        for row in pair_rows(models, Path(artifacts.BENCHMARKS), available, params.evaluate)[0]:
-            if half_of(row["id"]) == half:
-                found[row["model"]].append((row["task"], row["id"], row["id"], row["value"]))
+        for name, row in text_scores(tops, head, half, params):
+            found[name].append(row)
+        if measures == ALL:
+            lower = trunk(teacher, params.student)
+            models = Models(lower, tops, head, tokenizer, teacher.config.max_position_embeddings)
+            for name, row in item_scores(models, half, params):
+                found[name].append(row)
         for name, (_, path) in missing.items():
             with output(path / kept) as partial:
                 pd.DataFrame(found[name], columns=["measure", "id", "document", "value"]).to_csv(partial, index=False)
     tables = [pd.read_csv(path / kept, dtype={"id": str}).assign(name=n, seed=s) for (n, s), path in students.items()]
     return pd.concat(tables, ignore_index=True)
+
+
+def text_scores(tops: dict, head: Head, half: str, params: Params) -> Iterator[tuple[str, tuple]]:
+    """(student, (measure, block, document, value)) of KL and CE on the half's documents."""
+    text, (blocks_, account) = cached_text("heldout"), load_corpus(Path(artifacts.CORPUS))
+    documents = heldout_documents(blocks_, account)
+    sources = [SOURCES[code] for code in blocks_["heldout_source"].tolist()]
+    tables = heldout_tables(set(sources))
+    chosen = torch.tensor([block for block, name in enumerate(documents) if half_of(name) == half])
+    states = States(*([take_blocks(shards, chosen)] for shards in text.states[:3]))
+    text = Text(states, text.labels[chosen], text.ids[chosen])
+    for name, top in tqdm(tops.items(), desc="held-out text", unit="student"):
+        blocks = heldout_scores(Student(top, head), head, text, params.harvest.batch_size)
+        for measure in ("kl", "ce"):
+            for block, value in zip(chosen.tolist(), blocks[measure].tolist()):
+                measured = f"{measure}{OF_TABLE[tables[sources[block]]]}"
+                yield name, (measured, str(block), documents[block], value)
+
+
+def item_scores(models: Models, half: str, params: Params) -> Iterator[tuple[str, tuple]]:
+    """(student, (measure, id, document, value)) of lexical items, words in context and pairs of benchmarks."""
+    words, drawn = stages.words_to_ask(), (params.evaluate.seed, ITEMS)
+    vocabulary = read_vocabulary(words.reader)
+    items = build_items(params.lexicon, *drawn, vocabulary, words.trained)
+    for row in lexical_rows(models, [item for item in items if half_of(item.id) == half]):
+        for answer in answered(row):
+            yield row["model"], answer
+    places = find_places(words.text, params.lexicon, vocabulary, words.trained, models.tokenizer, drawn)
+    places = [place for place in places if half_of(place.document) == half]
+    for row in in_context_rows(models, words.text, places):
+        yield row["model"], in_context(row)
+    summary = artifacts.read_json(Path(artifacts.BENCHMARKS) / "summary.json")
+    available = [name for name in ("wic", "antsynnet") if summary[name]["available"]]
+    for row in pair_rows(models, Path(artifacts.BENCHMARKS), available, params.evaluate)[0]:
+        if half_of(row["id"]) == half:
+            yield row["model"], (row["task"], row["id"], row["id"], row["value"])
 
 
 def answered(row: dict) -> list[tuple[str, str, str, float]]:

@@ -44,7 +44,7 @@ def write_files(section: str) -> None:
 
 
 def commands(section: str) -> list[str]:
-    return [line for block in blocks(section, "sh") for line in block.splitlines()]
+    return [line for block in blocks(section, "sh") for line in block.replace("\\\n", " ").splitlines()]
 
 
 def carry_out(command: str) -> tuple[int, str]:

@@ -61,7 +61,7 @@ def stages_to_run(folder: Path) -> list[str]:
 
 
 def test_every_stage_leaves_its_results(project):
-    stages = """sources lexicon prompts corpus harvest senses targets-kd targets-dskd distill-kd-0 distill-dskd-0
+    stages = """sources lexicon prompts corpus harvest senses codes targets-kd targets-dskd distill-kd-0 distill-dskd-0
     benchmarks quality evaluate"""
     for name in stages.split():
         notebook = json.loads((project / f"reports/notebooks/{name}.ipynb").read_text())

@@ -17,6 +17,7 @@ from packaging.utils import canonicalize_name
 from tools.dependencies import code_deps, imports
 from whole.test_pipeline import ENV, ROOT, checkout, run
 
+import dskd
 from dskd.infra import artifacts
 from dskd.infra.normalise import check_source_notebooks
 from dskd.params import load_params
@@ -70,7 +71,8 @@ def test_the_citation_is_of_this_version():
         project["version"],
         project["license"],
     )
-    assert f"\n## {project['version']}" in (ROOT / "CHANGELOG.md").read_text()
+    (date,) = re.findall(rf"^## {re.escape(project['version'])}, (.+)$", (ROOT / "CHANGELOG.md").read_text(), re.M)
+    assert date == str(citation.get("date-released", "unreleased")) and dskd.__version__ == project["version"]
 
 
 def test_links_between_pages_lead_somewhere():

@@ -131,6 +131,26 @@ def test_a_trial_differs_in_its_parameters_and_has_a_folder_of_its_own():
     assert len({student("x", seed, of) for of in (plain, fewer) for seed in (0, 1)}) == 4
 
 
+def test_the_registered_trial_of_codes_is_one_that_can_run():
+    given, params = YAML(typ="safe").load(ROOT / "docs/trials/codes_students.yaml"), load_params(ROOT / "params.yaml")
+    trials = {name: trial(params, changes) for name, changes in given["objectives"].items()}
+    assert trials["senses_16"].params.harvest.codec == "senses+16" and trials["kd"].params.harvest.codec == "exact"
+    assert {name for pair in given["pairs"] for name in pair} <= set(trials)
+    assert len({student(name, 0, of).name.partition("-")[0] for name, of in trials.items()}) == len(trials)
+    assert {of.objective for name, of in trials.items() if name != "ce"} == {params.objectives["kd"]}
+    assert trials["ce"].objective == params.objectives["ce"]
+
+
+def test_students_of_exact_states_keep_their_place():
+    """Codes came later; where a trial has none, the name of its folder is what it was."""
+    params = load_params(ROOT / "params.yaml")
+    of = trial(params, {"kl": 0.35})
+    other = trial(params, {"kl": 0.35, "codec": "senses"})
+    assert other.objective == of.objective and student("x", 0, other) != student("x", 0, of)
+    again = of.params.model_copy(update={"harvest": of.params.harvest.model_copy(update={"batch_size": 3})})
+    assert student("x", 0, of._replace(params=again)) == student("x", 0, of)
+
+
 @pytest.mark.parametrize("changes", [{"lexicon": {"max_span": 1}}, {"student": {"layers": 20}}])
 def test_a_trial_that_would_need_other_artifacts_is_refused(changes):
     with pytest.raises(UserError, match="trial"):

@@ -19,13 +19,14 @@ function make(tag, attributes = {}, ...children) {
 
 const number = (value) => value.toLocaleString("en");
 const count = (value, name) => `${number(value)} ${name}${value === 1 ? "" : "s"}`;
-const link = (name) => make("a", { href: `#${encodeURIComponent(name)}` }, name);
+// In a frame of a notebook "#word" would lead to the notebook, so that a click is answered here.
+const link = (name, text = name) => make("a", { href: `#${encodeURIComponent(name)}`, onclick: (event) => { if (!(event.ctrlKey || event.metaKey || event.shiftKey)) { event.preventDefault(); take(name); } } }, text);
 const listed = (nodes) => nodes.flatMap((node, i) => (i ? [", ", node] : [node]));
 
 // ---- one word
 
 function show(name) {
-  const wanted = name.trim().replace(/\s+/g, " ");
+  const wanted = name.normalize("NFC").trim().replace(/\s+/g, " "); // as a vocabulary has accents
   const began = performance.now();
   word = dictionary.find(wanted);
   const senses = word < 0 ? [] : dictionary.rows(word).map((row) => dictionary.sense(row));
@@ -78,8 +79,8 @@ function showMissing(wanted) {
     said.push(make("p", {}, `“${wanted}” is not in this dictionary. If it is a word of several tokens, `, command, " may compose its senses."));
   }
   const near = wanted ? dictionary.spellings(wanted, 8).filter((name) => name.toLowerCase() !== wanted.toLowerCase()) : [];
-  if (near.length) said.push(make("p", { id: "spellings" }, "Nearest spellings: ", ...listed(near.map(link)), "."));
-  if (!wanted) said.push(make("p", {}, "Type a word, or begin with ", ...listed(about.examples.map(link)), "."));
+  if (near.length) said.push(make("p", { id: "spellings" }, "Nearest spellings: ", ...listed(near.map((name) => link(name))), "."));
+  if (!wanted) said.push(make("p", {}, "Type a word, or begin with ", ...listed(about.examples.map((name) => link(name))), "."));
   $("missing").replaceChildren(...said);
 }
 
@@ -103,7 +104,7 @@ function showCards(senses) {
   $("cards").replaceChildren(...rows.map((row) => card(row, states)));
   const relatives = Object.entries(kin).filter(([, names]) => names.length);
   $("relations").replaceChildren(
-    ...relatives.flatMap(([kind, names], i) => [i ? " · " : "", make("strong", {}, `${kind}s`), " in the lexicon: ", ...listed(names.slice(0, 40).map(link))]),
+    ...relatives.flatMap(([kind, names], i) => [i ? " · " : "", make("strong", {}, `${kind}s`), " in the lexicon: ", ...listed(names.slice(0, 40).map((name) => link(name)))]),
     relatives.length ? "." : dictionary.held[word] ? "The lexicon has no relations of this word: it is held out for the evaluation." : "The lexicon has no synonyms and no antonyms of this word.",
   );
   const names = (near) => near.map((each) => `${each.word} ${each.number}`).join("; ");
@@ -116,7 +117,7 @@ function showCards(senses) {
 
 function card({ sense, synonyms, antonyms, context }, states) {
   const share = Math.round((100 * sense.states) / states);
-  const near = (title, found) => found.length ? make("p", {}, `${title}: `, ...listed(found.map((each) => make("a", { href: `#${encodeURIComponent(each.word)}` }, `${each.word} ${each.number}`)))) : "";
+  const near = (title, found) => found.length ? make("p", {}, `${title}: `, ...listed(found.map((each) => link(each.word, `${each.word} ${each.number}`)))) : "";
   const inGloss = sense.votes ? `, ${count(sense.votes, "context")} in its gloss` : "";
   const made = make("article", { "aria-labelledby": `sense-${sense.number}` },
     make("h3", { id: `sense-${sense.number}` }, `${sense.number} ${sense.pos}`, make("small", {}, `${count(sense.states, "state")}, ${share} %`)),
@@ -187,7 +188,7 @@ function showStudents(senses) {
     make("th", { scope: "row" }, `${sense.number} ${sense.synset}`), make("td", { class: "number" }, String(total)),
     ...by.map((fate) => make("td", { class: "number" }, fate.says))))) ] : []));
   TABLES.students.push(...fates.flatMap(({ sense, total, by }) => by.map((fate, m) => ({ word: sense.word, sense: sense.number, model: models[m], contexts: total, "contexts in their sense": fate.stayed, fate: fate.says }))));
-  $("compared").replaceChildren(...(models.length ? [fates.length ? "Other words that were compared: " : `“${dictionary.words[word]}” was not compared. These words were: `, ...listed(compared.map(link)), "."] : []));
+  $("compared").replaceChildren(...(models.length ? [fates.length ? "Other words that were compared: " : `“${dictionary.words[word]}” was not compared. These words were: `, ...listed(compared.map((name) => link(name))), "."] : []));
   $("what").querySelector("[value=land]").disabled = !fates.length;
   if (!fates.length && $("what").value === "land") $("what").value = "kin";
 }

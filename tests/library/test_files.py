@@ -1,0 +1,193 @@
+"""A dictionary's folder that somebody else made, or that a save left half done: refused in one line, never believed."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from tiny.models import TEXT, make_teacher, make_tokenizer
+
+from dskd import About, DictionarySettings, SenseDictionary, UserError
+from dskd.infra.hashes import checksum_lines
+from dskd.senses.store import save_contexts, save_origin
+
+FILES = ("senses.safetensors", "contexts.json", "dictionary.json")
+
+
+def make(seed: int = 0) -> SenseDictionary:
+    settings = DictionarySettings(length=8, k=3, contexts=2)
+    return SenseDictionary.from_model(make_teacher(seed=seed), make_tokenizer(), TEXT * 12, settings, About("a/b"))
+
+
+@pytest.fixture(scope="module")
+def made():
+    return make()
+
+
+@pytest.fixture
+def folder(made, tmp_path):
+    made.save_pretrained(tmp_path / "one")
+    return tmp_path / "one"
+
+
+def refused(folder, says, tokenizer=None):
+    with pytest.raises(UserError, match=says) as error:
+        SenseDictionary.from_pretrained(folder, tokenizer)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_files_of_two_dictionaries_are_not_read_as_one(folder, tmp_path, name):
+    make(seed=1).save_pretrained(tmp_path / "two")
+    shutil.copy(tmp_path / "two" / name, folder / name)
+    refused(folder, "is not what the folder's other files belong to")
+
+
+@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("before", [False, True])
+def test_a_save_that_is_stopped_leaves_nothing_that_is_believed(made, tmp_path, monkeypatch, name, before):
+    """Just before each of the files gets its name, in a new folder and over another dictionary."""
+    other = make(seed=1)
+    if before:
+        other.save_pretrained(tmp_path)
+    monkeypatch.setattr("dskd.infra.output._replace", stopped_at(name))
+    with pytest.raises(KeyboardInterrupt):
+        made.save_pretrained(tmp_path)
+    monkeypatch.undo()
+    try:
+        found = SenseDictionary.from_pretrained(tmp_path)
+    except UserError:
+        return
+    wanted = other if before else made
+    assert torch.equal(found.senses.centroids, wanted.senses.centroids) and list(found.contexts) == list(
+        wanted.contexts
+    )
+
+
+def stopped_at(name: str):
+    from dskd.infra.output import _replace
+
+    def replace(new: Path, path: Path) -> None:
+        if path.name == name:
+            raise KeyboardInterrupt
+        _replace(new, path)
+
+    return replace
+
+
+def test_figures_that_are_no_numbers_are_refused_before_anything_is_replaced(made, folder):
+    from dataclasses import replace
+
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    with pytest.raises(UserError, match="finite numbers"):
+        replace(made, figures={"variance": float("nan")}).save_pretrained(folder)
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"centroids": lambda t: t.clone().fill_(torch.nan)},
+        {"centroids": lambda t: torch.cat([t[:-1], t[-1:] * torch.inf])},
+        {"counts": lambda t: t * 0},
+        {"counts": lambda t: t.float()},
+        {"counts": lambda t: t[:, None].contiguous()},
+        {"tokens": lambda t: t - 1000},
+        {"tokens": lambda t: t.float()},
+        {"offsets": lambda t: t.flip(0).contiguous()},
+        {"occurrences": lambda t: t[:-1].clone()},
+        {"contexts": lambda t: t.flatten()},
+    ],
+)
+def test_tensors_that_do_not_fit_are_refused(made, tmp_path, wrong):
+    made.save_pretrained(tmp_path)
+    for name in ("dictionary.json", "contexts.json"):
+        (tmp_path / name).unlink()
+    (name, change), *_ = wrong.items()
+    save_file(made.senses._asdict() | {name: change(getattr(made.senses, name))}, tmp_path / "senses.safetensors")
+    refused(tmp_path, "is no sense dictionary")
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("dictionary.json", "[]"),
+        ("dictionary.json", '{"about"'),
+        ("dictionary.json", '{"about": {"teacher": 3}}'),
+        ("dictionary.json", '{"about": {"owner": "x"}}'),
+        ("dictionary.json", '{"about": "x"}'),
+        ("dictionary.json", '{"figures": {"variance": NaN}}'),
+        ("dictionary.json", '{"figures": {"variance": "much"}}'),
+        ("dictionary.json", '{"settings": 3}'),
+        ("dictionary.json", '{"vocabulary": 3}'),
+        ("contexts.json", "{}"),
+        ("contexts.json", '{"contexts": [["one"]]}'),
+        ("contexts.json", '{"contexts": "texts"}'),
+        ("contexts.json", "\x00"),
+        ("SHA256SUMS", "nonsense"),
+    ],
+)
+def test_json_of_another_form_is_refused(made, folder, name, content):
+    if name != "dictionary.json":
+        (folder / "dictionary.json").unlink()
+    (folder / name).write_text(content)
+    refused(folder, r"damaged|does not fit|another tokenizer")
+
+
+def test_contexts_that_are_no_texts_are_refused(made, folder):
+    (folder / "dictionary.json").unlink()
+    (folder / "contexts.json").write_text(json.dumps({"contexts": [[3]] * len(made.senses.centroids)}))
+    refused(folder, "something else than texts")
+
+
+def test_another_tokenizer_is_refused_and_added_tokens_are_not(made, folder):
+    refused(folder, "another tokenizer", make_tokenizer(size=60))
+    other = make_tokenizer()
+    other.add_tokens(["<pad>"])
+    assert SenseDictionary.from_pretrained(folder, other).of("dog")
+    from tiny.wordnet import train_tokenizer
+
+    refused(folder, "another tokenizer", train_tokenizer(["zebras graze on savannas " * 9], 300))
+
+
+def test_contexts_that_are_given_fit_the_senses(made):
+    with pytest.raises(UserError, match="one list for each"):
+        SenseDictionary(made.senses, made.tokenizer, contexts=[["one"]])
+
+
+def test_without_a_card_it_is_read_and_into_an_artifact_nothing_is_saved(made, folder):
+    (folder / "README.md").unlink()
+    assert SenseDictionary.from_pretrained(folder).about.teacher == "a/b"
+    (folder / "SHA256SUMS").write_text(checksum_lines(folder))
+    assert SenseDictionary.from_pretrained(folder).of("dog")
+    with pytest.raises(UserError, match="save into another folder"):
+        made.save_pretrained(folder)
+    with (folder / "senses.safetensors").open("r+b") as file:
+        file.seek(-1, 2)
+        file.write(b"\x07")
+    refused(folder, "is not what the folder's other files belong to")
+
+
+def test_a_folder_that_is_a_file_is_one_clear_line(made, tmp_path):
+    (tmp_path / "file").write_text("x")
+    for place in ("file", "file/below"):
+        with pytest.raises(UserError, match="name a folder"):
+            made.save_pretrained(tmp_path / place)
+        refused(tmp_path / place, r"has no senses\.safetensors")
+
+
+def test_a_dictionary_of_the_pipeline_has_its_contexts(made, tmp_path):
+    import pandas as pd
+
+    made.save_pretrained(tmp_path)
+    for name in ("dictionary.json", "contexts.json"):
+        (tmp_path / name).unlink()
+    rows = [(" dog", 0, "the lazy", " and", "wiki:A"), (" dog", 2, "a", "", "")]
+    table = pd.DataFrame(rows, columns=["token", "sense", "left", "right", "document"])
+    save_contexts(tmp_path, table)
+    save_origin(tmp_path, "hash")
+    assert SenseDictionary.from_pretrained(tmp_path).contexts[:3] == [["the lazy [dog] and"], [], ["a [dog]"]]
+    save_contexts(tmp_path, table.assign(sense=len(made.senses.centroids)))
+    refused(tmp_path, "does not fit")

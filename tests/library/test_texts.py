@@ -1,0 +1,109 @@
+"""Texts and models that do not fit: one line, before anything is computed of them."""
+
+import pytest
+import torch
+from tiny.models import TEXT, make_teacher, make_tokenizer
+
+from dskd import DictionarySettings, SenseDictionary, UserError, states_of
+
+SETTINGS = DictionarySettings(length=8)
+
+
+@pytest.mark.parametrize(
+    ("texts", "says"),
+    [
+        ({"text": TEXT}, "texts is a dict"),
+        (3, "texts is a int"),
+        (None, "texts is a NoneType"),
+        ([*TEXT * 9, None], "holds a NoneType"),  # which would be left out
+        ([*TEXT * 9, 0], "holds a int"),
+        ([*TEXT * 9, "half \ud800 of it"], "half a character"),
+        (iter(()), "0 tokens"),
+        ([""] * 200, "0 tokens"),
+    ],
+)
+def test_what_are_no_texts_is_named(teacher, tokenizer, texts, says):
+    with pytest.raises(UserError, match=says):
+        SenseDictionary.from_model(teacher, tokenizer, texts, SETTINGS)
+
+
+@pytest.mark.parametrize(
+    ("settings", "batch", "says"),
+    [
+        ({"length": 0}, 8, "length = 0"),
+        ({"length": -3}, 8, "length = -3"),
+        ({"length": 8.5}, 8, r"length = 8\.5"),
+        ({"length": 65}, 8, "reads 64 tokens at most"),
+        ({"length": 8}, 0, "batch_size = 0"),
+    ],
+)
+def test_lengths_that_no_model_reads_are_named(teacher, tokenizer, settings, batch, says):
+    with pytest.raises(UserError, match=says):
+        SenseDictionary.from_model(teacher, tokenizer, TEXT * 9, SETTINGS._replace(**settings), batch_size=batch)
+    with pytest.raises(UserError, match=says):
+        states_of(teacher, tokenizer, TEXT * 9, batch_size=batch, **settings)
+
+
+def test_a_tokenizer_of_another_model_is_named(tokenizer):
+    model = make_teacher(vocabulary=70)
+    for read in (lambda: SenseDictionary.from_model(model, tokenizer, TEXT * 9, SETTINGS),
+                 lambda: states_of(model, tokenizer, TEXT * 9, length=8)):  # fmt: skip
+        with pytest.raises(UserError, match="vocabulary ends at 69"):
+            read()
+
+
+def test_a_model_without_a_head_is_named(teacher, tokenizer):
+    with pytest.raises(UserError, match="AutoModelForCausalLM"):
+        SenseDictionary.from_model(teacher.base_model, tokenizer, TEXT * 9, SETTINGS)
+
+
+def test_states_that_are_not_finite_are_no_senses_and_no_covariance(tokenizer):
+    model = make_teacher()
+    model.base_model.norm.weight.data[3] = torch.inf
+    with pytest.raises(UserError, match="not finite"):
+        SenseDictionary.from_model(model, tokenizer, TEXT * 9, SETTINGS)
+    with pytest.raises(UserError, match="not finite"):
+        states_of(model, tokenizer, TEXT * 9, length=8)
+
+
+def test_measures_want_the_dictionarys_model(teacher, tokenizer):
+    made = SenseDictionary.from_model(teacher, tokenizer, TEXT * 12, SETTINGS)
+    for model, states, says in (
+        (make_teacher(vocabulary=70), 64, "vocabulary ends at 69"),
+        (teacher, 0, "states = 0"),
+    ):
+        with pytest.raises(UserError, match=says):
+            made.measured(model, TEXT * 9, states)
+    from dataclasses import replace
+
+    narrow = replace(made, senses=made.senses._replace(centroids=made.senses.centroids[:, :1].clone()))
+    with pytest.raises(UserError, match="32 dimensions, the senses 1"):
+        narrow.measured(teacher, TEXT * 9)
+
+
+@pytest.mark.parametrize("word", ["\u200b", "\ud800", "\t \n"])
+def test_a_word_of_nothing_is_one_clear_line_or_has_no_sense(teacher, word):
+    made = SenseDictionary.from_model(teacher, make_tokenizer(), TEXT * 12, SETTINGS)
+    try:
+        assert made.of(word) == []
+    except UserError as error:
+        assert len(str(error).splitlines()) == 1
+
+
+def test_as_many_senses_as_are_asked_for(teacher, tokenizer):
+    made = SenseDictionary.from_model(teacher, tokenizer, TEXT * 12, SETTINGS)
+    assert made.nearest(torch.zeros(0, 32), "dog", most=2).rows.shape == (0, 2)
+    assert made.nearest(torch.zeros(32).bfloat16(), "dog").distances.dtype == torch.float32
+    for most in (0, -1):
+        with pytest.raises(UserError, match=f"most = {most}"):
+            made.nearest(torch.zeros(32), "dog", most)
+    with pytest.raises(UserError, match="0 dimensions"):
+        made.nearest(torch.tensor(1.0), "dog")
+
+
+@pytest.mark.parametrize("place", ["/home/anna/secret/model", "../secret/model", "C:\\Users\\anna\\model", "./model"])
+def test_a_folder_that_is_gone_is_no_part_of_the_card(tokenizer, place):
+    model = make_teacher()
+    model.config.name_or_path = place
+    made = SenseDictionary.from_model(model, tokenizer, TEXT * 12, SETTINGS)
+    assert made.about.teacher == "model" and "anna" not in made.card() and "secret" not in made.card()
