@@ -477,6 +477,9 @@ harvest,all,0,12.4,True
 """
 
 
+DICTIONARIES = "docs/trials/dictionaries.csv"
+
+
 def write_readme(root, metrics):
     (root / artifacts.SPEEDS).parent.mkdir(parents=True)
     (root / artifacts.SPEEDS).write_text(SPEEDS)
@@ -488,7 +491,7 @@ def write_readme(root, metrics):
     (root / "docs").mkdir()
     for page, names in OTHERS.items():
         (root / f"docs/{page}.md").write_text("between\n".join(blocks[n] for n in names))
-    for committed in ("docs/lexicon.csv", artifacts.POWER, artifacts.QUALITY, artifacts.SENSES_REPORT):
+    for committed in ("docs/lexicon.csv", DICTIONARIES, artifacts.POWER, artifacts.QUALITY, artifacts.SENSES_REPORT):
         (root / committed).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / committed, root / committed)
     (root / "docs/fuzz.csv").write_text("reader,cases,passed\nJSON,10000,True\n")
