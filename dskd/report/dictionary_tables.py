@@ -176,6 +176,26 @@ def code_differences_table(rows: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(found)
 
 
+def code_students_table(rows: pd.DataFrame) -> pd.DataFrame:
+    """What students learn from codes: their KL, how far from that of students of the teacher's states (`kd`), and which
+    share they keep of what these gain over training without a teacher (`ce`); on articles and on glosses.
+
+    Args:
+        rows: of docs/trials/codes_students.csv.
+    """
+    found = {}
+    for measure, text in (("kl", "articles"), ("kl of glosses", "glosses")):
+        part = rows[rows["measure"] == measure].drop_duplicates("objective").set_index("objective")
+        none, exact = part.loc["ce", "mean"], part.loc["kd", "mean"]
+        for name, row in part.iterrows():
+            shown = found.setdefault(name, {"student of": name})
+            shown[f"KL, {text}"] = number(row["mean"])
+            interval = [number(row[key], True) for key in ("difference", "low", "high")]
+            shown[f"- kd, {text}"] = "" if name == "kd" else "{} [{}, {}]".format(*interval)
+            shown[f"gain kept, {text}"] = f"{(none - row['mean']) / (none - exact):.0%}"
+    return pd.DataFrame(found.values())
+
+
 def _blocks(rows: pd.DataFrame) -> pd.DataFrame:
     """The KL of each block, a row a code."""
     return rows.set_index("code").filter(regex=r"^block_\d+$")

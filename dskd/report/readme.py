@@ -16,6 +16,7 @@ from dskd.infra.verify import Run, platform, read_run
 from dskd.params import SourcesParams, load_params, noncommercial
 from dskd.report.dictionary_tables import (
     code_differences_table,
+    code_students_table,
     codes_table,
     curves_table,
     facts_table,
@@ -247,7 +248,11 @@ def _blocks(root: Path) -> dict[str, dict[str, str]]:
             "curves": markdown(curves_table(pd.read_csv(root / "docs/trials/dictionaries.csv"))),
         },
         "docs/method.md": {"power": power_block(pd.read_csv(root / artifacts.POWER))},
-        "docs/codes.md": {"codes": markdown(codes_table(codes)), "worth": markdown(code_differences_table(codes))},
+        "docs/codes.md": {
+            "codes": markdown(codes_table(codes)),
+            "worth": markdown(code_differences_table(codes)),
+            "students": markdown(code_students_table(pd.read_csv(root / "docs/trials/codes_students.csv"))),
+        },
         "docs/results.md": {"results": results_block(run.metrics)},
         "docs/costs.md": {"cost": cost_block(run.provenance), "speed": bench_block(read_speeds(root))},
         "docs/study.md": {

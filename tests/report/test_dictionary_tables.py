@@ -4,6 +4,7 @@ from scores.test_sense_match import CLUSTERS, agreement
 
 from dskd.report.dictionary_tables import (
     code_differences_table,
+    code_students_table,
     codes_table,
     curves_table,
     facts_table,
@@ -184,3 +185,22 @@ def test_curves_have_a_row_for_each_dictionary_with_the_random_states_in_parenth
     assert table["WiC, AUC"].tolist() == ["0.550 (0.510)", "0.600 (0.500)"]
     assert table["one state"].tolist() == ["12%"] * 2 and "Rand" not in table
     assert table.iloc[0][["read (min)", "cluster (s)", "sample (MB)"]].tolist() == ["2", "4", "7"]
+
+
+def test_students_of_codes_keep_a_share_of_what_the_teacher_gives():
+    rows = [
+        ("kl", "kd", 1.0, None),
+        ("kl", "ce", 2.0, "kd"),
+        ("kl", "senses", 1.25, "kd"),
+        ("kl", "senses", 1.25, "ce"),
+        ("kl of glosses", "kd", 1.0, None),
+        ("kl of glosses", "ce", 1.5, "kd"),
+        ("kl of glosses", "senses", 1.6, "kd"),
+    ]
+    made = pd.DataFrame(rows, columns=["measure", "objective", "mean", "against"])
+    made["difference"], made["low"], made["high"] = made["mean"] - 1, made["mean"] - 1.1, made["mean"] - 0.9
+    table = code_students_table(made).set_index("student of")
+    assert list(table.index) == ["kd", "ce", "senses"]
+    assert table["gain kept, articles"].tolist() == ["100%", "0%", "75%"]
+    assert table.loc["senses", "gain kept, glosses"] == "-20%"  # worse than without a teacher
+    assert table.loc["senses", "- kd, articles"] == "+.250 [+.150, +.350]" and table.loc["kd", "- kd, articles"] == ""

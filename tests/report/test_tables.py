@@ -455,7 +455,7 @@ OTHERS = {
     "lexicon": ("negations", "steps", "coverage", "sources"),
     "parameters": ("parameters",),
     "senses": ("dictionary", "agreement", "curves"),
-    "codes": ("codes", "worth"),
+    "codes": ("codes", "worth", "students"),
 }
 SPEEDS = """date,commit,machine,threads,versions,figure,shape,value,unit,reference_value,ratio,target,met
 2026-01-01,a,"one, 2 cores, AVX2",2,torch 2,loss,1024 x 49152,50,tokens/s,20,2.5,2.5,True
@@ -477,7 +477,7 @@ harvest,all,0,12.4,True
 """
 
 
-DICTIONARIES = "docs/trials/dictionaries.csv"
+TRIALS = ("docs/trials/dictionaries.csv", "docs/trials/codes_students.csv")
 
 
 def write_readme(root, metrics):
@@ -491,7 +491,7 @@ def write_readme(root, metrics):
     (root / "docs").mkdir()
     for page, names in OTHERS.items():
         (root / f"docs/{page}.md").write_text("between\n".join(blocks[n] for n in names))
-    for committed in ("docs/lexicon.csv", DICTIONARIES, artifacts.POWER, artifacts.QUALITY, artifacts.SENSES_REPORT):
+    for committed in ("docs/lexicon.csv", *TRIALS, artifacts.POWER, artifacts.QUALITY, artifacts.SENSES_REPORT):
         (root / committed).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / committed, root / committed)
     (root / "docs/fuzz.csv").write_text("reader,cases,passed\nJSON,10000,True\n")
