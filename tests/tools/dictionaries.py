@@ -176,9 +176,13 @@ def draw(rows: pd.DataFrame) -> plt.Figure:
                     line["read"], line[f"{measure}_low"], line[f"{measure}_high"], color=COLOURS[i], alpha=0.15
                 )
                 axis.plot(line["read"], line[f"{measure}_random"], label=f"{key} key, random states", ls="--", **style)
-        axis.set(xscale="log", xlabel="tokens of text")
+        sizes = sorted(base["read"].unique())
+        axis.set(
+            xscale="log", xlabel="million tokens of text", xticks=sizes, xticklabels=[f"{n / 1e6:g}" for n in sizes]
+        )
+        axis.minorticks_off()
         axis.set_title(title, fontsize=9)
-    axes[-1].legend(fontsize=7)
+    axes[-1].legend(fontsize=7, handlelength=4)
     plt.close(figure)
     return figure
 
