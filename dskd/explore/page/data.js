@@ -178,9 +178,11 @@ class Dictionary {
 
   // The words that are fewest letters away: left out, put in, changed, or two that changed places.
   spellings(word, most) {
-    const wanted = word.toLowerCase(), found = [];
+    const wanted = word.toLowerCase(), own = letters(wanted), found = [];
+    this.letters ??= this.names.map((name) => letters(name.toLowerCase()));
     this.names.forEach((name, i) => {
-      if (Math.abs(name.length - wanted.length) > 3) return;
+      // An edit takes away and adds a letter at most: most names are told apart without their distance.
+      if (Math.abs(name.length - wanted.length) > 3 || bits(own & ~this.letters[i]) > 3 || bits(this.letters[i] & ~own) > 3) return;
       const steps = edits(wanted, name.toLowerCase(), 3);
       if (steps <= 3) found.push({ name, steps, i });
     });
@@ -191,6 +193,19 @@ class Dictionary {
 }
 
 const PARTS = ["", "noun", "verb", "adjective", "adverb"];
+
+// A bit for each letter of a text; some letters share one.
+function letters(text) {
+  let found = 0;
+  for (let i = 0; i < text.length; i++) found |= 1 << (text.charCodeAt(i) & 31);
+  return found;
+}
+
+function bits(number) {
+  let count = 0;
+  for (; number; number &= number - 1) count++;
+  return count;
+}
 
 // Damerau and Levenshtein's distance; more than `most` where it is larger.
 function edits(a, b, most) {
