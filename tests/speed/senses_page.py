@@ -52,5 +52,6 @@ def _answer(page, word: str) -> float:
 
 def _wait(page) -> None:
     """Until the page has shown what it was asked for."""
+    until = time.monotonic() + 30
     while page.value("document.documentElement.dataset.milliseconds") is None:
-        pass
+        assert time.monotonic() < until, "the page does not answer"
