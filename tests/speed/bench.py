@@ -14,7 +14,7 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from speed import busy, cloze, clustering, scaling, senses_page, training
+from speed import busy, cloze, clustering, scaling, training
 from speed import lexicon_from_cold as lexicon
 from speed.measure import COLUMNS, FOLDER, append, here, line, memory_beyond, name_of, side_by_side, speed
 from torch.nn import functional as F
@@ -95,13 +95,12 @@ PARTS = {
     "sampled": training.bench_sampled,
     "cloze": cloze.bench_cloze,
     "lexicon": lexicon.bench_lexicon,
-    "page": senses_page.bench_page,
     "scaling": scaling.main,
 }
 
 
 def main() -> None:
-    available = {"cloze": cloze.available(), "page": senses_page.available()}
+    available = {"cloze": cloze.available()}
     chosen = sys.argv[1:] or [part for part in PARTS if available.get(part, True)]
     for part in chosen:
         if part not in PARTS:
