@@ -1,21 +1,14 @@
 """A dictionary that somebody shares, from a hostile hand: refused in one line, or one that can be used and saved."""
 
 import pytest
-import torch
+from fuzz.test_fuzz_tensors import OF_SENSES
+from safetensors.torch import save_file
 from tiny.models import make_tokenizer
 from tools.hostile import bounded_memory, fuzz, hostile_json, hostile_tensors, survives  # noqa: F401 (a fixture for all)
 
 from dskd import SenseDictionary, UserError
 from dskd.senses.store import Senses
 
-OF_SENSES = {
-    "tokens": torch.arange(2, dtype=torch.int32),
-    "offsets": torch.tensor([0, 1, 2]),
-    "occurrences": torch.ones(2, dtype=torch.int64),
-    "centroids": torch.zeros(2, 4, dtype=torch.bfloat16),
-    "counts": torch.ones(2, dtype=torch.int32),
-    "contexts": torch.zeros(2, 1, dtype=torch.int64),
-}
 ABOUT = {"about": {"teacher": "a/b", "text": "t", "licence": "mit"}, "settings": {"k": 3}, "figures": {"variance": 0.5}}
 
 
@@ -32,8 +25,6 @@ def test_a_shared_dictionary_may_be_anything(tmp_path, tokenizer, tensors, about
 
 @fuzz(hostile_json(ABOUT), hostile_json({"contexts": [["a [b] c"], []]}))
 def test_what_is_said_of_a_dictionary_may_be_anything(tmp_path, tokenizer, about, contexts):
-    from safetensors.torch import save_file
-
     save_file(Senses(**OF_SENSES)._asdict(), tmp_path / "senses.safetensors")
     check(tmp_path, tokenizer, about, contexts)
 
