@@ -147,7 +147,7 @@ _PAIRS = [  # codes of about as many bytes: what words, senses and the choice of
 _RESAMPLES, _SEED = 10000, 0
 
 
-def codes_table(rows: pd.DataFrame) -> pd.DataFrame:
+def code_rates_table(rows: pd.DataFrame) -> pd.DataFrame:
     """What each code takes and keeps.
 
     Args:
@@ -190,8 +190,8 @@ def code_students_table(rows: pd.DataFrame) -> pd.DataFrame:
         for name, row in part.iterrows():
             shown = found.setdefault(name, {"student of": name})
             shown[f"KL, {text}"] = number(row["mean"])
-            interval = [number(row[key], True) for key in ("difference", "low", "high")]
-            shown[f"- kd, {text}"] = "" if name == "kd" else "{} [{}, {}]".format(*interval)
+            interval = _interval(*row[["difference", "low", "high"]], signed=True)
+            shown[f"- kd, {text}"] = "" if name == "kd" else interval
             shown[f"gain kept, {text}"] = f"{(none - row['mean']) / (none - exact):.0%}"
     return pd.DataFrame(found.values())
 
@@ -202,5 +202,8 @@ def _blocks(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def _with_interval(values: np.ndarray, signed: bool = False) -> str:
-    mean, low, high = (number(v, signed) for v in (values.mean(), *bootstrap_interval(values, _RESAMPLES, _SEED)))
-    return f"{mean} [{low}, {high}]"
+    return _interval(values.mean(), *bootstrap_interval(values, _RESAMPLES, _SEED), signed)
+
+
+def _interval(mean: float, low: float, high: float, signed: bool) -> str:
+    return "{} [{}, {}]".format(*(number(value, signed) for value in (mean, low, high)))

@@ -16,8 +16,8 @@ from dskd.infra.verify import Run, platform, read_run
 from dskd.params import SourcesParams, load_params, noncommercial
 from dskd.report.dictionary_tables import (
     code_differences_table,
+    code_rates_table,
     code_students_table,
-    codes_table,
     curves_table,
     facts_table,
     glance_table,
@@ -249,7 +249,7 @@ def _blocks(root: Path) -> dict[str, dict[str, str]]:
         },
         "docs/method.md": {"power": power_block(pd.read_csv(root / artifacts.POWER))},
         "docs/codes.md": {
-            "codes": markdown(codes_table(codes)),
+            "codes": markdown(code_rates_table(codes)),
             "worth": markdown(code_differences_table(codes)),
             "students": markdown(code_students_table(pd.read_csv(root / "docs/trials/codes_students.csv"))),
         },

@@ -4,8 +4,8 @@ from scores.test_sense_match import CLUSTERS, agreement
 
 from dskd.report.dictionary_tables import (
     code_differences_table,
+    code_rates_table,
     code_students_table,
-    codes_table,
     curves_table,
     facts_table,
     glance_table,
@@ -145,7 +145,7 @@ CODES = pd.DataFrame(
 
 
 def test_a_codes_bytes_stand_without_and_with_the_codebooks_that_a_text_shares():
-    (_, senses, _, context) = codes_table(CODES).to_dict("records")
+    (_, senses, _, context) = code_rates_table(CODES).to_dict("records")
     assert list(senses.values()) == [
         "senses",
         "2.00",
