@@ -18,15 +18,11 @@ from dskd.infra.hashes import SUMS, read_checksums, sha256_file
 from dskd.infra.output import output
 from dskd.library.card import About
 from dskd.model.tokenizer import load_tokenizer, save_tokenizer
+from dskd.senses.store import CONTEXTS_FILE as TABLE
+from dskd.senses.store import SENSES_FILE as SENSES
 from dskd.senses.store import Senses, load_contexts, write_senses
 
-SENSES, ABOUT, CONTEXTS, TABLE, CARD = (
-    "senses.safetensors",
-    "dictionary.json",
-    "contexts.json",
-    "contexts.parquet",  # of the pipeline's dictionary
-    "README.md",
-)
+ABOUT, CONTEXTS, CARD = "dictionary.json", "contexts.json", "README.md"  # the pipeline's has TABLE for CONTEXTS
 _WHOLE = (torch.int8, torch.int16, torch.int32, torch.int64)
 READ = ("*.json", "*.safetensors", "*.txt", TABLE, SUMS)  # of a folder that is shared
 

@@ -59,7 +59,7 @@ def _coded(params: Params) -> Given:
     states = States(load_heldout(folder / HELDOUT_FILE), below["heldout"], [])
     heldout = Text(states, labels("heldout"), tokens("heldout"))
     train = read_codes(params, folder / CODES_FILE, below["train"])
-    hashes = {"teacher": about["teacher"], "corpus": sha256_tree(artifacts.CORPUS), "codes": sha256_tree(folder)}
+    hashes = {"teacher": about["teacher"], "corpus": about["corpus"], "codes": sha256_tree(folder)}
     return Given(teacher, tokenizer, about["teacher_layers"], train, heldout, hashes)
 
 
@@ -86,7 +86,7 @@ def _read_about(params: Params) -> dict:
             raise UserError(f"{artifacts.CODES} was made with another teacher than {artifacts.TEACHER}: {again}")
         if about["corpus"] != sha256_tree(require(artifacts.CORPUS, "corpus")):
             raise UserError(f"{artifacts.CODES} was made of another text than {artifacts.CORPUS}: {again}")
-        return {key: about[key] for key in ("teacher", "teacher_layers", "student")}
+        return {key: about[key] for key in ("teacher", "teacher_layers", "corpus", "student")}
 
 
 def _load_cut(params: Params, about: dict) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:

@@ -16,7 +16,7 @@ from dskd.infra.artifacts import load_tensors, read_json, reading, require, writ
 if TYPE_CHECKING:  # contexts alone need them, and who trains with a dictionary may not have them
     import pandas as pd
 
-_FILE, _CONTEXTS_FILE, _ORIGIN_FILE = "senses.safetensors", "contexts.parquet", "origin.json"
+SENSES_FILE, CONTEXTS_FILE, _ORIGIN_FILE = "senses.safetensors", "contexts.parquet", "origin.json"
 _CONTEXTS = {
     "token": "string",  # with its leading space, if it has one
     "sense": "int32",  # row of the dictionary's centroids
@@ -68,7 +68,7 @@ def save_senses(folder: Path, senses: Senses, beside: Callable[[Path, Senses], N
                 senses = join_senses([Senses(**load_tensors(part, "senses")) for part in parts])
                 for part in parts:
                     part.unlink()
-            write_senses(senses, partial / _FILE)
+            write_senses(senses, partial / SENSES_FILE)
             beside(partial, senses)
 
 
@@ -96,7 +96,7 @@ def check_origin(folder: str | Path, teacher: str) -> None:
 
 def load_senses(folder: str | Path) -> Senses:
     """Raises UserError if the dictionary is missing or damaged."""
-    return Senses(**load_tensors(Path(folder) / _FILE, "senses", Senses._fields))
+    return Senses(**load_tensors(Path(folder) / SENSES_FILE, "senses", Senses._fields))
 
 
 def save_contexts(folder: Path, table: "pd.DataFrame") -> None:
@@ -106,7 +106,7 @@ def save_contexts(folder: Path, table: "pd.DataFrame") -> None:
 
     schema = pa.schema(_CONTEXTS.items())
     arrays = [pa.array(table[field.name].tolist(), type=field.type) for field in schema]
-    pq.write_table(pa.Table.from_arrays(arrays, schema=schema), folder / _CONTEXTS_FILE, compression="zstd")
+    pq.write_table(pa.Table.from_arrays(arrays, schema=schema), folder / CONTEXTS_FILE, compression="zstd")
 
 
 def load_contexts(folder: str | Path) -> "pd.DataFrame":
@@ -114,7 +114,7 @@ def load_contexts(folder: str | Path) -> "pd.DataFrame":
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    path = require(Path(folder) / _CONTEXTS_FILE, "senses")
+    path = require(Path(folder) / CONTEXTS_FILE, "senses")
     with reading(path, "senses"):
         try:
             data = pq.read_table(path)
