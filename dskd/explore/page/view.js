@@ -21,6 +21,7 @@ const number = (value) => value.toLocaleString("en");
 const count = (value, name) => `${number(value)} ${name}${value === 1 ? "" : "s"}`;
 // In a frame of a notebook "#word" would lead to the notebook, so that a click is answered here.
 const link = (name, text = name) => make("a", { href: `#${encodeURIComponent(name)}`, onclick: (event) => { if (!(event.ctrlKey || event.metaKey || event.shiftKey)) { event.preventDefault(); take(name); } } }, text);
+const links = (names) => listed(names.map((name) => link(name)));
 const listed = (nodes) => nodes.flatMap((node, i) => (i ? [", ", node] : [node]));
 
 // ---- one word
@@ -79,8 +80,8 @@ function showMissing(wanted) {
     said.push(make("p", {}, `“${wanted}” is not in this dictionary. If it is a word of several tokens, `, command, " may compose its senses."));
   }
   const near = wanted ? dictionary.spellings(wanted, 8).filter((name) => name.toLowerCase() !== wanted.toLowerCase()) : [];
-  if (near.length) said.push(make("p", { id: "spellings" }, "Nearest spellings: ", ...listed(near.map((name) => link(name))), "."));
-  if (!wanted) said.push(make("p", {}, "Type a word, or begin with ", ...listed(about.examples.map((name) => link(name))), "."));
+  if (near.length) said.push(make("p", { id: "spellings" }, "Nearest spellings: ", ...links(near), "."));
+  if (!wanted) said.push(make("p", {}, "Type a word, or begin with ", ...links(about.examples), "."));
   $("missing").replaceChildren(...said);
 }
 
@@ -104,7 +105,7 @@ function showCards(senses) {
   $("cards").replaceChildren(...rows.map((row) => card(row, states)));
   const relatives = Object.entries(kin).filter(([, names]) => names.length);
   $("relations").replaceChildren(
-    ...relatives.flatMap(([kind, names], i) => [i ? " · " : "", make("strong", {}, `${kind}s`), " in the lexicon: ", ...listed(names.slice(0, 40).map((name) => link(name)))]),
+    ...relatives.flatMap(([kind, names], i) => [i ? " · " : "", make("strong", {}, `${kind}s`), " in the lexicon: ", ...links(names.slice(0, 40))]),
     relatives.length ? "." : dictionary.held[word] ? "The lexicon has no relations of this word: it is held out for the evaluation." : "The lexicon has no synonyms and no antonyms of this word.",
   );
   const names = (near) => near.map((each) => `${each.word} ${each.number}`).join("; ");
@@ -188,7 +189,7 @@ function showStudents(senses) {
     make("th", { scope: "row" }, `${sense.number} ${sense.synset}`), make("td", { class: "number" }, String(total)),
     ...by.map((fate) => make("td", { class: "number" }, fate.says))))) ] : []));
   TABLES.students.push(...fates.flatMap(({ sense, total, by }) => by.map((fate, m) => ({ word: sense.word, sense: sense.number, model: models[m], contexts: total, "contexts in their sense": fate.stayed, fate: fate.says }))));
-  $("compared").replaceChildren(...(models.length ? [fates.length ? "Other words that were compared: " : `“${dictionary.words[word]}” was not compared. These words were: `, ...listed(compared.map((name) => link(name))), "."] : []));
+  $("compared").replaceChildren(...(models.length ? [fates.length ? "Other words that were compared: " : `“${dictionary.words[word]}” was not compared. These words were: `, ...links(compared), "."] : []));
   $("what").querySelector("[value=land]").disabled = !fates.length;
   if (!fates.length && $("what").value === "land") $("what").value = "kin";
 }
