@@ -4,6 +4,9 @@ import errno
 import re
 
 
+LONGEST = 1000  # characters of another library's message; some quote all of what they could not read
+
+
 class UserError(Exception):
     """Something the user can mend: one line that names the thing and the way out. It names no password."""
 
@@ -12,8 +15,10 @@ class UserError(Exception):
 
 
 def one_line(error: BaseException) -> str:
-    """The kind of an error and its message, in one line."""
-    return without_passwords(" ".join(f"{type(error).__name__}: {error}".split()))
+    """The kind of an error and its message, in one line; of a long one the beginning and the end."""
+    line = without_passwords(" ".join(f"{type(error).__name__}: {error}".split()))
+    half = LONGEST // 2
+    return line if len(line) <= LONGEST else f"{line[:half]} ... {line[-half:]}"
 
 
 def without_passwords(text: str) -> str:
