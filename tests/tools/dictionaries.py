@@ -63,7 +63,7 @@ def mirror_texts(folder: Path) -> list[Path]:
     rows = folder / "wikipedia.jsonl"
     if not rows.exists():
         with rows.open("w", encoding="utf-8") as file:
-            for path in sorted(Path(mirror, "text/wikipedia_en").glob("*/wiki_*")):
+            for path in sorted(Path(mirror, "text/wikipedia_en").glob("*/*wiki_*")):
                 for title, text in re.findall(r'<doc [^>]*title="([^"]*)"[^>]*>\n(.*?)</doc>', path.read_text(), re.S):
                     file.write(json.dumps({"title": title, "text": text.strip()}) + "\n")
     return [rows, Path(mirror, "text/openstax")]
