@@ -4,7 +4,8 @@
     bench.py loss training        these parts only
 
 Needs the artifacts of the stages up to `targets` (`dvc repro targets@dskd`); with four students and the benchmarks at
-hand (the study has them) the evaluation is timed too, and with the mirror's entries of wiktextract their reader.
+hand (the study has them) the evaluation is timed too, with the mirror's entries of wiktextract their reader, and with
+Chromium the page of senses.
 """
 
 import sys
@@ -14,7 +15,7 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from speed import busy, cloze, clustering, scaling, training
+from speed import busy, cloze, clustering, page, scaling, training
 from speed import lexicon_from_cold as lexicon
 from speed.measure import COLUMNS, FOLDER, append, here, line, memory_beyond, name_of, side_by_side, speed
 from torch.nn import functional as F
@@ -95,12 +96,13 @@ PARTS = {
     "sampled": training.bench_sampled,
     "cloze": cloze.bench_cloze,
     "lexicon": lexicon.bench_lexicon,
+    "page": page.bench_page,
     "scaling": scaling.main,
 }
 
 
 def main() -> None:
-    available = {"cloze": cloze.available()}
+    available = {"cloze": cloze.available(), "page": page.available()}
     chosen = sys.argv[1:] or [part for part in PARTS if available.get(part, True)]
     for part in chosen:
         if part not in PARTS:
