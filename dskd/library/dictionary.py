@@ -18,7 +18,7 @@ from dskd.infra.arithmetic import squared_distances
 from dskd.lexicon.tokens import word_tokens
 from dskd.library import files
 from dskd.library.card import About, dictionary_card
-from dskd.library.fit import check_width, fit_figures
+from dskd.library.fit import check_distances, check_width, fit_figures
 from dskd.library.hub import fetched
 from dskd.library.settings import DictionarySettings
 from dskd.library.texts import check_model, is_unicode, last_states, text_chunks
@@ -194,7 +194,8 @@ class SenseDictionary:
             token: an id, or a word that is one token.
 
         Raises:
-            UserError: the word has several tokens, the states have another width, or `most` is below 1.
+            UserError: the word has several tokens, the states have another width or are not finite, or `most` is
+                below 1.
         """
         if most < 1:
             raise UserError(f"most = {most}: ask for one sense or more")
@@ -208,6 +209,7 @@ class SenseDictionary:
         flat, centroids = states.detach().reshape(-1, width).float().cpu(), self.senses.centroids
         rows = nearest_rows(flat, centroids, torch.tensor(list(self.senses.rows(token)), dtype=torch.int64), most)
         distances = squared_distances(flat[:, None], centroids[rows.clamp_min(0).long()].float())[:, 0] / width
+        check_distances(distances)
         distances = distances.masked_fill(rows < 0, torch.inf)
         shape = (*states.shape[:-1], most)
         return NearestSenses(rows.long().view(shape), distances.view(shape))

@@ -11,8 +11,9 @@ from dskd.errors import UserError
 from dskd.infra.arithmetic import squared_distances, starts_of
 from dskd.infra.randomness import hash_integers, uniform
 from dskd.library.dictionary import SenseDictionary
+from dskd.library.fit import check_distances
 from dskd.library.lexicon import Lexicon
-from dskd.library.losses import check_batch, check_states, counted, seen_by
+from dskd.library.losses import check_batch, check_number, check_states, counted, divisor_of, seen_by
 from dskd.library.settings import TargetSettings
 from dskd.students.hidden_loss import whitening
 from dskd.students.output_loss import IGNORE
@@ -61,8 +62,9 @@ class _Rows(nn.Module):
             there = place < sizes[part, None]  # (p, width)
             rows = self.rows[torch.where(there, first[part, None] + place, 0)]
             distances = squared_distances(states[part, None].float(), vectors[rows].float())[:, 0]
+            check_distances(distances)
             near = distances.masked_fill(~there, torch.inf).topk(min(neighbours, width), dim=1, largest=False)
-            chosen = rows.gather(1, near.indices).masked_fill(near.values.isinf(), -1)
+            chosen = rows.gather(1, near.indices).masked_fill(near.values.isinf(), -1)  # those that are not there
             found[part, : chosen.shape[1]] = chosen.int()
         return found
 
@@ -107,6 +109,7 @@ class SenseLoss(nn.Module):
         super().__init__()
         if form not in ("regression", "span"):
             raise UserError(f"form = {form!r}: it takes 'regression' or 'span'")
+        check_number("margin", margin)
         self.form, self.margin, self.settings = form, margin, (settings or TargetSettings()).params()
         spans = lexicon.spans(dictionary.tokenizer)
         vectors, by_token = candidates(trimmed_lexicon(dictionary.senses, *spans, self.settings))
@@ -180,7 +183,8 @@ class SenseLoss(nn.Module):
             count: supervised positions of the whole batch: the sum of what `self.count` says of its parts.
 
         Raises:
-            UserError: widths, states, labels and mask do not fit, or the dictionary is of another model.
+            UserError: widths, states, labels and mask do not fit, the dictionary is of another model, or a state of
+                the teacher that chooses senses is not finite.
         """
         check_batch(student, teacher, labels)
         if student.shape[-1] != self.vectors.shape[1]:
@@ -192,7 +196,7 @@ class SenseLoss(nn.Module):
             chosen = (pull >= 0).any(dim=1).nonzero().squeeze(1)
             own = student.flatten(0, -2)[chosen].float()
             other = teacher.detach().to(student.device).flatten(0, -2)[chosen].float()
-            divisor = float(len(chosen) if count is None else count)
+            divisor = divisor_of(count, len(chosen))
             # Only the vectors that are used are held as float32, and seen by the metric.
             rows = torch.cat([pull[chosen], push[chosen]], dim=1)
             used, place = rows.clamp_min(0).unique(return_inverse=True)
