@@ -20,6 +20,7 @@ from dskd import (
     UserError,
     states_of,
 )
+from dskd.library.models import unwrapped
 
 LENGTH = 12
 
@@ -84,6 +85,57 @@ def test_a_batch_without_labels_and_counts_of_other_losses_are_refused(made):
             loss(student(), batch, counts)
     with pytest.raises(UserError, match="temperature = 0"):
         DistillationLoss(make_teacher(), weights=OutputWeights(1.0, 0.7, 0.0))
+
+
+def test_terms_may_come_from_a_generator(made):
+    _, batch = made
+    terms = [Term(0.5, StateLoss()), Term(0.2, StateLoss.whitened(torch.randn(99, 32)))]
+    wanted = DistillationLoss(make_teacher(), terms)(student(), batch)
+    found = DistillationLoss(make_teacher(), (term for term in terms))(student(), batch)
+    assert found.terms == wanted.terms and len(found.terms) == 4 and torch.equal(found.loss, wanted.loss)
+
+
+@pytest.mark.parametrize(
+    ("term", "says"),
+    [
+        (Term(float("nan"), StateLoss()), "the weight of StateLoss = nan"),
+        (Term(-0.1, StateLoss()), "the weight of StateLoss = -0.1"),
+        (StateLoss(), r"a term is a StateLoss: give Term\("),
+        (Term(StateLoss(), 0.1), "a term is a Term"),
+    ],
+)
+def test_what_are_no_terms_is_refused(term, says):
+    with pytest.raises(UserError, match=says):
+        DistillationLoss(make_teacher(), [term])
+
+
+def test_one_batch_in_the_place_of_a_list_is_refused(made):
+    loss, batch = made
+    with pytest.raises(UserError, match=r"give a list of all that are accumulated, \[batch\]"):
+        loss.counts(batch)
+
+
+def test_a_student_that_shares_what_trains_with_the_teacher_is_refused(made):
+    """The teacher would train with it; or nothing would, since the teacher is frozen."""
+    _, batch = made
+    teacher, model = make_teacher(), student()
+    loss = DistillationLoss(teacher, [Term(0.5, StateLoss())])
+    model.model.layers[0] = teacher.model.layers[0].requires_grad_(True)
+    with pytest.raises(UserError, match=r"share weights \(model.layers.0"):
+        loss(model, batch)
+    teacher.requires_grad_(False)
+    loss(model, batch).loss.backward()  # frozen for both
+    with pytest.raises(UserError, match="share weights"):
+        loss(teacher.train(), batch)
+    assert loss(teacher.eval(), batch).terms["kl"] == pytest.approx(0, abs=1e-6)  # nothing is to train
+
+
+def test_what_runs_a_student_on_many_devices_and_compiles_it_stays_as_it_is(made):
+    """accelerate would take out what keeps the copies alike."""
+    model = student()
+    many = torch.nn.DataParallel(model)
+    compiled = torch.compile(many)
+    assert unwrapped(compiled) is model and compiled._orig_mod is many
 
 
 def test_cross_entropy_is_that_of_transformers(made):
