@@ -3,6 +3,7 @@
 import pytest
 import torch
 from tiny.models import TEXT, make_teacher
+from tools.parallel import run_in_processes
 from transformers import TrainingArguments
 
 from dskd import (
@@ -163,35 +164,37 @@ def test_models_of_unlike_vocabularies_are_refused(made):
         loss(make_teacher(vocabulary=90, layers=2), part(batch, slice(0, 1)) | {"input_ids": torch.zeros(1, 12).long()})
 
 
+def trained(loss, rows, folder, size: int, accumulated: int = 1):
+    """The student after two steps of 6 rows, and what was logged."""
+    model = student()
+    arguments = TrainingArguments(
+        str(folder),
+        max_steps=2,
+        per_device_train_batch_size=size,
+        gradient_accumulation_steps=accumulated,
+        learning_rate=1e-2,
+        optim="sgd",
+        lr_scheduler_type="constant",
+        max_grad_norm=0.0,
+        logging_steps=1,
+        report_to="none",
+        save_strategy="no",
+        train_sampling_strategy="sequential",
+        use_cpu=True,
+        full_determinism=False,
+    )
+    trainer = DistillationTrainer(model=model, args=arguments, train_dataset=rows, distillation=loss)
+    trainer.train()
+    return model, [point for point in trainer.state.log_history if "loss" in point]
+
+
 @pytest.mark.filterwarnings("ignore")  # transformers' own
 def test_accumulated_steps_of_the_trainer_are_those_of_whole_batches(made, tmp_path):
     loss, batch = made
     rows = [part(batch, i) for i in range(12)]
 
-    def trained(size: int, accumulated: int):
-        model = student()
-        arguments = TrainingArguments(
-            str(tmp_path),
-            max_steps=2,
-            per_device_train_batch_size=size,
-            gradient_accumulation_steps=accumulated,
-            learning_rate=1e-2,
-            optim="sgd",
-            lr_scheduler_type="constant",
-            max_grad_norm=0.0,
-            logging_steps=1,
-            report_to="none",
-            save_strategy="no",
-            train_sampling_strategy="sequential",
-            use_cpu=True,
-            full_determinism=False,
-        )
-        trainer = DistillationTrainer(model=model, args=arguments, train_dataset=rows, distillation=loss)
-        trainer.train()
-        return model, [point for point in trainer.state.log_history if "loss" in point]
-
-    first, logs = trained(6, 1)
-    second, other = trained(2, 3)
+    first, logs = trained(loss, rows, tmp_path, 6)
+    second, other = trained(loss, rows, tmp_path, 2, 3)
     for a, b in zip(first.parameters(), second.parameters(), strict=True):
         torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-6)
     for one, two in zip(logs, other, strict=True):
@@ -208,6 +211,40 @@ def test_accumulated_steps_of_the_trainer_are_those_of_whole_batches(made, tmp_p
 
 
 @pytest.mark.filterwarnings("ignore")
+def test_two_processes_train_and_log_what_one_does(made, tmp_path):
+    loss, batch = made
+    rows = [part(batch, i) for i in range(12)]
+
+    def work(rank: int) -> None:
+        model, logs = trained(loss, rows, tmp_path, 3)
+        torch.save((list(model.parameters()), logs), tmp_path / f"rank-{rank}")
+
+    assert run_in_processes(2, work) == [0, 0]
+    model, logs = trained(loss, rows, tmp_path, 6)
+    for rank in range(2):
+        weights, other = torch.load(tmp_path / f"rank-{rank}", weights_only=False)
+        for a, b in zip(model.parameters(), weights, strict=True):
+            torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-6)
+        for one, two in zip(logs, other, strict=True):
+            for name in ("loss", "ce", "kl", "SenseLoss", "StateLoss"):
+                assert one[name] == pytest.approx(two[name], rel=1e-3), name
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(
+    ("arguments", "more", "says"),
+    [
+        ({"label_smoothing_factor": 0.1}, {}, "label_smoothing_factor"),
+        ({}, {"compute_loss_func": lambda *_, **__: 0.0}, "compute_loss_func"),
+    ],
+)
+def test_another_loss_that_would_not_be_computed_is_refused(made, tmp_path, arguments, more, says):
+    settings = TrainingArguments(str(tmp_path), report_to="none", use_cpu=True, **arguments)
+    with pytest.raises(UserError, match=f"{says} asks for another"):
+        DistillationTrainer(model=student(), args=settings, distillation=made[0], **more)
+
+
+@pytest.mark.filterwarnings("ignore")
 def test_evaluation_gives_the_loss_of_each_batch_and_all_logits(made, tmp_path):
     loss, batch = made
     arguments = TrainingArguments(str(tmp_path), per_device_eval_batch_size=12, report_to="none", use_cpu=True)
@@ -217,4 +254,5 @@ def test_evaluation_gives_the_loss_of_each_batch_and_all_logits(made, tmp_path):
     )
     wanted = float(loss(model.eval(), batch).loss.detach())
     assert trainer.evaluate()["eval_loss"] == pytest.approx(wanted, rel=1e-4)
-    assert trainer.predict([part(batch, i) for i in range(2)]).predictions[0].shape[:2] == (2, LENGTH)
+    for rows in ([part(batch, i) for i in range(2)], [{"input_ids": batch["input_ids"][i]} for i in range(2)]):
+        assert trainer.predict(rows).predictions.shape == (2, LENGTH, 120)  # logits, as in Trainer, and no states
