@@ -30,7 +30,9 @@ class DistillationTrainer(Trainer):
         super().__init__(*args, **kwargs)
         self._check_own_loss()
         self.distillation = distillation.to(self.args.device)
-        self.loss_is_scaled_for_ga = True  # `counts` are those of the whole accumulated batch
+        # `counts` are those of the whole accumulated batch. Older Trainers have no name for it: they would divide the
+        # loss once more, by the number of parts, where the model takes no `num_items_in_batch`.
+        self.loss_is_scaled_for_ga = self.model_accepts_loss_kwargs = True
         self._counts: list[float] | None = None
         self._logged: dict[str, float] = {}  # sums of the terms since the last log
         self._steps = 0

@@ -211,6 +211,15 @@ def test_accumulated_steps_of_the_trainer_are_those_of_whole_batches(made, tmp_p
 
 
 @pytest.mark.filterwarnings("ignore")
+def test_no_trainer_divides_the_loss_once_more(made, tmp_path, monkeypatch):
+    """transformers 5.0 asks whether the model takes `num_items_in_batch`."""
+    monkeypatch.setattr(type(student()), "accepts_loss_kwargs", False, raising=False)
+    arguments = TrainingArguments(str(tmp_path), report_to="none", use_cpu=True, gradient_accumulation_steps=3)
+    trainer = DistillationTrainer(model=student(), args=arguments, distillation=made[0])
+    assert trainer.loss_is_scaled_for_ga and trainer.model_accepts_loss_kwargs
+
+
+@pytest.mark.filterwarnings("ignore")
 def test_two_processes_train_and_log_what_one_does(made, tmp_path):
     loss, batch = made
     rows = [part(batch, i) for i in range(12)]
