@@ -184,10 +184,15 @@ def test_a_dictionary_of_the_pipeline_has_its_contexts(made, tmp_path):
     made.save_pretrained(tmp_path)
     for name in ("dictionary.json", "contexts.json"):
         (tmp_path / name).unlink()
-    rows = [(" dog", 0, "the lazy", " and", "wiki:A"), (" dog", 2, "a", "", "")]
+    tokens = made.tokenizer.batch_decode(made.senses.tokens.repeat_interleave(made.senses.offsets.diff())[:, None])
+    rows = [(tokens[0], 0, "the lazy", " and", "wiki:A"), (tokens[2], 2, "a", "", "")]
     table = pd.DataFrame(rows, columns=["token", "sense", "left", "right", "document"])
     save_contexts(tmp_path, table)
     save_origin(tmp_path, "hash")
-    assert SenseDictionary.from_pretrained(tmp_path).contexts[:3] == [["the lazy [dog] and"], [], ["a [dog]"]]
+    wanted = [[f"the lazy [{tokens[0].strip()}] and"], [], [f"a [{tokens[2].strip()}]"]]
+    assert SenseDictionary.from_pretrained(tmp_path).contexts[:3] == wanted
+    # No other file of the pipeline's says what the tokens are.
+    save_contexts(tmp_path, table.assign(token=[tokens[0], "zebra"]))
+    refused(tmp_path, "another tokenizer")
     save_contexts(tmp_path, table.assign(sense=len(made.senses.centroids)))
     refused(tmp_path, "does not fit")
