@@ -28,8 +28,11 @@ def sha256_file(path: str | Path) -> str:
 
 
 def sha256_tree(path: str | Path) -> str:
-    """Hex SHA-256 of a file, or of the `checksum_lines` of a folder."""
+    """Hex SHA-256 of a file, or of the `checksum_lines` of a folder. FileNotFoundError where there is neither: a hash
+    of nothing would fit another nothing."""
     path = Path(path)
+    if not path.exists():
+        raise FileNotFoundError(f"{path} is missing, and has no hash")
     return sha256_file(path) if path.is_file() else hashlib.sha256(os.fsencode(checksum_lines(path))).hexdigest()
 
 

@@ -21,6 +21,7 @@ from dskd.library import files
 from dskd.library.card import About, dictionary_card
 from dskd.library.fit import check_distances, check_width, fit_figures
 from dskd.library.hub import fetched
+from dskd.library.models import no_autocast
 from dskd.library.settings import DictionarySettings
 from dskd.library.texts import TextChunk, check_model, is_unicode, last_states, text_chunks
 from dskd.senses.cluster import build_senses
@@ -82,6 +83,7 @@ class SenseDictionary:
             raise UserError(f"there are contexts of {number} senses, and {senses} senses: give one list for each")
 
     @classmethod
+    @no_autocast()
     def from_model(
         cls,
         model: PreTrainedModel,
@@ -94,8 +96,8 @@ class SenseDictionary:
         """Let the model read the texts once, and cluster its states token by token.
 
         A bounded sample of each token's states is kept in a temporary folder, however long the texts are; their tokens
-        are held in memory, 4 bytes each. The same texts give the same bytes on one machine, and the same senses as the
-        pipeline finds for the same blocks of text.
+        are held in memory, 4 bytes each. The same texts give the same bytes on one machine, also under autocast, and
+        the same senses as the pipeline finds for the same blocks of text.
 
         Args:
             model: a causal language model of transformers, on any device. It is left as it was.
@@ -166,6 +168,7 @@ class SenseDictionary:
         """The text of README.md in its folder, in the form that the hub reads."""
         return dictionary_card(self.senses, self.about, self.settings, self.figures)
 
+    @no_autocast()
     def of(self, word: str) -> list[WordSense]:
         """The senses of a word as it is written inside a text, the most frequent first; none if it was hardly met.
 
@@ -184,6 +187,7 @@ class SenseDictionary:
             for row in rows
         ]
 
+    @no_autocast()
     def nearest(self, states: Tensor, token: str | int, most: int = 1) -> NearestSenses:
         """The senses of one token that are nearest to hidden states of the teacher.
 
@@ -221,6 +225,7 @@ class SenseDictionary:
             raise UserError(f"{word!a} has no character that the tokenizer knows: give another word")
         return tokens
 
+    @no_autocast()
     def measured(
         self, model: PreTrainedModel, texts: Iterable[str], states: int = 16_384, batch_size: int = 8
     ) -> "SenseDictionary":

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import torch
 from torch import nn
 from transformers import PreTrainedModel
 
@@ -37,3 +38,12 @@ def check_plain(model: nn.Module) -> None:
             f"the model is a {type(model).__name__}, and no model of transformers itself: give the one inside it; of "
             "PEFT's that is model.merge_and_unload(), or model.get_base_model() to keep LoRA apart"
         )
+
+
+@contextmanager
+def no_autocast() -> Iterator[None]:
+    """Compute in the numbers' own formats, on each device: a distance is the difference of large products, of which
+    bfloat16 leaves little."""
+    device = torch.accelerator.current_accelerator()
+    with torch.autocast("cpu", enabled=False), torch.autocast(device.type if device else "cpu", enabled=False):
+        yield

@@ -14,6 +14,7 @@ from dskd.library.dictionary import SenseDictionary
 from dskd.library.fit import check_distances
 from dskd.library.lexicon import Lexicon
 from dskd.library.losses import check_batch, check_number, check_states, counted, divisor_of, seen_by
+from dskd.library.models import no_autocast
 from dskd.library.settings import TargetSettings
 from dskd.students.hidden_loss import whitening
 from dskd.students.output_loss import IGNORE
@@ -97,6 +98,7 @@ class SenseLoss(nn.Module):
     tokens: Tensor
     metric: Tensor | None
 
+    @no_autocast()
     def __init__(
         self,
         dictionary: SenseDictionary,
@@ -148,6 +150,7 @@ class SenseLoss(nn.Module):
         ranks = torch.from_numpy(uniform(self.settings.seed, rows, columns))
         return lowest_positions(labels, ranks, self.related, self.known, self.settings)
 
+    @no_autocast()
     def choose(self, teacher: Tensor, labels: Tensor, positions: tuple[Tensor, Tensor]) -> ChosenSenses:
         """The senses that pull and push, by the teacher's states (..., d) at these `positions`: (..., kappa) each."""
         with_relations, own_only = (mask.flatten().to(teacher.device) for mask in positions)

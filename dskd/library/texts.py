@@ -9,7 +9,7 @@ from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from dskd.errors import UserError
-from dskd.library.models import check_plain, evaluating
+from dskd.library.models import check_plain, evaluating, no_autocast
 from dskd.model.parts import run_part
 from dskd.model.tokenizer import before_text, check_ids, separator_token
 
@@ -105,6 +105,7 @@ def is_unicode(text: str) -> bool:
 
 
 @torch.no_grad()
+@no_autocast()
 def last_states(model: PreTrainedModel, blocks: Tensor, batch_size: int) -> Tensor:
     """The model's last hidden states after its final norm, of the first L tokens of each block: (b, L, d), on the CPU
     and in the model's own dtype. The model is run in evaluation mode and left as it was. UserError where a state is not

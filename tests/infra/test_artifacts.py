@@ -214,6 +214,16 @@ def test_hashes_are_those_of_sha256sum(tmp_path):
     assert sha256_tree(tmp_path / "tree") == "1f714cd54bab2291788a7f17405cc1050b0a3dada73b5408aff5590a3f226164"
 
 
+def test_what_is_missing_has_no_hash(tmp_path):
+    """It would be that of an empty folder, and what was made from nothing would be taken for what was made from
+    nothing else."""
+    for make in (sha256_tree, fingerprint):
+        with pytest.raises(FileNotFoundError, match="is missing"):
+            make(tmp_path / "nowhere")
+    (tmp_path / "empty").mkdir()
+    assert len(sha256_tree(tmp_path / "empty")) == 64
+
+
 def test_a_tree_s_hash_changes_with_names_and_bytes_and_not_with_order(tmp_path):
     def tree(name, files):
         for path, text in files:

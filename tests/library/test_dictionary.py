@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import save_file
 from tiny.models import TEXT, make_teacher
 
-from dskd import About, DictionarySettings, SenseDictionary, UserError, states_of
+from dskd import About, DictionarySettings, Lexicon, SenseDictionary, SenseLoss, UserError, states_of
 from dskd.library.card import size_figures
 from dskd.library.texts import text_chunks
 from dskd.model.parts import run_part
@@ -247,3 +247,22 @@ def test_accents_may_be_written_apart(tokenizer):
     )
     for word in ("\u00e9t\u00e9", "e\u0301te\u0301"):
         assert dictionary.tokens_of(word) == dictionary.tokens_of("\u00e9t\u00e9") and len(dictionary.of(word)) > 0
+
+
+def test_under_autocast_senses_and_distances_are_the_same(made, teacher, tokenizer):
+    """A distance of bfloat16 products says little of which sense is nearest."""
+    states = states_of(teacher, tokenizer, TEXTS, length=LENGTH)
+    wanted = made.nearest(states, "dog", 2), made.of("dogbox"), made.measured(teacher, TEXTS, states=64).figures
+    with torch.autocast("cpu", torch.bfloat16):
+        found = SenseDictionary.from_model(teacher, tokenizer, TEXTS, SETTINGS)
+        assert torch.equal(states_of(teacher, tokenizer, TEXTS, length=LENGTH), states)
+        near, composed, figures = (
+            made.nearest(states, "dog", 2),
+            made.of("dogbox"),
+            made.measured(teacher, TEXTS, states=64),
+        )
+        loss = SenseLoss(made, Lexicon.from_pairs([("dog", "dogbox")]))
+    assert same(found.senses, made.senses) and same(near, wanted[0]) and figures.figures == wanted[2]
+    assert all(torch.equal(a.vector, b.vector) for a, b in zip(composed, wanted[1], strict=True))
+    plain = SenseLoss(made, Lexicon.from_pairs([("dog", "dogbox")]))
+    assert torch.equal(loss.vectors, plain.vectors) and len(plain.vectors) > len(made.senses.centroids)
