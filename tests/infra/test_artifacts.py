@@ -214,6 +214,18 @@ def test_hashes_are_those_of_sha256sum(tmp_path):
     assert sha256_tree(tmp_path / "tree") == "1f714cd54bab2291788a7f17405cc1050b0a3dada73b5408aff5590a3f226164"
 
 
+def test_a_file_takes_no_folders_place(tmp_path):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "notes.txt").write_text("years of work")
+    with (
+        pytest.raises(UserError, match="is a folder, which a file would replace"),
+        output(tmp_path / "mine") as partial,
+    ):
+        partial.write_text("one file")
+    assert (tmp_path / "mine" / "notes.txt").read_text() == "years of work"
+    assert [path.name for path in tmp_path.iterdir()] == ["mine"]
+
+
 def test_what_is_missing_has_no_hash(tmp_path):
     """It would be that of an empty folder, and what was made from nothing would be taken for what was made from
     nothing else."""
