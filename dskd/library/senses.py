@@ -144,7 +144,9 @@ class SenseLoss(nn.Module):
         the CPU. `settings` say how many; a position that does not count has none."""
         labels = torch.where(counted(labels, mask), labels, IGNORE).cpu().long()
         labels = labels.reshape(labels.shape[:-1].numel(), labels.shape[-1])
-        columns = np.arange(labels.shape[1])
+        # Columns are counted from the first label, so that padding on the left changes nothing.
+        first = (labels != IGNORE).int().argmax(dim=1) if labels.shape[1] else labels.new_zeros(len(labels))
+        columns = np.arange(labels.shape[1]) - first.numpy()[:, None]
         known = np.where(labels.numpy() != IGNORE, hash_integers(columns, labels.numpy() & 0xFFFFFFFF), 0)
         rows = np.bitwise_xor.reduce(known.astype(np.uint64), axis=1)[:, None]
         ranks = torch.from_numpy(uniform(self.settings.seed, rows, columns))

@@ -118,6 +118,9 @@ def test_a_row_is_supervised_alike_whatever_stands_beside_it_or_pads_it(made):
     padded = torch.cat([labels[3:4], torch.full((1, 7), IGNORE)], dim=1)
     for mask, alone in zip(whole, loss.positions(padded)):
         assert torch.equal(mask[3], alone[0, :LENGTH]) and not alone[0, LENGTH:].any()
+    left = torch.cat([torch.full((BLOCKS, 7), IGNORE), labels], dim=1)
+    for mask, moved in zip(whole, loss.positions(left)):
+        assert torch.equal(mask, moved[:, 7:]) and not moved[:, :7].any()
     other = SenseLoss(dictionary, OfSpans(), settings=TARGETS._replace(seed=1))
     assert not torch.equal(whole[0], other.positions(labels)[0])
     assert not torch.equal(whole[0], loss.positions(labels.roll(1, dims=1))[0].roll(-1, dims=1))
