@@ -14,7 +14,7 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from dskd.errors import UserError, one_line
-from dskd.infra.hashes import SUMS, read_checksums, sha256_file
+from dskd.infra.hashes import SUMS, identity, read_checksums, sha256_file
 from dskd.infra.output import output
 from dskd.library.card import About
 from dskd.model.tokenizer import load_tokenizer, save_tokenizer
@@ -82,10 +82,12 @@ def read_dictionary(folder: Path, name: str, tokenizer: PreTrainedTokenizerBase 
         tokenizer: the teacher's; left out, the one of the folder.
 
     Raises:
-        UserError: there is none, it is damaged, its files do not belong together, or the tokenizer is another one.
+        UserError: there is none, it is damaged, its files do not belong together, the tokenizer is another one, or
+            another process saves there meanwhile.
     """
     if not (folder / SENSES).is_file():
         raise UserError(f"{name} has no {SENSES}: give a folder that SenseDictionary.save_pretrained wrote")
+    before = _identities(folder)
     known = _object(folder / ABOUT, name)
     _check_hashes(folder, name, known.get("sha256", {}))
     try:
@@ -112,7 +114,13 @@ def read_dictionary(folder: Path, name: str, tokenizer: PreTrainedTokenizerBase 
         or not _has_tokens(tokenizer, senses, table)
     ):
         raise UserError(f"{name} is of another tokenizer than this one: give the teacher's")
+    if _identities(folder) != before:
+        raise UserError(f"{name} was saved anew while it was read: read it again")
     return Saved(senses, tokenizer, about, settings, contexts, figures)
+
+
+def _identities(folder: Path) -> list[tuple[int, ...] | None]:
+    return [identity(folder / name) for name in (SENSES, CONTEXTS, ABOUT, TABLE, SUMS)]
 
 
 def check_senses(senses: Senses) -> None:

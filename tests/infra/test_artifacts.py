@@ -3,10 +3,11 @@ import json
 import os
 import subprocess
 import sys
+from contextlib import contextmanager
 
 import pytest
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 import dskd
@@ -212,6 +213,27 @@ def test_hashes_are_those_of_sha256sum(tmp_path):
     assert sha256_tree(tmp_path / "tree" / "b" / "abc") == abc
     # (cd tree; sha256sum a b/abc | sha256sum)
     assert sha256_tree(tmp_path / "tree") == "1f714cd54bab2291788a7f17405cc1050b0a3dada73b5408aff5590a3f226164"
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_tensors_are_of_one_file_where_another_takes_its_place_meanwhile(tmp_path, monkeypatch, fails):
+    """safetensors reads the header, and opens the file once more by its name: the numbers would be the other's."""
+    path, opened = tmp_path / "a.safetensors", []
+    save_file({"x": torch.arange(5)}, path)
+
+    @contextmanager
+    def opening(place, framework):
+        opened.append(place)
+        with safe_open(place, framework) as file:
+            if len(opened) == 1:
+                save_file({"x": torch.arange(100, 120)}, tmp_path / "b")
+                (tmp_path / "b").replace(path)
+                if fails:
+                    raise RuntimeError("its size is smaller than the required mapping size")
+            yield file
+
+    monkeypatch.setattr(artifacts, "safe_open", opening)
+    assert load_tensors(path, "harvest")["x"].tolist() == list(range(100, 120)) and len(opened) == 2
 
 
 def test_a_file_takes_no_folders_place(tmp_path):
