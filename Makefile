@@ -7,7 +7,7 @@
 # make gpu     whether every path is right on a GPU, and its speeds beside others'; rows in tests/speed/gpu.csv
 # make verify  run the smoke profile twice under different circumstances and compare every hash
 # make mutants  put small faults into the core, one at a time, and see whether the tests fail; rows in docs/mutants.csv
-# make kill    kill a small run at 30 seeded moments and compare every hash with the undisturbed run's; rows in killing.csv
+# make kill    kill a small run at 30 seeded moments and compare every hash with the undisturbed run's; rows in docs/killing.csv
 # make docs    build the pages as a site in build/site; a broken link is an error (needs .venv-docs alone, which it makes)
 # make lock    write requirements.txt anew from pyproject.toml
 
@@ -74,7 +74,7 @@ kill: $(READY)
 docs: .venv-docs/.ready
 	rm -rf build/docs build/site && mkdir -p build/docs
 	ln -s $(addprefix $(CURDIR)/,README.md CHANGELOG.md CONTRIBUTING.md CITATION.cff LICENSE params.yaml docs dskd notebooks \
-		profiles reports tests) build/docs/
+		profiles reports tests examples) build/docs/
 	NO_MKDOCS_2_WARNING=1 .venv-docs/bin/mkdocs build --strict
 
 .venv-docs/.ready: docs/requirements.txt

@@ -38,6 +38,9 @@ if TYPE_CHECKING:
 __version__ = "0.2.0"
 
 LAUNCHED = "DSKD_LAUNCHED"  # in the environment of processes that `infra.processes.launch` has started
+STAGES = (  # of the pipeline, in dvc.yaml's order
+    "sources lexicon prompts corpus harvest senses codes targets distill benchmarks quality evaluate report".split()
+)
 
 # Imported when it is first used (PEP 562), since torch takes seconds.
 _PLACES = {

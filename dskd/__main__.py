@@ -9,7 +9,7 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
-from dskd import LAUNCHED
+from dskd import LAUNCHED, STAGES
 
 if TYPE_CHECKING:
     from dskd.params import Params
@@ -17,9 +17,6 @@ if TYPE_CHECKING:
 # All else is imported later: that takes seconds, in which Ctrl-C may come.
 
 EXPLORE = ("explore_senses", "explore_results")  # notebooks that are no stages
-STAGES = (
-    "sources lexicon prompts corpus harvest senses codes targets distill benchmarks quality evaluate report".split()
-)
 SHARED = ("harvest", "senses", "distill")  # by many processes, where there are (dskd/infra/processes.py)
 _OPEN_FILES = 256  # that a process may have at a time: torch, a kernel's sockets, shards of states
 
@@ -33,7 +30,8 @@ def parser() -> argparse.ArgumentParser:
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
     purposes = _purposes()
     for name in STAGES:
-        _options(commands.add_parser(name, help=purposes.get(name)), name)
+        besides = ["with a word, print that word's senses"] if name == "senses" else []
+        _options(commands.add_parser(name, help="; ".join([*filter(None, [purposes.get(name)]), *besides])), name)
     commands.choices["senses"].add_argument(
         "word", nargs="?", help="make nothing: print this word's senses, synonyms and antonyms, as the run has them"
     )

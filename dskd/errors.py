@@ -3,7 +3,6 @@
 import errno
 import re
 
-
 LONGEST = 1000  # characters of another library's message; some quote all of what they could not read
 
 

@@ -432,7 +432,7 @@ class DistillParams(Group):
     sampled_vocabulary: Count | None = Field(
         None,
         description="tokens of the vocabulary that a step draws beside its labels and the teacher's most probable "
-        "tokens, a sampled softmax; none: every step computes with all (docs/costs.md)",
+        "tokens, a sampled softmax; null: every step computes with all (docs/method.md)",
     )
     checkpoint_steps: Count = Field(description="steps between two checkpoints; a stopped run loses at most so many")
     log_steps: Count = Field(description="steps that one point of the curves averages over")

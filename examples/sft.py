@@ -36,8 +36,12 @@ def main(arguments: list[str] | None = None) -> list[dict[str, float]]:
     tokenizer = AutoTokenizer.from_pretrained(options.model)
     tokenizer.pad_token = tokenizer.pad_token or tokenizer.eos_token
     teacher = AutoModelForCausalLM.from_pretrained(options.model)
-    student = AutoModelForCausalLM.from_pretrained(options.model, num_hidden_layers=options.layers)
-    rows = [json.loads(line) for line in options.answers.read_text(encoding="utf-8").splitlines()]
+    student = AutoModelForCausalLM.from_pretrained(
+        options.model,
+        dtype=torch.float32,  # in bfloat16 small steps are lost
+        num_hidden_layers=options.layers,
+    )
+    rows = [json.loads(line) for line in options.answers.read_text(encoding="utf-8").split("\n") if line.strip()]
 
     # A dictionary of these few answers is small; one of more text, saved before, is better: from_pretrained.
     texts = [f"{row['prompt']} {row['completion']}" for row in rows]

@@ -8,6 +8,7 @@ texts.txt has a text in each line. Without --lexicon, WordNet is taken: nltk.dow
 import argparse
 from pathlib import Path
 
+import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, DataCollatorForLanguageModeling, TrainingArguments
 
 import dskd
@@ -27,7 +28,11 @@ def main(arguments: list[str] | None = None) -> list[dict[str, float]]:
     tokenizer = AutoTokenizer.from_pretrained(options.model)
     tokenizer.pad_token = tokenizer.pad_token or tokenizer.eos_token
     teacher = AutoModelForCausalLM.from_pretrained(options.model)
-    student = AutoModelForCausalLM.from_pretrained(options.model, num_hidden_layers=options.layers)
+    student = AutoModelForCausalLM.from_pretrained(
+        options.model,
+        dtype=torch.float32,  # in bfloat16 small steps are lost
+        num_hidden_layers=options.layers,
+    )
     texts = options.texts.read_text(encoding="utf-8").splitlines()
 
     # The study's best form: regression on the whitened state, its deviation from the mean counted again; and senses.

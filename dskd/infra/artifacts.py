@@ -18,7 +18,7 @@ from safetensors import SafetensorError, safe_open
 if TYPE_CHECKING:  # torch takes seconds to import, which what only reads parameters does not need
     from torch import Tensor
 from dskd.errors import UserError, one_line
-from dskd.infra.hashes import SUMS, read_checksums, sha256_file
+from dskd.infra.hashes import SUMS, identity, read_checksums, sha256_file
 from dskd.infra.output import output
 
 # What damaged bytes lead to in a reader; RecursionError (deep nesting) is a RuntimeError.
@@ -33,6 +33,8 @@ _DAMAGE = (
     TypeError,
     ValueError,
 )
+
+_TRIES = 10  # to read a file that another process replaces
 
 # The artifacts between stages (paths below the project's root).
 TEACHER = "artifacts/teacher"
@@ -170,18 +172,31 @@ def read_lock(path: Path) -> dict:
 def load_tensors(
     path: str | Path, stage: str, names: Iterable[str] = (), optional: Iterable[str] = ()
 ) -> "dict[str, Tensor]":
-    """All tensors of a safetensors file, memory-mapped: nothing is read until it is used.
+    """All tensors of a safetensors file, memory-mapped: nothing is read until it is used. Where another process puts a
+    new file in its place meanwhile, they are all of the one or all of the other.
 
     Raises:
         UserError: the file is missing or damaged, or lacks one of `names` or has others; the message names the
             stage that makes it.
     """
-    path = require(path, stage)
-    with reading(path, stage), safe_open(path, framework="pt") as file:
-        tensors = {name: file.get_tensor(name) for name in file.keys()}
-        if names and tensors.keys() - set(optional) != set(names):
-            raise ValueError(f"it holds {', '.join(tensors)}, not {', '.join(names)}")
-        return tensors
+    path, tensors, fault = require(path, stage), {}, None
+    for _ in range(_TRIES):
+        before, fault = identity(path), None
+        try:
+            with reading(path, stage), safe_open(path, framework="pt") as file:
+                tensors = {name: file.get_tensor(name) for name in file.keys()}
+                if names and tensors.keys() - set(optional) != set(names):
+                    raise ValueError(f"it holds {', '.join(tensors)}, not {', '.join(names)}")
+        except UserError as error:
+            fault = error
+        # safetensors opens it by name twice, for the header and for what the header tells of.
+        if identity(path) == before:
+            break
+    else:
+        raise UserError(f"{path} is replaced again and again: wait for the run that writes it, or stop it")
+    if fault is not None:
+        raise fault
+    return tensors
 
 
 def write_json(path: str | Path, value: object) -> None:

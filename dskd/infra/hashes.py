@@ -27,9 +27,21 @@ def sha256_file(path: str | Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def identity(path: str | Path) -> tuple[int, ...] | None:
+    """What tells a file from another that takes its name, without reading it; None where there is none."""
+    try:
+        found = os.stat(path)
+    except FileNotFoundError:
+        return None
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
+
+
 def sha256_tree(path: str | Path) -> str:
-    """Hex SHA-256 of a file, or of the `checksum_lines` of a folder."""
+    """Hex SHA-256 of a file, or of the `checksum_lines` of a folder. FileNotFoundError where there is neither: a hash
+    of nothing would fit another nothing."""
     path = Path(path)
+    if not path.exists():
+        raise FileNotFoundError(f"{path} is missing, and has no hash")
     return sha256_file(path) if path.is_file() else hashlib.sha256(os.fsencode(checksum_lines(path))).hexdigest()
 
 

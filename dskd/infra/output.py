@@ -26,8 +26,8 @@ def output(path: str | Path, fingerprint: str | None = None, checksums: bool = F
     With `checksums` the folder gets a file `SHA256SUMS`, which `require` compares it with.
 
     Raises:
-        UserError: the disk is full (the message names the output and what is free), or another run is writing
-            the same output.
+        UserError: the disk is full (the message names the output and what is free), another run is writing the same
+            output, or a file would take the place of a folder.
     """
     path = Path(path)
     partial = partial_path(path)
@@ -74,7 +74,11 @@ def _resume(path: Path, partial: Path, mark: Path, fingerprint: str) -> None:
 
 
 def _replace(new: Path, path: Path) -> None:
-    """Rename `new` to `path`: a file in one step, a folder after the old one was put aside."""
+    """Rename `new` to `path`: a file in one step, a folder after the old one was put aside. A folder gives way to a
+    folder alone: it may hold what is somebody's own."""
+    if path.is_dir() and new.is_file():
+        remove(new)
+        raise UserError(f"{path} is a folder, which a file would replace with all that is in it: name a file")
     old = path.with_name(f".{path.name}.old.partial")
     remove(old)
     if path.is_dir():
@@ -104,6 +108,8 @@ def _only_writer(path: Path) -> Iterator[None]:
     except Timeout:
         writer = place.read_text().strip() if place.exists() else "just ending"
         raise UserError(f"another run is writing {path} (process {writer}): wait for it or stop it") from None
+    except (FileExistsError, NotADirectoryError):
+        raise UserError(f"{path} lies in a file: name another place") from None
     except OSError as error:
         if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
             raise

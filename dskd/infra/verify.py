@@ -177,6 +177,22 @@ def compare_figures(reference: dict, found: dict) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=columns).astype({"allowed": float})
 
 
+def lacking_tables(reference: dict, found: dict, other_benchmarks: bool) -> list[str]:
+    """Models, and tables of a model, that only one of two metrics has: nothing of them could be compared.
+
+    Args:
+        other_benchmarks: the two are of other benchmarks, so that only the held-out text has to be in both.
+    """
+    here, there = (
+        {model: {t for t in tables if t == "heldout" or not other_benchmarks} for model, tables in of["models"].items()}
+        for of in (reference, found)
+    )
+    models = {model: here[model] ^ there[model] for model in here.keys() & there.keys()}
+    return sorted(here.keys() ^ there.keys()) + [
+        f"{model}.{t}" for model in sorted(models) for t in sorted(models[model])
+    ]
+
+
 def made_from(lock: dict, stage: str) -> set[str]:
     """The outputs of a stage, and of every stage that reads one of these."""
     found = {entry["path"] for entry in lock["stages"].get(stage, {}).get("outs", ())}
@@ -259,6 +275,8 @@ def verdict(reference: Run, found: Run, absent: list[str] | None = None) -> tupl
     ]
     if len(other) and not parted:
         return False, "\n".join([*lines, "not verified: on an equal platform every output should be the same bytes"])
+    if lacking := lacking_tables(reference.metrics, found.metrics, bool(unlike)):
+        return False, "\n".join([*lines, f"not verified: one run alone has {', '.join(lacking)}"])
     figures = compare_figures(reference.metrics, found.metrics)
     outside = figures[~figures["within"] if parted else figures["difference"] != 0]
     if parted:

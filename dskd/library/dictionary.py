@@ -2,7 +2,8 @@
 
 import re
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+import unicodedata
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PureWindowsPath
 from typing import Any, NamedTuple
@@ -18,10 +19,11 @@ from dskd.infra.arithmetic import squared_distances
 from dskd.lexicon.tokens import word_tokens
 from dskd.library import files
 from dskd.library.card import About, dictionary_card
-from dskd.library.fit import check_width, fit_figures
+from dskd.library.fit import check_distances, check_width, fit_figures
 from dskd.library.hub import fetched
+from dskd.library.models import no_autocast
 from dskd.library.settings import DictionarySettings
-from dskd.library.texts import check_model, is_unicode, last_states, text_chunks
+from dskd.library.texts import TextChunk, check_model, is_unicode, last_states, text_chunks
 from dskd.senses.cluster import build_senses
 from dskd.senses.contexts import contexts_of
 from dskd.senses.store import Senses, compose_span
@@ -81,6 +83,7 @@ class SenseDictionary:
             raise UserError(f"there are contexts of {number} senses, and {senses} senses: give one list for each")
 
     @classmethod
+    @no_autocast()
     def from_model(
         cls,
         model: PreTrainedModel,
@@ -93,8 +96,8 @@ class SenseDictionary:
         """Let the model read the texts once, and cluster its states token by token.
 
         A bounded sample of each token's states is kept in a temporary folder, however long the texts are; their tokens
-        are held in memory, 4 bytes each. The same texts give the same bytes on one machine, and the same senses as the
-        pipeline finds for the same blocks of text.
+        are held in memory, 4 bytes each. The same texts give the same bytes on one machine, also under autocast, and
+        the same senses as the pipeline finds for the same blocks of text.
 
         Args:
             model: a causal language model of transformers, on any device. It is left as it was.
@@ -111,7 +114,6 @@ class SenseDictionary:
         if processes.state().num_processes > 1:
             raise UserError("make a dictionary in one process, and load it in each: save_pretrained, from_pretrained")
         check_model(model, tokenizer, settings.length, batch_size)
-        head = model.get_output_embeddings().weight
         numbers: list[int] = []  # of the chunks, which the sampler gets to know as they come
         read: list[Tensor] = []
         starts: list[int] = []
@@ -121,9 +123,7 @@ class SenseDictionary:
             chunks = tqdm(text_chunks(texts, tokenizer, settings.length), desc="reading", unit="chunk", mininterval=1)
             for number, chunk in enumerate(chunks):
                 states = last_states(model, chunk.blocks, batch_size)
-                keys = chunk.blocks[:, 1:]
-                if settings.key == "predicted":
-                    keys = predict(states.to(head), head).cpu()
+                keys = _keys(settings.key, model, states, chunk)
                 numbers.append(number)
                 sampler.add(number, keys.flatten(), states.flatten(0, 1), place)
                 place += keys.numel()
@@ -168,6 +168,7 @@ class SenseDictionary:
         """The text of README.md in its folder, in the form that the hub reads."""
         return dictionary_card(self.senses, self.about, self.settings, self.figures)
 
+    @no_autocast()
     def of(self, word: str) -> list[WordSense]:
         """The senses of a word as it is written inside a text, the most frequent first; none if it was hardly met.
 
@@ -186,6 +187,7 @@ class SenseDictionary:
             for row in rows
         ]
 
+    @no_autocast()
     def nearest(self, states: Tensor, token: str | int, most: int = 1) -> NearestSenses:
         """The senses of one token that are nearest to hidden states of the teacher.
 
@@ -194,7 +196,8 @@ class SenseDictionary:
             token: an id, or a word that is one token.
 
         Raises:
-            UserError: the word has several tokens, the states have another width, or `most` is below 1.
+            UserError: the word has several tokens, the states have another width or are not finite, or `most` is
+                below 1.
         """
         if most < 1:
             raise UserError(f"most = {most}: ask for one sense or more")
@@ -208,19 +211,21 @@ class SenseDictionary:
         flat, centroids = states.detach().reshape(-1, width).float().cpu(), self.senses.centroids
         rows = nearest_rows(flat, centroids, torch.tensor(list(self.senses.rows(token)), dtype=torch.int64), most)
         distances = squared_distances(flat[:, None], centroids[rows.clamp_min(0).long()].float())[:, 0] / width
+        check_distances(distances)
         distances = distances.masked_fill(rows < 0, torch.inf)
         shape = (*states.shape[:-1], most)
         return NearestSenses(rows.long().view(shape), distances.view(shape))
 
     def tokens_of(self, word: str) -> tuple[int, ...]:
         """The tokens of a word as it is written inside a text, after a space; UserError if it is empty, or of
-        characters that the tokenizer leaves out."""
-        if not (word := " ".join(word.split())):
+        characters that the tokenizer leaves out. Accents may be written apart from their letters or not."""
+        if not (word := unicodedata.normalize("NFC", " ".join(word.split()))):
             raise UserError("there is no word to look up: give one")
         if not is_unicode(word) or not (tokens := word_tokens(self.tokenizer, [word])[word]):
             raise UserError(f"{word!a} has no character that the tokenizer knows: give another word")
         return tokens
 
+    @no_autocast()
     def measured(
         self, model: PreTrainedModel, texts: Iterable[str], states: int = 16_384, batch_size: int = 8
     ) -> "SenseDictionary":
@@ -228,7 +233,7 @@ class SenseDictionary:
 
         `variance` is the share of the variance of the model's states that the nearest sense of their token explains,
         `variance_one_sense` the same with the mean of the token's senses (docs/senses.md). A token without senses
-        explains nothing. The key of a state is the token that follows it.
+        explains nothing. Which token a state belongs to is said by `settings.key`, as when the dictionary was made.
 
         Args:
             texts: other texts than those it was made of; of these no more than `states` tokens are read.
@@ -240,9 +245,22 @@ class SenseDictionary:
             raise UserError(f"states = {states}: measure with one state or more")
         length = self.settings.get("length", DictionarySettings().length)
         check_model(model, self.tokenizer, length, batch_size)
-        chunks = text_chunks(texts, self.tokenizer, length)
-        read = ((last_states(model, c.blocks, batch_size).flatten(0, 1), c.labels.flatten()) for c in chunks)
-        return replace(self, figures=fit_figures(self.senses, read, states))
+        key = self.settings.get("key", DictionarySettings().key)
+
+        def read() -> Iterator[tuple[Tensor, Tensor]]:
+            for chunk in text_chunks(texts, self.tokenizer, length):
+                found = last_states(model, chunk.blocks, batch_size)
+                yield found.flatten(0, 1), _keys(key, model, found, chunk).flatten()
+
+        return replace(self, figures=fit_figures(self.senses, read(), states))
+
+
+def _keys(key: str, model: PreTrainedModel, states: Tensor, chunk: TextChunk) -> Tensor:
+    """The token that each state (b, L, d) belongs to: (b, L) int32."""
+    if key == "observed":
+        return chunk.labels
+    head = model.get_output_embeddings().weight
+    return predict(states.to(head), head).cpu()
 
 
 def _name(model: PreTrainedModel) -> str:

@@ -10,10 +10,11 @@ from transformers import PreTrainedModel
 from transformers.utils import ModelOutput
 
 from dskd.errors import UserError
-from dskd.library.losses import WEIGHTS, StateLoss, check_weights, model_head, output_loss
+from dskd.library.losses import WEIGHTS, StateLoss, check_number, check_weights, counted, model_head, output_loss
+from dskd.library.models import unwrapped
 from dskd.library.senses import SenseLoss
 from dskd.model.logits import Head, head_of
-from dskd.students.output_loss import IGNORE, OutputWeights
+from dskd.students.output_loss import OutputWeights
 
 
 class Term(NamedTuple):
@@ -51,11 +52,11 @@ class DistillationLoss(nn.Module):
     ) -> None:
         super().__init__()
         check_weights(weights)
+        self.terms = _checked(terms)
         self.teacher = teacher.eval().requires_grad_(False)
         self.teacher_head = model_head(teacher)
-        self.terms = list(terms)
-        self.names = _names(terms)
-        self.losses = nn.ModuleList(term.loss for term in terms)  # so that they move to a device with this module
+        self.names = _names(self.terms)
+        self.losses = nn.ModuleList(term.loss for term in self.terms)  # so that they move to a device with this module
         self.weights = weights
         self._tried: PreTrainedModel | None = None  # the student whose head was tried
 
@@ -67,10 +68,12 @@ class DistillationLoss(nn.Module):
     def counts(self, batches: Iterable[Mapping[str, Any]]) -> list[float]:
         """Positions that count in all these batches together: for the vocabulary, and for each term. Give them to
         `forward` with each of the batches, and add the losses: that is the loss of one large batch."""
+        if isinstance(batches, Mapping):
+            raise UserError("this is one batch: give a list of all that are accumulated, [batch]")
         sums = [0.0] * (1 + len(self.terms))
         for batch in batches:
             labels = following(_labels(batch))
-            found = [(labels != IGNORE).sum(), *(term.loss.count(labels) for term in self.terms)]
+            found = [counted(labels, None).sum(), *(term.loss.count(labels) for term in self.terms)]
             sums = [before + float(here) for before, here in zip(sums, found)]
         return sums
 
@@ -85,10 +88,12 @@ class DistillationLoss(nn.Module):
 
         Raises:
             UserError: the batch has no labels, or they do not fit; there are not as many counts as terms; student and
-                teacher have unlike vocabularies or, with terms, widths.
+                teacher have unlike vocabularies or, with terms, widths, or share weights that train.
         """
         plain = unwrapped(student)
         head = self._head(plain)
+        if plain.training:
+            self._check_apart(plain)
         given = {name: value for name, value in batch.items() if name != "labels"}
         given |= {"output_hidden_states": True, "use_cache": False}
         outputs = student(**given, **_no_logits(plain, student.training))
@@ -122,6 +127,18 @@ class DistillationLoss(nn.Module):
             object.__setattr__(self, "_tried", student)  # not as a part of this module
         return head_of(student)  # the weight itself, which may have been replaced since
 
+    def _check_apart(self, student: PreTrainedModel) -> None:
+        """Raise UserError where the student would train the teacher with it, or where nothing of it trains, since the
+        teacher is frozen."""
+        of_teacher = {id(weight) for weight in self.teacher.parameters()}
+        shared = [(name, weight) for name, weight in student.named_parameters() if id(weight) in of_teacher]
+        trained = any(weight.requires_grad for weight in student.parameters())
+        if shared and (any(weight.requires_grad for _, weight in shared) or not trained):
+            raise UserError(
+                f"student and teacher share weights ({shared[0][0]}), which train with the one or are frozen with the "
+                "other: give the student a copy (copy.deepcopy)"
+            )
+
 
 def following(labels: Tensor) -> Tensor:
     """The token that follows each position but the last: (b, L - 1), from labels (b, L) as transformers has them."""
@@ -134,18 +151,21 @@ def _labels(batch: Mapping[str, Any]) -> Tensor:
     return batch["labels"]
 
 
+def _checked(terms: Iterable[Term]) -> list[Term]:
+    """The terms; UserError where one of them is no term, or its weight no weight."""
+    found = list(terms)
+    for term in found:
+        if not (isinstance(term, Term) and isinstance(term.loss, nn.Module)):
+            raise UserError(f"a term is a {type(term).__name__}: give Term(weight, loss), as Term(0.1, SenseLoss(...))")
+        check_number(f"the weight of {type(term.loss).__name__}", term.weight)
+    return found
+
+
 def _names(terms: Sequence[Term]) -> list[str]:
     """What each term is called: its kind, and from the second of a kind on with its number."""
     kinds = [type(term.loss).__name__ for term in terms]
     numbers = [kinds[: i + 1].count(kind) for i, kind in enumerate(kinds)]
     return [kind if number == 1 else f"{kind} {number}" for kind, number in zip(kinds, numbers)]
-
-
-def unwrapped(model: nn.Module) -> PreTrainedModel:
-    """The model inside of what runs it on many devices or compiles it."""
-    from accelerate.utils import extract_model_from_parallel
-
-    return extract_model_from_parallel(model)
 
 
 def _no_logits(model: PreTrainedModel, wanted: bool) -> dict[str, int]:

@@ -5,7 +5,7 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from safetensors import SafetensorError
@@ -14,13 +14,16 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from dskd.errors import UserError, one_line
-from dskd.infra.hashes import SUMS, read_checksums, sha256_file
+from dskd.infra.hashes import SUMS, identity, read_checksums, sha256_file
 from dskd.infra.output import output
 from dskd.library.card import About
 from dskd.model.tokenizer import load_tokenizer, save_tokenizer
 from dskd.senses.store import CONTEXTS_FILE as TABLE
 from dskd.senses.store import SENSES_FILE as SENSES
 from dskd.senses.store import Senses, load_contexts, write_senses
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 ABOUT, CONTEXTS, CARD = "dictionary.json", "contexts.json", "README.md"  # the pipeline's has TABLE for CONTEXTS
 _WHOLE = (torch.int8, torch.int16, torch.int32, torch.int64)
@@ -79,10 +82,12 @@ def read_dictionary(folder: Path, name: str, tokenizer: PreTrainedTokenizerBase 
         tokenizer: the teacher's; left out, the one of the folder.
 
     Raises:
-        UserError: there is none, it is damaged, its files do not belong together, or the tokenizer is another one.
+        UserError: there is none, it is damaged, its files do not belong together, the tokenizer is another one, or
+            another process saves there meanwhile.
     """
     if not (folder / SENSES).is_file():
         raise UserError(f"{name} has no {SENSES}: give a folder that SenseDictionary.save_pretrained wrote")
+    before = _identities(folder)
     known = _object(folder / ABOUT, name)
     _check_hashes(folder, name, known.get("sha256", {}))
     try:
@@ -99,12 +104,23 @@ def read_dictionary(folder: Path, name: str, tokenizer: PreTrainedTokenizerBase 
             raise TypeError("figures are finite numbers")
     except (TypeError, ValueError, OverflowError) as error:
         raise UserError(f"{name}/{ABOUT} is damaged ({one_line(error)}): get it anew") from None
-    contexts = _contexts(folder, name, senses)
+    table = _table(folder)
+    contexts = _contexts(folder, name, senses, table)
     tokenizer = tokenizer or load_tokenizer(folder, name)
     wanted, largest = known.get("vocabulary"), int(senses.tokens[-1]) if len(senses.tokens) else -1
-    if largest >= len(tokenizer) or wanted not in (None, _vocabulary(tokenizer, senses.tokens)):
+    if (
+        largest >= len(tokenizer)
+        or wanted not in (None, _vocabulary(tokenizer, senses.tokens))
+        or not _has_tokens(tokenizer, senses, table)
+    ):
         raise UserError(f"{name} is of another tokenizer than this one: give the teacher's")
+    if _identities(folder) != before:
+        raise UserError(f"{name} was saved anew while it was read: read it again")
     return Saved(senses, tokenizer, about, settings, contexts, figures)
+
+
+def _identities(folder: Path) -> list[tuple[int, ...] | None]:
+    return [identity(folder / name) for name in (SENSES, CONTEXTS, ABOUT, TABLE, SUMS)]
 
 
 def check_senses(senses: Senses) -> None:
@@ -136,8 +152,27 @@ def bracketed(left: str, token: str, right: str) -> str:
     return f"{left} [{token.strip()}]{right}".strip()
 
 
-def _contexts(folder: Path, name: str, senses: Senses) -> list[list[str]]:
-    """Of each sense its places as text; empty where there are none. The pipeline's table needs pandas and pyarrow."""
+def _table(folder: Path) -> "pd.DataFrame | None":
+    """The pipeline's contexts; None where there are others or none, or pandas and pyarrow are missing."""
+    if (folder / CONTEXTS).is_file() or not (folder / TABLE).is_file():
+        return None
+    try:
+        return load_contexts(folder)
+    except ImportError:
+        return None
+
+
+def _has_tokens(tokenizer: PreTrainedTokenizerBase, senses: Senses, table: "pd.DataFrame | None") -> bool:
+    """Whether the tokens of the pipeline's contexts are, as text, what this tokenizer says of their ids."""
+    if table is None:
+        return True
+    of_rows = senses.tokens.repeat_interleave(senses.offsets.diff()).numpy()
+    known = dict(zip(of_rows[table["sense"].to_numpy()].tolist(), table["token"].tolist()))
+    return tokenizer.batch_decode([[token] for token in known]) == list(known.values())
+
+
+def _contexts(folder: Path, name: str, senses: Senses, table: "pd.DataFrame | None") -> list[list[str]]:
+    """Of each sense its places as text; empty where there are none."""
     if (folder / CONTEXTS).is_file():
         found = _object(folder / CONTEXTS, name).get("contexts")
         if not (isinstance(found, list) and all(isinstance(texts, list) for texts in found)) or (
@@ -147,11 +182,7 @@ def _contexts(folder: Path, name: str, senses: Senses) -> list[list[str]]:
         if not all(isinstance(text, str) for texts in found for text in texts):
             raise UserError(f"{name}/{CONTEXTS} holds something else than texts: get it anew")
         return found
-    if not (folder / TABLE).is_file():
-        return []
-    try:
-        table = load_contexts(folder)
-    except ImportError:
+    if table is None:
         return []
     lists: list[list[str]] = [[] for _ in range(len(senses.centroids))]
     for sense, left, token, right in zip(*(table[name].tolist() for name in ("sense", "left", "token", "right"))):

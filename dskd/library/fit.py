@@ -56,3 +56,12 @@ def check_width(states: Tensor, senses: Senses) -> None:
     width, own = senses.centroids.shape[1], states.shape[-1] if states.dim() else 0
     if own != width:
         raise UserError(f"the states have {own} dimensions, the senses {width}: take the teacher's")
+
+
+def check_distances(distances: Tensor) -> None:
+    """Raise UserError where a distance from a state to a sense is not finite: no sense would be the nearest."""
+    if not distances.isfinite().all():
+        raise UserError(
+            "a state of the teacher is not finite, or too large for its square to be: load the teacher in bfloat16 or "
+            "float32, and see that its inputs are whole"
+        )

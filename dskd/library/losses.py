@@ -14,12 +14,14 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from dskd.errors import UserError
+from dskd.library.models import evaluating
 from dskd.model.logits import Head, head_of, mapped
 from dskd.students.hidden_loss import hidden_loss, whitening
 from dskd.students.output_loss import IGNORE, Heads, OutputWeights
 from dskd.students.output_loss import output_loss as output_terms
 from dskd.students.sense_loss import span_loss
 
+_LABELS = (torch.int64, torch.int32, torch.int16, torch.int8)
 WEIGHTS = OutputWeights(ce=1.0, kl=0.7, temperature=2.0)  # the paper's alpha and T
 
 
@@ -50,7 +52,8 @@ def output_loss(
         weights: of cross-entropy and divergence, and the temperature T.
 
     Raises:
-        UserError: states, labels and heads do not fit one another, a label is no token, or a weight is no weight.
+        UserError: states, labels and heads do not fit one another, a label is no token, or a weight or the count is
+            none.
     """
     check_weights(weights)
     check_labels(student, labels, len(heads[0].weight))
@@ -64,6 +67,8 @@ def output_loss(
     kind = student.device.type
     # As the model's own head computes: in the autocast's format where there is one, else in its weight's.
     dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else heads[0].weight.dtype
+    if dtype == torch.float16:  # the gradient of many positions' mean is too small for it, however the loss is scaled
+        dtype = torch.float32
     own, other = (head._replace(weight=head.weight.to(student.device, dtype)) for head in heads)
     if heads[0].weight is heads[1].weight:
         other = other._replace(weight=own.weight)
@@ -74,7 +79,7 @@ def output_loss(
             labels.flatten().to(student.device),
             Heads(own, other),
             weights,
-            count=None if count is None else float(count),
+            count=divisor_of(count, int((labels != IGNORE).sum())),
         )
     return OutputLoss(loss, ce, kl)
 
@@ -86,11 +91,10 @@ def model_head(model: PreTrainedModel) -> Head:
     Raises:
         UserError: the model's logits do not follow from its last hidden states in a way that is known here.
     """
-    head, training = head_of(model), model.training
+    head = head_of(model)
     ids = (torch.arange(1, 9, device=model.device) * (model.config.vocab_size // 9))[None]
-    model.eval()
-    whole = model(input_ids=ids, output_hidden_states=True, use_cache=False)
-    model.train(training)
+    with evaluating(model):
+        whole = model(input_ids=ids, output_hidden_states=True, use_cache=False)
     states = whole.hidden_states[-1].to(head.weight.dtype)
     found, logits = mapped((states @ head.weight.T).float(), head.logit_map), whole.logits.float()
     if not (logits - found).abs().max() <= 0.02 * logits.abs().max():  # NaN is a fault
@@ -113,6 +117,7 @@ class StateLoss(nn.Module):
 
     def __init__(self, metric: Tensor | None = None, mean: Tensor | None = None, deviation: float = 0.0) -> None:
         super().__init__()
+        check_number("deviation", deviation)
         if deviation and mean is None:
             raise UserError("a deviation needs a mean: use StateLoss.whitened(states, deviation=...)")
         self.deviation = deviation
@@ -152,7 +157,7 @@ class StateLoss(nn.Module):
                 f"this loss is whitened for {len(self.mean)} dimensions, and the states have {student.shape[-1]}"
             )
         chosen = counted(labels, mask).to(student.device)
-        divisor = float(chosen.sum() if count is None else count)
+        divisor = divisor_of(count, int(chosen.sum()))
         with torch.autocast(student.device.type, enabled=False):
             own, other = student[chosen].float(), teacher.detach().to(student.device)[chosen].float()  # (n, d)
             own, other = seen_by(self.metric, own, other)
@@ -166,7 +171,13 @@ class StateLoss(nn.Module):
 
 
 def counted(labels: Tensor, mask: Tensor | None) -> Tensor:
-    """Which positions count: those with a label, where `mask` is true. UserError where the mask is no mask of them."""
+    """Which positions count: those with a label, where `mask` is true. UserError where the mask is no mask of them, or
+    the labels are of a kind that cannot hold `IGNORE`."""
+    if labels.dtype not in _LABELS:
+        raise UserError(
+            f"the labels are {str(labels.dtype).removeprefix('torch.')}: give whole numbers with a sign, as the "
+            f"tokenizer does (int64); others cannot hold IGNORE ({IGNORE})"
+        )
     found = labels != IGNORE
     if mask is None:
         return found
@@ -175,6 +186,21 @@ def counted(labels: Tensor, mask: Tensor | None) -> Tensor:
     if mask.dtype != torch.bool and not ((mask == 0) | (mask == 1)).all():
         raise UserError("the mask has other values than 0 and 1: give 1 where a position counts")
     return found & mask.bool().to(found.device)
+
+
+def divisor_of(count: float | Tensor | None, here: int) -> float:
+    """What a sum over the positions of a batch is divided by: `count`, or those that are `here`.
+
+    Raises:
+        UserError: `count` is no number of positions.
+    """
+    if count is None:
+        return float(here)
+    if isinstance(count, Tensor) and count.numel() != 1:
+        raise UserError(f"the count has the shape {list(count.shape)}: give one number, the positions of all parts")
+    if not 0 <= float(count) < math.inf or (here and not count):
+        raise UserError(f"count = {float(count):g}, and {here} positions count here: give those of the whole batch")
+    return float(count)
 
 
 def seen_by(metric: Tensor | None, *states: Tensor) -> tuple[Tensor, ...]:
@@ -199,9 +225,7 @@ def check_labels(states: Tensor, labels: Tensor, vocabulary: int | None = None) 
             f"the labels are {list(labels.shape)}, the states {list(states.shape)}: give each state one label, the "
             "token that follows it"
         )
-    if labels.is_floating_point():
-        raise UserError(f"the labels are {labels.dtype}: give whole numbers, as the tokenizer does")
-    odd = (labels != IGNORE) & ((labels < 0) | (labels >= (vocabulary or torch.iinfo(labels.dtype).max)))
+    odd = counted(labels, None) & ((labels < 0) | (labels >= (vocabulary or torch.iinfo(labels.dtype).max)))
     if odd.any():
         raise UserError(
             f"the label {int(labels[odd][0])} is no token: label with ids of the vocabulary, and with IGNORE "
@@ -216,6 +240,12 @@ def check_weights(weights: OutputWeights) -> None:
         fits = value > 0 if name == "temperature" else 0 <= value <= (1 if name == "beta" else math.inf)
         if not (fits and math.isfinite(value)):
             raise UserError(f"{name} = {value!r}: it takes a number {least}")
+
+
+def check_number(name: str, value: float) -> None:
+    """Raise UserError where a setting is below 0 or not finite."""
+    if not 0 <= value < math.inf:
+        raise UserError(f"{name} = {value!r}: it takes a number of 0 or more")
 
 
 def check_states(states: Tensor) -> None:

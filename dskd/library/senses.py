@@ -11,8 +11,10 @@ from dskd.errors import UserError
 from dskd.infra.arithmetic import squared_distances, starts_of
 from dskd.infra.randomness import hash_integers, uniform
 from dskd.library.dictionary import SenseDictionary
+from dskd.library.fit import check_distances
 from dskd.library.lexicon import Lexicon
-from dskd.library.losses import check_batch, check_states, counted, seen_by
+from dskd.library.losses import check_batch, check_number, check_states, counted, divisor_of, seen_by
+from dskd.library.models import no_autocast
 from dskd.library.settings import TargetSettings
 from dskd.students.hidden_loss import whitening
 from dskd.students.output_loss import IGNORE
@@ -61,8 +63,9 @@ class _Rows(nn.Module):
             there = place < sizes[part, None]  # (p, width)
             rows = self.rows[torch.where(there, first[part, None] + place, 0)]
             distances = squared_distances(states[part, None].float(), vectors[rows].float())[:, 0]
+            check_distances(distances)
             near = distances.masked_fill(~there, torch.inf).topk(min(neighbours, width), dim=1, largest=False)
-            chosen = rows.gather(1, near.indices).masked_fill(near.values.isinf(), -1)
+            chosen = rows.gather(1, near.indices).masked_fill(near.values.isinf(), -1)  # those that are not there
             found[part, : chosen.shape[1]] = chosen.int()
         return found
 
@@ -95,6 +98,7 @@ class SenseLoss(nn.Module):
     tokens: Tensor
     metric: Tensor | None
 
+    @no_autocast()
     def __init__(
         self,
         dictionary: SenseDictionary,
@@ -107,6 +111,7 @@ class SenseLoss(nn.Module):
         super().__init__()
         if form not in ("regression", "span"):
             raise UserError(f"form = {form!r}: it takes 'regression' or 'span'")
+        check_number("margin", margin)
         self.form, self.margin, self.settings = form, margin, (settings or TargetSettings()).params()
         spans = lexicon.spans(dictionary.tokenizer)
         vectors, by_token = candidates(trimmed_lexicon(dictionary.senses, *spans, self.settings))
@@ -139,12 +144,15 @@ class SenseLoss(nn.Module):
         the CPU. `settings` say how many; a position that does not count has none."""
         labels = torch.where(counted(labels, mask), labels, IGNORE).cpu().long()
         labels = labels.reshape(labels.shape[:-1].numel(), labels.shape[-1])
-        columns = np.arange(labels.shape[1])
+        # Columns are counted from the first label, so that padding on the left changes nothing.
+        first = (labels != IGNORE).int().argmax(dim=1) if labels.shape[1] else labels.new_zeros(len(labels))
+        columns = np.arange(labels.shape[1]) - first.numpy()[:, None]
         known = np.where(labels.numpy() != IGNORE, hash_integers(columns, labels.numpy() & 0xFFFFFFFF), 0)
         rows = np.bitwise_xor.reduce(known.astype(np.uint64), axis=1)[:, None]
         ranks = torch.from_numpy(uniform(self.settings.seed, rows, columns))
         return lowest_positions(labels, ranks, self.related, self.known, self.settings)
 
+    @no_autocast()
     def choose(self, teacher: Tensor, labels: Tensor, positions: tuple[Tensor, Tensor]) -> ChosenSenses:
         """The senses that pull and push, by the teacher's states (..., d) at these `positions`: (..., kappa) each."""
         with_relations, own_only = (mask.flatten().to(teacher.device) for mask in positions)
@@ -180,7 +188,8 @@ class SenseLoss(nn.Module):
             count: supervised positions of the whole batch: the sum of what `self.count` says of its parts.
 
         Raises:
-            UserError: widths, states, labels and mask do not fit, or the dictionary is of another model.
+            UserError: widths, states, labels and mask do not fit, the dictionary is of another model, or a state of
+                the teacher that chooses senses is not finite.
         """
         check_batch(student, teacher, labels)
         if student.shape[-1] != self.vectors.shape[1]:
@@ -192,7 +201,7 @@ class SenseLoss(nn.Module):
             chosen = (pull >= 0).any(dim=1).nonzero().squeeze(1)
             own = student.flatten(0, -2)[chosen].float()
             other = teacher.detach().to(student.device).flatten(0, -2)[chosen].float()
-            divisor = float(len(chosen) if count is None else count)
+            divisor = divisor_of(count, len(chosen))
             # Only the vectors that are used are held as float32, and seen by the metric.
             rows = torch.cat([pull[chosen], push[chosen]], dim=1)
             used, place = rows.clamp_min(0).unique(return_inverse=True)

@@ -9,6 +9,7 @@ from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from dskd.errors import UserError
+from dskd.library.models import check_plain, evaluating, no_autocast
 from dskd.model.parts import run_part
 from dskd.model.tokenizer import before_text, check_ids, separator_token
 
@@ -30,6 +31,7 @@ class TextChunk(NamedTuple):
 
 def check_model(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, length: int, batch_size: int) -> None:
     """Raise UserError where model and tokenizer do not fit, or a block of so many tokens is more than it reads."""
+    check_plain(model)
     name, head = type(model).__name__, model.get_output_embeddings()
     if not hasattr(head, "weight"):
         raise UserError(f"{name} has no output head: load it with AutoModelForCausalLM")
@@ -103,16 +105,14 @@ def is_unicode(text: str) -> bool:
 
 
 @torch.no_grad()
+@no_autocast()
 def last_states(model: PreTrainedModel, blocks: Tensor, batch_size: int) -> Tensor:
     """The model's last hidden states after its final norm, of the first L tokens of each block: (b, L, d), on the CPU
     and in the model's own dtype. The model is run in evaluation mode and left as it was. UserError where a state is not
     finite: every mean of it would be wrong."""
-    training, base = model.training, cast(PreTrainedModel, model.base_model)
-    model.eval()
-    try:
+    base = cast(PreTrainedModel, model.base_model)
+    with evaluating(model):
         found = torch.cat([run_part(base, ids=ids).cpu() for ids in blocks[:, :-1].split(batch_size)])
-    finally:
-        model.train(training)
     if not found.isfinite().all():
         raise UserError(f"{type(model).__name__} gives states that are not finite: load it in bfloat16 or float32")
     return found

@@ -7,7 +7,10 @@ import torch
 from torch import Tensor, nn
 from transformers import Trainer
 
+from dskd.errors import UserError
 from dskd.library.distillation import DistillationLoss
+
+_STATES = ("hidden_states", "attentions")
 
 
 class DistillationTrainer(Trainer):
@@ -18,12 +21,18 @@ class DistillationTrainer(Trainer):
 
     Args:
         distillation: the loss. All other arguments are the trainer's own.
+
+    Raises:
+        UserError: the arguments ask for another loss, which would not be computed.
     """
 
     def __init__(self, *args: Any, distillation: DistillationLoss, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self._check_own_loss()
         self.distillation = distillation.to(self.args.device)
-        self.loss_is_scaled_for_ga = True  # `counts` are those of the whole accumulated batch
+        # `counts` are those of the whole accumulated batch. Older Trainers have no name for it: they would divide the
+        # loss once more, by the number of parts, where the model takes no `num_items_in_batch`.
+        self.loss_is_scaled_for_ga = self.model_accepts_loss_kwargs = True
         self._counts: list[float] | None = None
         self._logged: dict[str, float] = {}  # sums of the terms since the last log
         self._steps = 0
@@ -53,10 +62,25 @@ class DistillationTrainer(Trainer):
             for name, value in found.terms.items():
                 self._logged[name] = self._logged.get(name, 0.0) + value
             loss = loss * self.accelerator.num_processes  # of which the mean of all processes is taken
-        return (loss, found.outputs) if return_outputs else loss
+        # As in Trainer: the states of all layers, which the loss needs, are no predictions.
+        outputs = type(found.outputs)(**{k: v for k, v in found.outputs.items() if k not in _STATES})
+        return (loss, outputs) if return_outputs else loss
 
     def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
         if self._steps and "loss" in logs:
-            logs |= {name: value / self._steps for name, value in self._logged.items()}
+            values = torch.tensor(list(self._logged.values()), dtype=torch.float64, device=self.args.device)
+            if self.accelerator.num_processes > 1:  # each has the part of its own positions
+                values = self.accelerator.reduce(values, "sum")
+            logs |= {name: value / self._steps for name, value in zip(self._logged, values.tolist())}
             self._logged, self._steps = {}, 0
         super().log(logs, *args, **kwargs)
+
+    def _check_own_loss(self) -> None:
+        """Raise UserError where an argument of Trainer or SFTTrainer names another loss."""
+        others = {
+            "compute_loss_func": self.compute_loss_func is not None,
+            "label_smoothing_factor": bool(self.args.label_smoothing_factor),
+            "loss_type": getattr(self.args, "loss_type", None) not in (None, "nll", "chunked_nll"),
+        }
+        if asked := [name for name, is_set in others.items() if is_set]:
+            raise UserError(f"the loss is that of `distillation`, and {asked[0]} asks for another: leave it out")

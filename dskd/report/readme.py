@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from dskd import STAGES
 from dskd.benchmarks.catalogue import BENCHMARKS, GOLD_LISTS
 from dskd.errors import UserError
 from dskd.infra import artifacts
@@ -63,8 +64,9 @@ def results_block(metrics: dict) -> str:
         its table. Where an interval contains 0, this run shows no difference."""),
         markdown(*differences),
         paragraph("""Words in context: how much more probable a related word is than an unrelated one of like frequency
-        (nats), where its relative stands in held-out text. A relation may have been trained, held out of words whose
-        others were trained, or be of a held-out word."""),
+        (nats), where its relative stands in held-out text. There are three rungs. *Trained*: the relation was trained.
+        *Held-out relation*: it was held out, and other relations of its first word were trained. *Held-out word*: one
+        of its two words was held out, with all relations of that word."""),
         markdown(models_table(metrics, "in_context"), differences_table(metrics, "in_context")),
         paragraph("""What lies behind the lexical measures: how many items each has, the accuracy of a blind guess
         (chance), and that of always taking the most frequent of the four words."""),
@@ -98,17 +100,21 @@ def cost_block(provenance: dict) -> str:
 
 
 def _stages_table(stages: dict[str, dict]) -> pd.DataFrame:
-    """One row per stage with its time and memory; the last row has the sum of the times and the highest memory."""
-    rows = [(name, cost["seconds"], cost["peak_memory_mb"]) for name, cost in stages.items()]
+    """One row per stage, in the order of the pipeline, with its time and memory; the last row has the sum of the times
+    and the highest memory."""
+    names = [name.partition("-")[0] for name in stages]  # of `distill-kd-0`, distill
+    places = [STAGES.index(name) if name in STAGES else len(STAGES) for name in names]
+    ordered = [stage for _, stage in sorted(zip(places, stages.items()), key=lambda placed: placed[0])]
+    rows = [(name, cost["seconds"], cost["peak_memory_mb"]) for name, cost in ordered]
     rows.append(("all", sum(seconds for _, seconds, _ in rows), max(memory for *_, memory in rows)))
     clocked = [(name, _clock(seconds), memory) for name, seconds, memory in rows]
     return pd.DataFrame(clocked, columns=["stage", "wall-clock (min:s)", "peak memory (MB)"])
 
 
 def bench_block(measured: pd.DataFrame) -> str:
-    """The last speeds of each machine, from `tests/speed/results.csv` (all columns as text). The machine that was
-    measured last comes first."""
-    latest = measured.drop_duplicates(["figure", "machine"], keep="last")
+    """The last speed of each figure, shape and machine, from `tests/speed/results.csv` (all columns as text). The
+    machine that was measured last comes first."""
+    latest = measured.drop_duplicates(["figure", "shape", "machine"], keep="last")
     tables = []
     for machine in latest["machine"][::-1].unique():
         rows = latest[latest["machine"] == machine]

@@ -64,12 +64,12 @@ def lexicon_quality(files: Files, settings: LexiconParams, golds: Sequence[Gold]
 
 
 def lexicon_steps(statements: Statements, settings: LexiconParams) -> dict[str, list[Pair]]:
-    """The lexicon after each step of its making, with no word held out; each source alone comes first.
+    """The lexicon after each step of its making, with no word or pair held out; each source alone comes first.
 
     Args:
         statements: with the indirect antonyms, whether the lexicon uses them or not.
     """
-    whole = settings.model_copy(update={"heldout_share": 0.0})
+    whole = settings.model_copy(update={"heldout_share": 0.0, "heldout_pairs": 0.0})
     direct = statements._replace(indirect=[])
     merged = merge(direct.relations)
     alone = by_source(merged)

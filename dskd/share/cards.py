@@ -8,13 +8,14 @@ from pathlib import Path
 
 import pandas as pd
 from huggingface_hub import DatasetCardData
+from pydantic import ValidationError
 
 from dskd.errors import UserError
 from dskd.infra import artifacts
 from dskd.lexicon.relations import ANTONYM, SYNONYM
 from dskd.lexicon.store import SCHEMA, load_lexicon
 from dskd.library.card import About, More, dictionary_card
-from dskd.params import Params, Source, noncommercial
+from dskd.params import Params, Source, SourcesParams, noncommercial
 from dskd.pipeline.inputs import run_senses
 from dskd.report.dictionary_tables import measures_table
 from dskd.report.study_tables import markdown
@@ -69,14 +70,18 @@ def run_dictionary_card(params: Params, repository: str) -> tuple[str, str]:
     """The texts of README.md and of the licences for the run's dictionary.
 
     Raises:
-        UserError: the dictionary is damaged, of another teacher than artifacts/teacher, or made with other parameters.
+        UserError: the dictionary is damaged, of another teacher than artifacts/teacher, or made with other parameters
+            or of other sources.
     """
     _check_made("senses", params)
     senses, report, measures = run_senses(), Path(artifacts.SENSES_REPORT), ""
     if report.exists() and (found := artifacts.read_json(report)).get("senses") == len(senses.centroids):
-        measures = markdown(measures_table(found))
+        measures = markdown(measures_table(found)) if _is_measured() else ""
     own = params.senses.text == "own"
+    if not own:
+        _check_made("prompts", params)
     used = {name: source for name, source in params.sources.every().items() if _is_read(name, own)}
+    _check_sources(used)
     licences = _licences(used, "this dictionary") + ("" if own else prompt_licences(params.prompts))
     card = dictionary_card(
         senses,
@@ -90,9 +95,7 @@ def run_dictionary_card(params: Params, repository: str) -> tuple[str, str]:
 def _check_made(stage: str, params: Params) -> None:
     """Raise UserError where a stage ran with other values (dvc.lock) than params.yaml has now: the card would name
     those of another run."""
-    if not (lock := Path(artifacts.LOCK)).exists():
-        return
-    known = artifacts.read_lock(lock)["stages"].get(stage, {}).get("params", {}).get("params.yaml", {}).get(stage)
+    known = _ran_with(stage)
     now = json.loads(params.model_dump_json(include={stage}))[stage]
     changed = sorted(key for key in known if known[key] != now.get(key)) if isinstance(known, dict) else []
     if not changed:
@@ -102,6 +105,50 @@ def _check_made(stage: str, params: Params) -> None:
         f"{stage}.{key} is {now.get(key)!r} in params.yaml, and was {known[key]!r} when {stage} last ran "
         f"({artifacts.LOCK}): run `dvc repro {stage}`, or set it back"
     )
+
+
+def _check_sources(used: dict[str, Source]) -> None:
+    """Raise UserError where the stage `sources` fetched something else under one of these names, or under another
+    licence: the card would name what the artifact is not made of."""
+    known = _ran_with("sources")
+    if not isinstance(known, dict):
+        return
+    try:
+        fetched = SourcesParams(**known).every()
+    except ValidationError:  # of another version
+        raise UserError(f"{artifacts.LOCK} does not say what was fetched: run `dvc repro sources`") from None
+    for name, source in used.items():
+        if (before := fetched.get(name)) != source:
+            what = {} if before is None else before.model_dump()
+            key, now = next((key, value) for key, value in source.model_dump().items() if what.get(key) != value)
+            raise UserError(
+                f"sources.{name}.{key} is {now!r} in params.yaml, and was {what.get(key)!r} when sources last ran "
+                f"({artifacts.LOCK}): run `dvc repro`, or set it back"
+            )
+
+
+def _ran_with(stage: str) -> object:
+    """The values of its own group of params.yaml that a stage last ran with, as dvc.lock says; None where it does
+    not."""
+    return _stages().get(stage, {}).get("params", {}).get("params.yaml", {}).get(stage)
+
+
+def _stages() -> dict:
+    """Of dvc.lock; none where there is no such file."""
+    lock = Path(artifacts.LOCK)
+    return artifacts.read_lock(lock)["stages"] if lock.exists() else {}
+
+
+def _is_measured() -> bool:
+    """Whether the measures are of the dictionary that there is, as far as dvc.lock says. Dictionaries of two teachers
+    may have as many senses."""
+    hashes = {
+        entry.get("md5")
+        for stage, kind in (("senses", "outs"), ("quality", "deps"))
+        for entry in _stages().get(stage, {}).get(kind, ())
+        if entry["path"] == artifacts.SENSES
+    }
+    return len(hashes) < 2
 
 
 def _is_read(name: str, own: bool) -> bool:
@@ -114,11 +161,13 @@ def lexicon_card(params: Params, path: Path, repository: str) -> tuple[str, str]
     `datasets.load_dataset` reads.
 
     Raises:
-        UserError: it is no lexicon, or was made of a source that params.yaml does not name, or with other parameters.
+        UserError: it is no lexicon, or was made of a source that params.yaml does not name, or has otherwise than when
+            it was fetched, or with other parameters.
     """
     _check_made("lexicon", params)
     table = load_lexicon(path)
     sources = _sources_of(table, params, path)
+    _check_sources(sources)
     licences = _licences(sources, "this lexicon")
     front = DatasetCardData(
         license="other",

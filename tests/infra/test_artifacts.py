@@ -3,10 +3,11 @@ import json
 import os
 import subprocess
 import sys
+from contextlib import contextmanager
 
 import pytest
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 import dskd
@@ -212,6 +213,49 @@ def test_hashes_are_those_of_sha256sum(tmp_path):
     assert sha256_tree(tmp_path / "tree" / "b" / "abc") == abc
     # (cd tree; sha256sum a b/abc | sha256sum)
     assert sha256_tree(tmp_path / "tree") == "1f714cd54bab2291788a7f17405cc1050b0a3dada73b5408aff5590a3f226164"
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_tensors_are_of_one_file_where_another_takes_its_place_meanwhile(tmp_path, monkeypatch, fails):
+    """safetensors reads the header, and opens the file once more by its name: the numbers would be the other's."""
+    path, opened = tmp_path / "a.safetensors", []
+    save_file({"x": torch.arange(5)}, path)
+
+    @contextmanager
+    def opening(place, framework):
+        opened.append(place)
+        with safe_open(place, framework) as file:
+            if len(opened) == 1:
+                save_file({"x": torch.arange(100, 120)}, tmp_path / "b")
+                (tmp_path / "b").replace(path)
+                if fails:
+                    raise RuntimeError("its size is smaller than the required mapping size")
+            yield file
+
+    monkeypatch.setattr(artifacts, "safe_open", opening)
+    assert load_tensors(path, "harvest")["x"].tolist() == list(range(100, 120)) and len(opened) == 2
+
+
+def test_a_file_takes_no_folders_place(tmp_path):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "notes.txt").write_text("years of work")
+    with (
+        pytest.raises(UserError, match="is a folder, which a file would replace"),
+        output(tmp_path / "mine") as partial,
+    ):
+        partial.write_text("one file")
+    assert (tmp_path / "mine" / "notes.txt").read_text() == "years of work"
+    assert [path.name for path in tmp_path.iterdir()] == ["mine"]
+
+
+def test_what_is_missing_has_no_hash(tmp_path):
+    """It would be that of an empty folder, and what was made from nothing would be taken for what was made from
+    nothing else."""
+    for make in (sha256_tree, fingerprint):
+        with pytest.raises(FileNotFoundError, match="is missing"):
+            make(tmp_path / "nowhere")
+    (tmp_path / "empty").mkdir()
+    assert len(sha256_tree(tmp_path / "empty")) == 64
 
 
 def test_a_tree_s_hash_changes_with_names_and_bytes_and_not_with_order(tmp_path):

@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import save_file
 from tiny.models import TEXT, make_teacher
 
-from dskd import About, DictionarySettings, SenseDictionary, UserError, states_of
+from dskd import About, DictionarySettings, Lexicon, SenseDictionary, SenseLoss, UserError, states_of
 from dskd.library.card import size_figures
 from dskd.library.texts import text_chunks
 from dskd.model.parts import run_part
@@ -227,3 +227,42 @@ def test_the_name_of_a_folder_is_no_part_of_the_card(tokenizer, tmp_path):
     model.config.name_or_path = str(tmp_path)
     made = SenseDictionary.from_model(model, tokenizer, TEXTS[:9], SETTINGS)
     assert made.about.teacher == Path(tmp_path).name and str(tmp_path) not in made.card()
+
+
+def test_a_dictionary_of_predicted_tokens_is_measured_by_them(teacher, tokenizer):
+    """By the tokens that follow it would explain less than nothing of its own states."""
+    dictionary = SenseDictionary.from_model(
+        teacher, tokenizer, TEXTS, SETTINGS._replace(key="predicted", min_states=1, reservoir=999)
+    )
+    figures = dictionary.measured(teacher, TEXTS).figures
+    assert 1 > figures["variance"] > figures["variance_one_sense"] > 0.3
+
+
+def test_accents_may_be_written_apart(tokenizer):
+    from tiny.wordnet import train_tokenizer
+
+    accented = train_tokenizer(["un \u00e9t\u00e9 \u00e0 la mer"] * 20)
+    dictionary = SenseDictionary.from_model(
+        make_teacher(vocabulary=len(accented)), accented, ["un \u00e9t\u00e9 \u00e0 la mer"] * 9, SETTINGS
+    )
+    for word in ("\u00e9t\u00e9", "e\u0301te\u0301"):
+        assert dictionary.tokens_of(word) == dictionary.tokens_of("\u00e9t\u00e9") and len(dictionary.of(word)) > 0
+
+
+def test_under_autocast_senses_and_distances_are_the_same(made, teacher, tokenizer):
+    """A distance of bfloat16 products says little of which sense is nearest."""
+    states = states_of(teacher, tokenizer, TEXTS, length=LENGTH)
+    wanted = made.nearest(states, "dog", 2), made.of("dogbox"), made.measured(teacher, TEXTS, states=64).figures
+    with torch.autocast("cpu", torch.bfloat16):
+        found = SenseDictionary.from_model(teacher, tokenizer, TEXTS, SETTINGS)
+        assert torch.equal(states_of(teacher, tokenizer, TEXTS, length=LENGTH), states)
+        near, composed, figures = (
+            made.nearest(states, "dog", 2),
+            made.of("dogbox"),
+            made.measured(teacher, TEXTS, states=64),
+        )
+        loss = SenseLoss(made, Lexicon.from_pairs([("dog", "dogbox")]))
+    assert same(found.senses, made.senses) and same(near, wanted[0]) and figures.figures == wanted[2]
+    assert all(torch.equal(a.vector, b.vector) for a, b in zip(composed, wanted[1], strict=True))
+    plain = SenseLoss(made, Lexicon.from_pairs([("dog", "dogbox")]))
+    assert torch.equal(loss.vectors, plain.vectors) and len(plain.vectors) > len(made.senses.centroids)

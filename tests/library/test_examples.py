@@ -31,11 +31,12 @@ def folder(tmp_path_factory):
     tokenizer = train_tokenizer(TEXTS, 400)
     model = make_teacher(vocabulary=len(tokenizer))
     model.config.max_position_embeddings = 256  # of the blocks that the page takes
-    model.save_pretrained(place / "model")
+    model.bfloat16().save_pretrained(place / "model")  # as most are
     tokenizer.save_pretrained(place / "model")
     (place / "texts.txt").write_text("\n".join(TEXTS) + "\n")
-    rows = [{"prompt": text[:20], "completion": text[20:]} for text in TEXTS]
-    (place / "answers.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    rows = [{"prompt": text[:20], "completion": f"{text[20:]}\u2028"} for text in TEXTS]  # which is no end of a line
+    lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+    (place / "answers.jsonl").write_text(lines + "\n", encoding="utf-8")
     Lexicon.from_pairs([("fast", "rapid")], [("big", "small"), ("fast", "slow")]).save(place / "lexicon.parquet")
     write_wordnet(place / "corpora" / "wordnet")
     return place
@@ -87,7 +88,9 @@ def test_the_trainers_log_every_term_and_save_a_student(work, name, text):
     student = AutoModelForCausalLM.from_pretrained(work / "student")
     first = AutoModelForCausalLM.from_pretrained(work / "model", num_hidden_layers=3)
     assert student.config.num_hidden_layers == 3
-    assert not torch.equal(student.lm_head.weight, first.lm_head.weight)
+    assert student.dtype == torch.float32  # in bfloat16 most weights would stay where they are
+    moved = [(a != b).float().mean() for a, b in zip(student.parameters(), first.float().parameters(), strict=True)]
+    assert min(moved) > 0.9
 
 
 def test_an_example_is_short():

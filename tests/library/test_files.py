@@ -11,6 +11,7 @@ from tiny.models import TEXT, make_teacher, make_tokenizer
 
 from dskd import About, DictionarySettings, SenseDictionary, UserError
 from dskd.infra.hashes import checksum_lines
+from dskd.library.files import check_senses
 from dskd.senses.store import save_contexts, save_origin
 
 FILES = ("senses.safetensors", "contexts.json", "dictionary.json")
@@ -184,10 +185,29 @@ def test_a_dictionary_of_the_pipeline_has_its_contexts(made, tmp_path):
     made.save_pretrained(tmp_path)
     for name in ("dictionary.json", "contexts.json"):
         (tmp_path / name).unlink()
-    rows = [(" dog", 0, "the lazy", " and", "wiki:A"), (" dog", 2, "a", "", "")]
+    tokens = made.tokenizer.batch_decode(made.senses.tokens.repeat_interleave(made.senses.offsets.diff())[:, None])
+    rows = [(tokens[0], 0, "the lazy", " and", "wiki:A"), (tokens[2], 2, "a", "", "")]
     table = pd.DataFrame(rows, columns=["token", "sense", "left", "right", "document"])
     save_contexts(tmp_path, table)
     save_origin(tmp_path, "hash")
-    assert SenseDictionary.from_pretrained(tmp_path).contexts[:3] == [["the lazy [dog] and"], [], ["a [dog]"]]
+    wanted = [[f"the lazy [{tokens[0].strip()}] and"], [], [f"a [{tokens[2].strip()}]"]]
+    assert SenseDictionary.from_pretrained(tmp_path).contexts[:3] == wanted
+    # No other file of the pipeline's says what the tokens are.
+    save_contexts(tmp_path, table.assign(token=[tokens[0], "zebra"]))
+    refused(tmp_path, "another tokenizer")
     save_contexts(tmp_path, table.assign(sense=len(made.senses.centroids)))
     refused(tmp_path, "does not fit")
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_dictionary_that_is_saved_anew_while_it_is_read_is_refused(folder, tmp_path, monkeypatch, name):
+    """Its vectors would be of the one, and its contexts or facts of the other."""
+    make(seed=1).save_pretrained(tmp_path / "two")
+
+    def after_the_hashes(senses):
+        check_senses(senses)
+        shutil.copy(tmp_path / "two" / name, folder / "new")
+        (folder / "new").replace(folder / name)
+
+    monkeypatch.setattr("dskd.library.files.check_senses", after_the_hashes)
+    refused(folder, "saved anew while it was read|is not what|does not fit|damaged")

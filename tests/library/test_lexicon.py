@@ -96,6 +96,19 @@ def test_wordnet_and_the_pipelines_table_give_the_pipelines_spans(folder, table,
     assert Lexicon.from_wordnet(folder).synonyms("banks") == []  # inflections need a tokenizer
 
 
+def test_a_table_takes_no_folders_place(tmp_path):
+    """Such as that of a dictionary, whose save_pretrained takes a folder."""
+    lexicon = Lexicon.from_pairs([("big", "large")])
+    (tmp_path / "my-senses").mkdir()
+    (tmp_path / "my-senses" / "senses.safetensors").write_text("vectors")
+    with pytest.raises(UserError, match="is a folder"):
+        lexicon.save(tmp_path / "my-senses")
+    assert (tmp_path / "my-senses" / "senses.safetensors").read_text() == "vectors"
+    for place in ("below", "far/below"):
+        with pytest.raises(UserError, match="lies in a file"):
+            lexicon.save(tmp_path / "my-senses" / "senses.safetensors" / place)
+
+
 def test_saved_and_read_it_is_the_same_in_the_same_bytes(folder, tokenizer, tmp_path):
     first = Lexicon.from_wordnet(folder, tokenizer)
     first.save(tmp_path / "one.parquet")

@@ -19,6 +19,7 @@ from dskd import (
 )
 from dskd.lexicon.relations import SYNONYM
 from dskd.library.lexicon import RelatedSpans
+from dskd.model.logits import Head
 from dskd.senses.cluster import build_senses
 from dskd.students.hidden_loss import hidden_loss, whitening
 from dskd.students.sense_loss import sense_loss, span_loss
@@ -117,6 +118,9 @@ def test_a_row_is_supervised_alike_whatever_stands_beside_it_or_pads_it(made):
     padded = torch.cat([labels[3:4], torch.full((1, 7), IGNORE)], dim=1)
     for mask, alone in zip(whole, loss.positions(padded)):
         assert torch.equal(mask[3], alone[0, :LENGTH]) and not alone[0, LENGTH:].any()
+    left = torch.cat([torch.full((BLOCKS, 7), IGNORE), labels], dim=1)
+    for mask, moved in zip(whole, loss.positions(left)):
+        assert torch.equal(mask, moved[:, 7:]) and not moved[:, :7].any()
     other = SenseLoss(dictionary, OfSpans(), settings=TARGETS._replace(seed=1))
     assert not torch.equal(whole[0], other.positions(labels)[0])
     assert not torch.equal(whole[0], loss.positions(labels.roll(1, dims=1))[0].roll(-1, dims=1))
@@ -399,3 +403,69 @@ def test_on_cuda_the_losses_and_gradients_are_those_of_the_processor(made):
             found[device, number] = value.detach().cpu(), own.grad.cpu()
     for number in range(len(found) // 2):
         torch.testing.assert_close(found["cuda", number], found["cpu", number], rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize("form", ["regression", "span"])
+@pytest.mark.parametrize("value", [torch.nan, torch.inf, 1e30])  # the square of the last is not finite
+def test_a_teacher_whose_states_are_not_finite_chooses_no_senses(made, form, value):
+    """As of a model in float16 that overflows: every position would be pulled elsewhere, or left out of the mean."""
+    states, labels, dictionary, student = made
+    loss, teacher = SenseLoss(dictionary, OfSpans(), form, settings=TARGETS), torch.cat(states.hidden_states)
+    faulty = teacher.clone()
+    faulty[:, 20:] = value
+    with pytest.raises(UserError, match="a state of the teacher is not finite"):
+        loss(student, faulty, labels)
+    masked = labels.clone()
+    masked[:, 20:] = IGNORE
+    assert torch.equal(loss(student, faulty, masked), loss(student, teacher, masked))
+    for place in (faulty[0, 30], faulty[:, 18:22]):
+        with pytest.raises(UserError, match="a state of the teacher is not finite"):
+            dictionary.nearest(place, int(labels[0, 30]))
+
+
+@pytest.mark.parametrize("count", [0, -5.0, torch.nan, torch.inf, torch.tensor(0), torch.ones(2)])
+def test_what_is_no_count_of_the_positions_is_refused(made, count):
+    states, labels, _, student = made
+    teacher, none = torch.cat(states.hidden_states), torch.full_like(labels, IGNORE)
+    head = model_head(make_teacher())
+    wide = torch.zeros(*labels.shape, 32)
+    for loss in every_loss(made):
+        with pytest.raises(UserError, match="count"):
+            loss(student, teacher, labels, count=count)
+        assert float(loss(student, teacher, none, count=0)) == 0  # a part without a position
+    with pytest.raises(UserError, match="count"):
+        output_loss(wide, wide, labels, (head, head), count=count)
+
+
+@pytest.mark.parametrize("kind", [torch.uint8, torch.bool, torch.complex64])
+def test_labels_that_cannot_hold_what_does_not_count_are_refused(made, kind):
+    """As uint8, IGNORE is 156, which is a token."""
+    states, labels, _, student = made
+    teacher, faulty = torch.cat(states.hidden_states), labels.to(kind)
+    for loss in every_loss(made):
+        for given in (lambda loss=loss: loss(student, teacher, faulty), lambda loss=loss: loss.count(faulty)):
+            with pytest.raises(UserError, match="whole numbers with a sign"):
+                given()
+
+
+@pytest.mark.parametrize("value", [-1.0, float("nan"), float("inf")])
+def test_margins_and_deviations_that_are_none_are_refused(made, value):
+    states, _, dictionary, _ = made
+    with pytest.raises(UserError, match="margin = "):
+        SenseLoss(dictionary, OfSpans(), margin=value, settings=TARGETS)
+    with pytest.raises(UserError, match="deviation = "):
+        StateLoss.whitened(torch.cat(states.hidden_states).flatten(0, 1), deviation=value)
+
+
+@pytest.mark.parametrize("count", [64, 1 << 20])
+def test_in_float16_the_gradient_of_a_large_batch_is_not_lost(count):
+    """The mean of a million positions has gradients below what float16 knows, and the scale of a loss comes later."""
+    draw = generator(0)
+    weight, states, other = (torch.randn(n, 32, generator=draw).div(3).half() for n in (500, 64, 64))
+    labels, found = torch.randint(0, 500, (64,), generator=draw), {}
+    for dtype in (torch.float32, torch.float16):
+        own, head = states.to(dtype).clone().requires_grad_(), Head(weight.to(dtype))
+        loss = output_loss(own, other.to(dtype), labels, (head, head), count=count).loss
+        (loss * 2.0**16).backward()  # the scale that torch.amp.GradScaler begins with
+        found[dtype] = own.grad.float()
+    torch.testing.assert_close(found[torch.float16], found[torch.float32], rtol=2e-3, atol=1e-3 * 64 / count)

@@ -4,7 +4,7 @@ import pytest
 import torch
 from tiny.models import TEXT, make_teacher, make_tokenizer
 
-from dskd import DictionarySettings, SenseDictionary, UserError, states_of
+from dskd import DictionarySettings, SenseDictionary, UserError, model_head, states_of
 
 SETTINGS = DictionarySettings(length=8)
 
@@ -107,3 +107,37 @@ def test_a_folder_that_is_gone_is_no_part_of_the_card(tokenizer, place):
     model.config.name_or_path = place
     made = SenseDictionary.from_model(model, tokenizer, TEXT * 12, SETTINGS)
     assert made.about.teacher == "model" and "anna" not in made.card() and "secret" not in made.card()
+
+
+def test_a_model_of_which_parts_are_frozen_is_left_as_it_was(tokenizer):
+    """`train()` would wake the dropout of the parts."""
+    model = make_teacher(layers=3).train()
+    model.model.layers[0].eval()
+    before = {name: module.training for name, module in model.named_modules()}
+    for read in (lambda: states_of(model, tokenizer, TEXT * 9, length=8), lambda: model_head(model)):
+        read()
+        assert {name: module.training for name, module in model.named_modules()} == before
+    hook = model.lm_head.register_forward_hook(lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        model_head(model)
+    hook.remove()
+    assert {name: module.training for name, module in model.named_modules()} == before
+
+
+def test_what_is_around_a_model_is_named(tokenizer):
+    for model in (torch.nn.DataParallel(make_teacher()), torch.compile(make_teacher())):
+        with pytest.raises(UserError, match="give the one inside it"):
+            states_of(model, tokenizer, TEXT * 9, length=8)
+
+
+@pytest.mark.filterwarnings("ignore")  # PEFT's own
+def test_what_an_adapter_adds_is_read_of_the_model_that_has_it(tokenizer):
+    peft = pytest.importorskip("peft")
+    adapted = peft.get_peft_model(
+        make_teacher(), peft.LoraConfig(target_modules=["q_proj", "v_proj"], init_lora_weights=False)
+    )
+    with pytest.raises(UserError, match=r"PeftModel.*get_base_model"):
+        SenseDictionary.from_model(adapted, tokenizer, TEXT * 9, SETTINGS)
+    found = states_of(adapted.get_base_model(), tokenizer, TEXT * 9, length=8)
+    torch.testing.assert_close(found, states_of(adapted.merge_and_unload(), tokenizer, TEXT * 9, length=8))
+    assert not torch.allclose(found, states_of(make_teacher(), tokenizer, TEXT * 9, length=8))

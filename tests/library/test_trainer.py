@@ -3,6 +3,7 @@
 import pytest
 import torch
 from tiny.models import TEXT, make_teacher
+from tools.parallel import run_in_processes
 from transformers import TrainingArguments
 
 from dskd import (
@@ -20,6 +21,7 @@ from dskd import (
     UserError,
     states_of,
 )
+from dskd.library.models import unwrapped
 
 LENGTH = 12
 
@@ -86,6 +88,57 @@ def test_a_batch_without_labels_and_counts_of_other_losses_are_refused(made):
         DistillationLoss(make_teacher(), weights=OutputWeights(1.0, 0.7, 0.0))
 
 
+def test_terms_may_come_from_a_generator(made):
+    _, batch = made
+    terms = [Term(0.5, StateLoss()), Term(0.2, StateLoss.whitened(torch.randn(99, 32)))]
+    wanted = DistillationLoss(make_teacher(), terms)(student(), batch)
+    found = DistillationLoss(make_teacher(), (term for term in terms))(student(), batch)
+    assert found.terms == wanted.terms and len(found.terms) == 4 and torch.equal(found.loss, wanted.loss)
+
+
+@pytest.mark.parametrize(
+    ("term", "says"),
+    [
+        (Term(float("nan"), StateLoss()), "the weight of StateLoss = nan"),
+        (Term(-0.1, StateLoss()), "the weight of StateLoss = -0.1"),
+        (StateLoss(), r"a term is a StateLoss: give Term\("),
+        (Term(StateLoss(), 0.1), "a term is a Term"),
+    ],
+)
+def test_what_are_no_terms_is_refused(term, says):
+    with pytest.raises(UserError, match=says):
+        DistillationLoss(make_teacher(), [term])
+
+
+def test_one_batch_in_the_place_of_a_list_is_refused(made):
+    loss, batch = made
+    with pytest.raises(UserError, match=r"give a list of all that are accumulated, \[batch\]"):
+        loss.counts(batch)
+
+
+def test_a_student_that_shares_what_trains_with_the_teacher_is_refused(made):
+    """The teacher would train with it; or nothing would, since the teacher is frozen."""
+    _, batch = made
+    teacher, model = make_teacher(), student()
+    loss = DistillationLoss(teacher, [Term(0.5, StateLoss())])
+    model.model.layers[0] = teacher.model.layers[0].requires_grad_(True)
+    with pytest.raises(UserError, match=r"share weights \(model.layers.0"):
+        loss(model, batch)
+    teacher.requires_grad_(False)
+    loss(model, batch).loss.backward()  # frozen for both
+    with pytest.raises(UserError, match="share weights"):
+        loss(teacher.train(), batch)
+    assert loss(teacher.eval(), batch).terms["kl"] == pytest.approx(0, abs=1e-6)  # nothing is to train
+
+
+def test_what_runs_a_student_on_many_devices_and_compiles_it_stays_as_it_is(made):
+    """accelerate would take out what keeps the copies alike."""
+    model = student()
+    many = torch.nn.DataParallel(model)
+    compiled = torch.compile(many)
+    assert unwrapped(compiled) is model and compiled._orig_mod is many
+
+
 def test_cross_entropy_is_that_of_transformers(made):
     loss, batch = made
     model = student()
@@ -111,35 +164,37 @@ def test_models_of_unlike_vocabularies_are_refused(made):
         loss(make_teacher(vocabulary=90, layers=2), part(batch, slice(0, 1)) | {"input_ids": torch.zeros(1, 12).long()})
 
 
+def trained(loss, rows, folder, size: int, accumulated: int = 1):
+    """The student after two steps of 6 rows, and what was logged."""
+    model = student()
+    arguments = TrainingArguments(
+        str(folder),
+        max_steps=2,
+        per_device_train_batch_size=size,
+        gradient_accumulation_steps=accumulated,
+        learning_rate=1e-2,
+        optim="sgd",
+        lr_scheduler_type="constant",
+        max_grad_norm=0.0,
+        logging_steps=1,
+        report_to="none",
+        save_strategy="no",
+        train_sampling_strategy="sequential",
+        use_cpu=True,
+        full_determinism=False,
+    )
+    trainer = DistillationTrainer(model=model, args=arguments, train_dataset=rows, distillation=loss)
+    trainer.train()
+    return model, [point for point in trainer.state.log_history if "loss" in point]
+
+
 @pytest.mark.filterwarnings("ignore")  # transformers' own
 def test_accumulated_steps_of_the_trainer_are_those_of_whole_batches(made, tmp_path):
     loss, batch = made
     rows = [part(batch, i) for i in range(12)]
 
-    def trained(size: int, accumulated: int):
-        model = student()
-        arguments = TrainingArguments(
-            str(tmp_path),
-            max_steps=2,
-            per_device_train_batch_size=size,
-            gradient_accumulation_steps=accumulated,
-            learning_rate=1e-2,
-            optim="sgd",
-            lr_scheduler_type="constant",
-            max_grad_norm=0.0,
-            logging_steps=1,
-            report_to="none",
-            save_strategy="no",
-            train_sampling_strategy="sequential",
-            use_cpu=True,
-            full_determinism=False,
-        )
-        trainer = DistillationTrainer(model=model, args=arguments, train_dataset=rows, distillation=loss)
-        trainer.train()
-        return model, [point for point in trainer.state.log_history if "loss" in point]
-
-    first, logs = trained(6, 1)
-    second, other = trained(2, 3)
+    first, logs = trained(loss, rows, tmp_path, 6)
+    second, other = trained(loss, rows, tmp_path, 2, 3)
     for a, b in zip(first.parameters(), second.parameters(), strict=True):
         torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-6)
     for one, two in zip(logs, other, strict=True):
@@ -156,6 +211,49 @@ def test_accumulated_steps_of_the_trainer_are_those_of_whole_batches(made, tmp_p
 
 
 @pytest.mark.filterwarnings("ignore")
+def test_no_trainer_divides_the_loss_once_more(made, tmp_path, monkeypatch):
+    """transformers 5.0 asks whether the model takes `num_items_in_batch`."""
+    monkeypatch.setattr(type(student()), "accepts_loss_kwargs", False, raising=False)
+    arguments = TrainingArguments(str(tmp_path), report_to="none", use_cpu=True, gradient_accumulation_steps=3)
+    trainer = DistillationTrainer(model=student(), args=arguments, distillation=made[0])
+    assert trainer.loss_is_scaled_for_ga and trainer.model_accepts_loss_kwargs
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_two_processes_train_and_log_what_one_does(made, tmp_path):
+    loss, batch = made
+    rows = [part(batch, i) for i in range(12)]
+
+    def work(rank: int) -> None:
+        model, logs = trained(loss, rows, tmp_path, 3)
+        torch.save((list(model.parameters()), logs), tmp_path / f"rank-{rank}")
+
+    assert run_in_processes(2, work) == [0, 0]
+    model, logs = trained(loss, rows, tmp_path, 6)
+    for rank in range(2):
+        weights, other = torch.load(tmp_path / f"rank-{rank}", weights_only=False)
+        for a, b in zip(model.parameters(), weights, strict=True):
+            torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-6)
+        for one, two in zip(logs, other, strict=True):
+            for name in ("loss", "ce", "kl", "SenseLoss", "StateLoss"):
+                assert one[name] == pytest.approx(two[name], rel=1e-3), name
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(
+    ("arguments", "more", "says"),
+    [
+        ({"label_smoothing_factor": 0.1}, {}, "label_smoothing_factor"),
+        ({}, {"compute_loss_func": lambda *_, **__: 0.0}, "compute_loss_func"),
+    ],
+)
+def test_another_loss_that_would_not_be_computed_is_refused(made, tmp_path, arguments, more, says):
+    settings = TrainingArguments(str(tmp_path), report_to="none", use_cpu=True, **arguments)
+    with pytest.raises(UserError, match=f"{says} asks for another"):
+        DistillationTrainer(model=student(), args=settings, distillation=made[0], **more)
+
+
+@pytest.mark.filterwarnings("ignore")
 def test_evaluation_gives_the_loss_of_each_batch_and_all_logits(made, tmp_path):
     loss, batch = made
     arguments = TrainingArguments(str(tmp_path), per_device_eval_batch_size=12, report_to="none", use_cpu=True)
@@ -165,4 +263,5 @@ def test_evaluation_gives_the_loss_of_each_batch_and_all_logits(made, tmp_path):
     )
     wanted = float(loss(model.eval(), batch).loss.detach())
     assert trainer.evaluate()["eval_loss"] == pytest.approx(wanted, rel=1e-4)
-    assert trainer.predict([part(batch, i) for i in range(2)]).predictions[0].shape[:2] == (2, LENGTH)
+    for rows in ([part(batch, i) for i in range(2)], [{"input_ids": batch["input_ids"][i]} for i in range(2)]):
+        assert trainer.predict(rows).predictions.shape == (2, LENGTH, 120)  # logits, as in Trainer, and no states

@@ -23,7 +23,7 @@ from dskd.explore.items import (
 from dskd.infra import artifacts
 from dskd.report import figures, tables
 from dskd.report.metrics import summarise
-from dskd.report.readme import licences_block, results_block, update_docs
+from dskd.report.readme import cost_block, licences_block, results_block, update_docs
 from dskd.report.study_tables import claim_block, power_block, study_block
 from dskd.report.tables import (
     benchmarks_table,
@@ -417,6 +417,18 @@ def test_the_map_of_a_word_has_its_name_and_fits_on_a_telephone():
 # README.md and docs/
 
 
+def test_the_costs_stand_in_the_order_of_the_pipeline():
+    ran = ["sources", "distill-b-0", "distill-a-0", "report", "of another version", "targets-b", "prompts", "codes"]
+    stages = {name: {"seconds": 1.0, "peak_memory_mb": place} for place, name in enumerate(ran)}
+    machine = {"processor": "one", "cores": 2, "memory_gb": 8.0}
+    block = cost_block({"stages": stages, "machine": machine, "versions": {"torch": "2"}, "artifacts_mb": {}})
+    table = block[block.index("| stage") : block.index("The artifacts")]
+    assert [cells(row)[0] for row in table.strip().splitlines()[2:]] == [
+        *("sources", "prompts", "codes", "targets-b", "distill-b-0", "distill-a-0", "report", "of another version"),
+        "all",
+    ]
+
+
 def test_the_results_block_has_means_differences_and_commands(metrics):
     block = results_block(metrics)
     rows = [line for line in block.splitlines() if line.startswith("|")]
@@ -460,6 +472,7 @@ OTHERS = {
 SPEEDS = """date,commit,machine,threads,versions,figure,shape,value,unit,reference_value,ratio,target,met
 2026-01-01,a,"one, 2 cores, AVX2",2,torch 2,loss,1024 x 49152,50,tokens/s,20,2.5,2.5,True
 2026-01-02,b,"one, 2 cores, AVX2",2,torch 2,loss,1024 x 49152,40,tokens/s,20,2.0,2.5,False
+2026-01-02,b,"one, 2 cores, AVX2",2,torch 2,loss,2048 x 49152,60,tokens/s,20,3.0,2.5,True
 2026-01-02,b,"one, 2 cores, AVX2",2,torch 2,memory,8192 x 49152,219,MB,,,256,True
 2026-01-02,b,"two, 8 cores, AVX512",2,torch 2,loss,1024 x 49152,90,tokens/s,30,3.0,2.5,True
 """
@@ -535,9 +548,10 @@ def test_the_readme_is_made_anew_between_its_marks_and_a_second_time_is_the_same
     assert "| span - span_mean | +.001 [-.002, +.004] " in study.replace("\u00a0", " ")
     assert ["senses", "1:01", "900"] in [cells(row) for row in costs.splitlines()] and "1,200 MB" in costs
     rows = [cells(line) for line in costs.splitlines() if "tokens/s" in line]
-    assert [row[1:6] for row in rows] == [  # the last of each figure, machine by machine
+    assert [row[1:6] for row in rows] == [  # the last of each figure and shape, machine by machine
         ["90 tokens/s", "30", "3.0", "2.5", "yes"],
         ["40 tokens/s", "20", "2.0", "2.5", "no"],
+        ["60 tokens/s", "20", "3.0", "2.5", "yes"],
     ]
     assert costs.index("two, 8 cores, AVX512; torch 2:") < costs.index("one, 2 cores, AVX2; torch 2:")
     assert "| memory   | 219 MB" in costs and costs.count("between") == 1 and study.count("between") == 2

@@ -1,4 +1,5 @@
 import pandas as pd
+import pytest
 import torch
 from tiny.wordnet import lexicon
 
@@ -25,9 +26,10 @@ STATEMENTS = Statements(
 )
 
 
-def test_the_steps_add_up_and_hold_no_word_out():
+@pytest.mark.parametrize("held", ["heldout_share", "heldout_pairs"])
+def test_the_steps_add_up_and_hold_no_word_and_no_pair_out(held):
     weights = {"x": 2.0, "y": 1.0, "wordnet_indirect": 1.0}
-    found = lexicon_steps(STATEMENTS, lexicon(heldout_share=1.0, negations=["un-"], weights=weights))
+    found = lexicon_steps(STATEMENTS, lexicon(negations=["un-"], weights=weights, **{held: 1.0}))
     unordered = {name: {(*sorted(pair[:2]), pair.relation) for pair in pairs} for name, pairs in found.items()}
     stated = {("hot", "warm", SYNONYM), ("sad", "unhappy", SYNONYM), ("hot", "warm", ANTONYM)}
     flipped, indirect = {("happy", "sad", ANTONYM)}, {("dry", "humid", ANTONYM)}

@@ -9,11 +9,12 @@ import pytest
 import yaml
 from huggingface_hub import RepoCard
 
+from dskd import SenseDictionary
 from dskd.errors import UserError
 from dskd.infra.artifacts import LEXICON, write_json
 from dskd.lexicon.store import SCHEMA, load_lexicon, save_lexicon
 from dskd.params import load_params
-from dskd.pipeline.inputs import run_senses
+from dskd.pipeline.inputs import run_senses, teacher_tokenizer
 from dskd.share.bundle import pack
 from dskd.share.cards import lexicon_card, run_dictionary_card
 
@@ -100,6 +101,57 @@ def test_a_card_names_the_parameters_of_the_run_or_none(params, tmp_path, stage)
             assert made[stage]()
     with pytest.raises(UserError, match=rf"{stage}\.seed is 0 in params\.yaml, and was 7"):
         made[stage]()
+
+
+@pytest.mark.parametrize("made", ["senses", "lexicon"])
+@pytest.mark.parametrize(("key", "value"), [("licence", "CC0"), ("source", "file:given/other"), ("sha256", "0" * 64)])
+def test_a_card_names_the_sources_that_were_fetched_or_none(params, made, key, value):
+    """Their licences, too."""
+    values = yaml.safe_load(Path("params.yaml").read_text())
+    lock = {"schema": "2.0", "stages": {"sources": {"cmd": "x", "params": {"params.yaml": {}}}}}
+    lock["stages"]["sources"]["params"]["params.yaml"]["sources"] = values["sources"]
+    Path("dvc.lock").write_text(yaml.safe_dump(lock))
+
+    def card():
+        given = load_params()
+        return run_dictionary_card(given, "o/n") if made == "senses" else lexicon_card(given, Path(LEXICON), "o/n")
+
+    assert "W-1" in card()[1]
+    before = values["sources"]["wordnet"][key]
+    values["sources"]["wordnet"][key] = value
+    Path("params.yaml").write_text(yaml.safe_dump(values))
+    with pytest.raises(
+        UserError, match=re.escape(f"sources.wordnet.{key} is '{value}' in params.yaml, and was '{before}'")
+    ):
+        card()
+    values["sources"]["wordnet"][key] = before
+    values["sources"]["tagged"] = {"more": {**values["sources"]["wordnet"], "licence": "T-2"}}  # of no use here
+    Path("params.yaml").write_text(yaml.safe_dump(values))
+    assert "W-1" in card()[1]
+
+
+def test_a_card_has_no_measures_of_another_dictionary(params):
+    """Which may have as many senses, as of another teacher."""
+    assert "## How good it is" in run_dictionary_card(params, "o/n")[0]
+    for measured in ("a.dir", "b.dir"):
+        stages = {
+            "senses": {"cmd": "x", "outs": [{"path": "artifacts/senses", "md5": "b.dir"}]},
+            "quality": {"cmd": "x", "deps": [{"path": "artifacts/senses", "md5": measured}]},
+        }
+        Path("dvc.lock").write_text(yaml.safe_dump({"schema": "2.0", "stages": stages}))
+        assert ("## How good it is" in run_dictionary_card(params, "o/n")[0]) == (measured == "b.dir")
+
+
+def test_the_runs_dictionary_is_read_with_its_teachers_tokenizer_alone(params):
+    from tiny.wordnet import train_tokenizer
+
+    tokenizer = teacher_tokenizer()
+    assert SenseDictionary.from_pretrained("artifacts/senses", tokenizer).contexts
+    words = sorted(tokenizer.get_vocab())
+    other = train_tokenizer([f" {word}" for word in words] * 20 + ["zebras graze on savannas"] * 9, len(tokenizer) + 60)
+    assert len(other) >= len(tokenizer)
+    with pytest.raises(UserError, match="another tokenizer"):
+        SenseDictionary.from_pretrained("artifacts/senses", other)
 
 
 def test_the_dictionarys_card_counts_and_shows_the_figures_of_this_dictionary(params):

@@ -6,7 +6,8 @@
 It needs the artifacts of a run. In the second form the teacher reads the largest text once, for both keys; with
 DSKD_MIRROR the text has the mirror's Wikipedia and textbooks too. What is kept lies in build/dictionaries, and a run
 that was stopped goes on. Rows go to docs/trials/dictionaries.csv, and rows that are there are not made again;
-dictionaries.svg beside it shows how the figures change with the text.
+dictionaries.svg beside it shows how the figures change with the text. The dictionary of the largest text, with the
+default's settings and without contexts, is kept in build/dictionaries/senses: `artifacts/senses` for trials.
 """
 
 import argparse
@@ -35,10 +36,18 @@ from dskd.pipeline.dictionary_measures import (
     run_documents,
     with_random,
 )
-from dskd.pipeline.inputs import kept_dtype, load_teacher, teacher_tokenizer, text_files, wordnet_reader
+from dskd.pipeline.inputs import (
+    kept_dtype,
+    load_teacher,
+    teacher_hash,
+    teacher_tokenizer,
+    text_files,
+    wordnet_reader,
+)
 from dskd.report.figures import COLOURS, MARKERS, STYLE
 from dskd.scores.dictionary import plain
 from dskd.senses.cluster import build_senses
+from dskd.senses.store import save_origin, save_senses
 from dskd.states.reservoir import Reservoir, Sampler, open_reservoir, read_chunks, smallest
 
 ROWS = Path("docs/trials/dictionaries.csv")
@@ -204,6 +213,8 @@ def measure(params, probes, sample: Reservoir, settings: list[dict], of: dict) -
         small = narrowed(sample, params.senses.seed, values["reservoir"])
         start = time.monotonic()
         senses = build_senses(small, chosen.senses)
+        if values == BASE and of["key"] == params.senses.key:
+            save_senses(BUILD / "senses", senses, lambda folder, _: save_origin(folder, teacher_hash()))
         made["cluster_seconds"] = round(time.monotonic() - start, 1)
         made["sample_megabytes"] = round(len(small.positions) * small.states[0].shape[1] * 2e-6)
         dictionaries = with_random(senses, small, params.evaluate.seed)

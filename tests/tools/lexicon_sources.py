@@ -41,7 +41,8 @@ def all_files(params: Params) -> Files:
 
 def main() -> None:
     params = stages.begin()
-    settings = params.lexicon.model_copy(update={"heldout_share": 0.0, "indirect_antonyms": True})
+    nothing_held = {"heldout_share": 0.0, "heldout_pairs": 0.0}
+    settings = params.lexicon.model_copy(update={**nothing_held, "indirect_antonyms": True})
     files = all_files(params)
     benchmarks = Path(artifacts.BENCHMARKS)
     golds = gold_lists(benchmarks, artifacts.read_json(benchmarks / "summary.json"))

@@ -246,6 +246,7 @@ def test_outside_a_project_the_command_says_so(tmp_path):
 def test_help_names_every_stage():
     out = run(ROOT, "python", "-m", "dskd", "--help")
     assert all(stage in out for stage in ("sources", "distill", "notebook", "profile", "readme"))
+    assert "with a word, print that word's senses" in " ".join(out.split())
 
 
 def test_no_data_is_run_as_code():

@@ -1,0 +1,49 @@
+"""Models that others own: taken out of what wraps them, and left as they were."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import nn
+from transformers import PreTrainedModel
+
+from dskd.errors import UserError
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Run a model in evaluation mode. Each of its modules gets its own mode back: some may be frozen in a model that
+    trains."""
+    before = {module: module.training for module in model.modules()}
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, training in before.items():
+            module.training = training
+
+
+def unwrapped(model: nn.Module) -> PreTrainedModel:
+    """The model inside of what runs it on many devices or compiles it, which stay as they are."""
+    from accelerate.utils import extract_model_from_parallel
+
+    # To keep what compiles it, accelerate would take DDP out of it.
+    return extract_model_from_parallel(model, keep_torch_compile=False)
+
+
+def check_plain(model: nn.Module) -> None:
+    """Raise UserError where this is no model of transformers itself, but something around one."""
+    if not isinstance(model, PreTrainedModel):
+        raise UserError(
+            f"the model is a {type(model).__name__}, and no model of transformers itself: give the one inside it; of "
+            "PEFT's that is model.merge_and_unload(), or model.get_base_model() to keep LoRA apart"
+        )
+
+
+@contextmanager
+def no_autocast() -> Iterator[None]:
+    """Compute in the numbers' own formats, on each device: a distance is the difference of large products, of which
+    bfloat16 leaves little."""
+    device = torch.accelerator.current_accelerator()
+    with torch.autocast("cpu", enabled=False), torch.autocast(device.type if device else "cpu", enabled=False):
+        yield
