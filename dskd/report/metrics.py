@@ -15,7 +15,7 @@ from dskd.infra import artifacts
 from dskd.infra.artifacts import require
 from dskd.infra.randomness import uniform
 from dskd.params import Params
-from dskd.report.statistics import compare, estimate, holm, of_units, outcome
+from dskd.report.statistics import compare, estimate, finite, holm, of_units, outcome
 from dskd.scores.lexical_choice import read_vocabulary
 from dskd.scores.store import Columns, baselines, heldout_tables, read_columns, read_items, read_rows, read_units
 
@@ -283,7 +283,8 @@ def rank_difference(a: np.ndarray, b: np.ndarray, human: np.ndarray, resamples: 
 
 
 def spearman(x: Sequence[float], y: Sequence[float]) -> float:
-    """Spearman's rank correlation: equal values share their mean rank, and 0 where all are equal."""
+    """Spearman's rank correlation: equal values share their mean rank, and 0 where all are equal; ValueError where one is
+    not finite."""
     x, y = (_centred_ranks(np.asarray(values)[None]) for values in (x, y))
     return float(_cosine(x, y)[0])
 
@@ -321,7 +322,7 @@ def spearman_difference(a: np.ndarray, b: np.ndarray, human: Sequence[float], re
 
 
 def _centred_ranks(values: np.ndarray) -> np.ndarray:
-    return rankdata(values, axis=1) - (values.shape[1] + 1) / 2
+    return rankdata(finite(values), axis=1) - (values.shape[1] + 1) / 2
 
 
 def pairs(objectives: list[str]) -> list[tuple[str, str]]:

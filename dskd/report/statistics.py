@@ -14,9 +14,20 @@ def bootstrap_interval(values: np.ndarray, resamples: int, seed: int, level: flo
     """Interval of the mean of `values` (n,) under resampling of its items: percentiles of `_draws_of_items`.
 
     For a difference of two models give the differences item by item: the comparison is then paired.
+
+    Raises:
+        ValueError: a value that is not finite.
     """
-    values = np.asarray(values, dtype=np.float64)
+    values = finite(values)
     return _percentiles(values.mean() + _draws_of_items(values, resamples, seed), level)
+
+
+def finite(scores: np.ndarray) -> np.ndarray:
+    """The scores as float64; ValueError where one is not finite, since a rank or a mean of it looks like any other."""
+    scores = np.asarray(scores, dtype=np.float64)
+    if not np.isfinite(scores).all():
+        raise ValueError("scores must be finite")
+    return scores
 
 
 def of_units(values: np.ndarray, units: np.ndarray) -> np.ndarray:
@@ -183,11 +194,9 @@ def paired_standard_error(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def _differences(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    a, b = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
+    a, b = finite(a), finite(b)
     if a.ndim != 2 or a.shape != b.shape or a.shape[0] < 1 or a.shape[1] < 2:
         raise ValueError(f"scores must both be (seeds, items) with at least two items, not {a.shape} and {b.shape}")
-    if not (np.isfinite(a).all() and np.isfinite(b).all()):
-        raise ValueError("scores must be finite")
     return b - a
 
 

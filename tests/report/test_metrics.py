@@ -23,6 +23,7 @@ from dskd.report.metrics import (
     pool,
     primary_tests,
     rank_difference,
+    spearman,
     spearman_difference,
     stack,
     summarise,
@@ -317,6 +318,18 @@ def test_a_primary_test_of_what_is_not_measured_is_an_error_that_says_what_is(ru
     params = declared(("heldout.loss", "dskd", "kd", 0.01))
     with pytest.raises(UserError, match=r"'heldout.loss'; this run has heldout.ce, heldout.kl"):
         summarise(params, students(params))
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_what_is_not_finite_has_no_rank(value):
+    scores, human = np.array([1.0, value, 2.0]), np.arange(3.0)
+    for ask in (
+        lambda: spearman(scores, human),
+        lambda: spearman(human, scores),
+        lambda: spearman_difference(human, scores, human, 20, 0),
+    ):
+        with pytest.raises(ValueError, match="scores must be finite"):
+            ask()
 
 
 def test_a_rank_correlation_that_hangs_on_the_seed_is_not_called_different():

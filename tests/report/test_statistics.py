@@ -99,6 +99,12 @@ def test_equal_values_have_an_interval_without_width():
     assert estimate(np.full(9, 0.25), 100, 0) == {"mean": 0.25, "low": 0.25, "high": 0.25}
 
 
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_a_mean_of_what_is_not_finite_is_refused(value):
+    with pytest.raises(ValueError, match="scores must be finite"):
+        estimate(np.array([1.0, value]), 100, 0)
+
+
 # Comparison of two objectives
 
 
