@@ -100,7 +100,8 @@ def compare(
 
     Returns:
         mean, low, high, p, and with a margin margin and p_equivalent: of `paired_bootstrap`: other items and, where
-            there are two seeds or more, other seeds.
+            there are two seeds or more, other seeds. Where all differences are one number nothing shows how others
+            would vary, and p is p_items at least.
         p_items: of `sign_flip_test` on the differences averaged over seeds: would these very models, trained as
             they are, differ on other items? For one seed's 0/1 scores it is McNemar's test.
         smallest_effect: the true difference that this design finds in 80 % of its repetitions; an estimate, as
@@ -117,8 +118,11 @@ def compare(
     # any mixture of the two chances (simulated: 79 to 81 %). Below 1.97 errors they are hundreds or none.
     df = float(special.stdtridf(0.975, half / error)) if half > 1.97 * error > 0 else np.inf
     differences = _differences(a, b)
+    p_items = sign_flip_test(differences.mean(axis=0), resamples, seed)
+    if np.ptp(differences) <= 1e-9 * np.abs(differences).max():
+        found["p"] = max(found["p"], p_items)
     found |= {
-        "p_items": sign_flip_test(differences.mean(axis=0), resamples, seed),
+        "p_items": p_items,
         "smallest_effect": smallest_effect(error, df=df),
         "seeds": len(differences),
     }

@@ -344,6 +344,14 @@ def test_for_one_seed_a_comparison_has_the_tests_and_the_power_of_items():
 
 
 @pytest.mark.parametrize("seeds", [1, 3])
+@pytest.mark.parametrize("less", [0.0, 0.1])  # with 0.1 the differences are equal but for rounding
+def test_differences_that_do_not_vary_are_no_surer_than_the_exact_test_says(seeds, less):
+    a = less * np.arange(5) + np.zeros((seeds, 5))
+    found = compare(a, a + 1, 1999, 0, margin=0.5)
+    assert found["p"] == found["p_items"] == 2 / 2**5 and found["outcome"] == "undecided"
+
+
+@pytest.mark.parametrize("seeds", [1, 3])
 def test_equal_scores_differ_in_nothing(seeds):
     a = np.random.default_rng(7).normal(size=(seeds, 30))
     zero = {"mean": 0.0, "low": 0.0, "high": 0.0, "p": 1.0, "p_items": 1.0, "smallest_effect": 0.0, "seeds": seeds}
