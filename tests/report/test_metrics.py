@@ -29,6 +29,7 @@ from dskd.report.metrics import (
     summarise,
 )
 from dskd.report.statistics import compare, estimate, holm, of_units
+from dskd.report.tables import mean_cell
 from dskd.scores.store import read_columns
 
 PARAMS = run_params()
@@ -318,6 +319,14 @@ def test_a_primary_test_of_what_is_not_measured_is_an_error_that_says_what_is(ru
     params = declared(("heldout.loss", "dskd", "kd", 0.01))
     with pytest.raises(UserError, match=r"'heldout.loss'; this run has heldout.ce, heldout.kl"):
         summarise(params, students(params))
+
+
+def test_a_mean_of_one_item_is_shown_without_an_interval():
+    tables = {"lexical": {"synonym": np.ones((2, 1))}, "similarity": {"simlex": np.ones((2, 1))}}
+    found = means(tables, {"simlex": np.ones(1)}, PARAMS)
+    kept = json.loads(json.dumps(found, allow_nan=False))
+    assert kept["similarity"]["simlex"] == {"mean": 0, "low": None, "high": None}
+    assert mean_cell(found["lexical"]["synonym"]).split() == ["1.000", "[-,", "-]"]
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])

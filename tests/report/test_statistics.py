@@ -99,6 +99,11 @@ def test_equal_values_have_an_interval_without_width():
     assert estimate(np.full(9, 0.25), 100, 0) == {"mean": 0.25, "low": 0.25, "high": 0.25}
 
 
+def test_one_item_has_no_interval():
+    assert estimate(np.array([3.0]), 100, 0) == {"mean": 3.0, "low": None, "high": None}
+    assert np.isnan(bootstrap_interval(np.array([3.0]), 100, 0)).all()
+
+
 @pytest.mark.parametrize("value", [math.nan, math.inf])
 def test_a_mean_of_what_is_not_finite_is_refused(value):
     with pytest.raises(ValueError, match="scores must be finite"):
