@@ -11,6 +11,7 @@ import pandas as pd
 import papermill
 import pytest
 import torch
+from tiny.models import dictionary
 from tiny.project import ROOT
 from tiny.run import run_params, write_run
 from whole.test_pipeline import ENV
@@ -170,8 +171,7 @@ def test_a_concordance_has_a_row_for_each_context(table):
 def test_senses_of_another_tokenizer_are_not_those_of_a_word(tokenizer, tmp_path, monkeypatch, read):
     monkeypatch.chdir(tmp_path)
     tokenizer.save_pretrained("artifacts/teacher")
-    one = torch.ones(1, dtype=torch.int64)
-    save_senses(Path(artifacts.SENSES), Senses(one, torch.tensor([0, 1]), one, torch.ones(1, 4), one, one[None]))
+    save_senses(Path(artifacts.SENSES), dictionary({1: [[0.0, 1.0]]}))
     save_origin(Path(artifacts.SENSES), "the hash of another")
     with pytest.raises(UserError, match="another teacher or tokenizer"):
         read()
