@@ -12,7 +12,7 @@ from transformers import PreTrainedTokenizerBase
 from dskd.corpus.store import load_corpus
 from dskd.errors import UserError
 from dskd.explore.cards import by_frequency
-from dskd.explore.words import made, sense_contexts, teacher_tokenizer, word_token
+from dskd.explore.words import made, made_senses, sense_contexts, teacher_tokenizer, word_token
 from dskd.infra import artifacts
 from dskd.infra.arithmetic import squared_distances
 from dskd.lexicon.store import antonyms, load_lexicon, synonyms
@@ -20,7 +20,7 @@ from dskd.model.inference import states_at
 from dskd.model.tokenizer import begun
 from dskd.params import Params
 from dskd.pipeline.models import load_models
-from dskd.senses.store import load_contexts, load_senses
+from dskd.senses.store import load_contexts
 from dskd.states.store import States, take_positions
 from dskd.targets.choose import span_table, trimmed_lexicon
 from dskd.targets.controls import controlled
@@ -42,8 +42,7 @@ def compare_states(params: Params, word: str, students: list[str], contexts: int
     for name in students:
         made(f"{artifacts.STUDENTS}/{name}", f"distill@{name}")
     tokenizer = teacher_tokenizer()
-    senses = load_senses(made(artifacts.SENSES, "senses"))
-    table = load_contexts(made(artifacts.SENSES, "senses"))
+    senses, table = made_senses(), load_contexts(artifacts.SENSES)
     found = by_frequency(senses, senses.rows(word_token(tokenizer, word)))
     if not found:
         raise UserError(f"{word!r} has no senses: the dictionary's text has too few states of this word")
@@ -114,7 +113,7 @@ def show_targets(
 
 def _owners(params: Params, variant: str, tokenizer: PreTrainedTokenizerBase):
     """A function from a row of the targets' vectors to the word or span that it is a sense of."""
-    table, senses = load_lexicon(Path(artifacts.LEXICON)), load_senses(artifacts.SENSES)
+    table, senses = load_lexicon(Path(artifacts.LEXICON)), made_senses()
     words = trimmed_lexicon(senses, synonyms(table), antonyms(table), params.targets)
     words = controlled(variant, words, params.targets.seed)
     _, rows = span_table(words.senses, words.synonyms, words.antonyms)

@@ -19,13 +19,14 @@ from dskd.explore.cards import Card, Context, Word, by_frequency, nearest_senses
 from dskd.explore.synsets import Evidence, WordNetWords, fit_synset, gather_evidence, read_words
 from dskd.infra import artifacts
 from dskd.infra.artifacts import require
+from dskd.infra.hashes import sha256_tree
 from dskd.lexicon.readers.wordnet import open_wordnet
 from dskd.lexicon.relations import KINDS, is_heldout
 from dskd.lexicon.store import antonyms, load_lexicon, synonyms
 from dskd.lexicon.tokens import word_tokens
 from dskd.model.tokenizer import load_tokenizer
 from dskd.params import Params
-from dskd.senses.store import Senses, compose_span, load_contexts, load_senses
+from dskd.senses.store import Senses, check_origin, compose_span, load_contexts, load_senses
 
 WORDS = 20_000  # with senses on the page of senses, the most frequent ones; the probe of synsets learns from them
 
@@ -64,6 +65,14 @@ def made(path: str, stage: str) -> Path:
     if not Path(path).exists():
         raise UserError(f"{path} is missing: get it with `dvc pull` or make it with `dvc repro {stage}`")
     return Path(path)
+
+
+def made_senses() -> Senses:
+    """The run's sense dictionary; UserError where it is of another teacher, and with both ways to get it where it is
+    missing."""
+    senses = load_senses(made(artifacts.SENSES, "senses"))
+    check_origin(artifacts.SENSES, sha256_tree(made(artifacts.TEACHER, "sources")))
+    return senses
 
 
 def word_token(tokenizer: PreTrainedTokenizerBase, word: str) -> int:
@@ -114,9 +123,9 @@ class Run:
 
 def open_run() -> Run:
     """The run in the working folder; UserError, with both ways to get it, where an artifact is missing."""
-    folder = made(artifacts.SENSES, "senses")
+    tokenizer, senses = teacher_tokenizer(), made_senses()
     lexicon = load_lexicon(made(artifacts.LEXICON, "lexicon"))
-    return Run(teacher_tokenizer(), load_senses(folder), load_contexts(folder), lexicon)
+    return Run(tokenizer, senses, load_contexts(artifacts.SENSES), lexicon)
 
 
 def look_up(word: str, settings: params.LexiconParams, contexts: int = 2, run: Run | None = None) -> Word:
@@ -220,7 +229,7 @@ def related_words(table: pd.DataFrame, word: str) -> tuple[pd.DataFrame, str]:
 
 def word_group(words: list[str], most: int = 8) -> list[tuple[str, Tensor]]:
     """The first words that are one token and have senses, each with these, (n, d): a group of `figures.sense_map`."""
-    tokenizer, senses = teacher_tokenizer(), load_senses(made(artifacts.SENSES, "senses"))
+    tokenizer, senses = teacher_tokenizer(), made_senses()
     tokens = word_tokens(tokenizer, words)
     rows = {word: senses.rows(tokens[word][0]) for word in dict.fromkeys(words) if len(tokens[word]) == 1}
     found = [(word, senses.centroids[r.start : r.stop]) for word, r in rows.items() if len(r)]
@@ -237,7 +246,7 @@ def with_synonyms(word: str) -> list[str]:
 
 def show_senses(word: str, contexts: int = 2) -> pd.DataFrame:
     """The senses of a word, most frequent first, each with its nearest contexts; the word is in brackets."""
-    senses, table, rows = load_senses(artifacts.SENSES), load_contexts(artifacts.SENSES), []
+    senses, table, rows = made_senses(), load_contexts(artifacts.SENSES), []
     for row in by_frequency(senses, senses.rows(word_token(teacher_tokenizer(), word))):
         texts = [f"{c.left} [{word}]{c.right}" for c in sense_contexts(table, row, contexts)]
         rows.append({"states": int(senses.counts[row]), "nearest contexts": "  |  ".join(texts)})
@@ -254,7 +263,7 @@ def concordance(found: Word) -> pd.DataFrame:
 
 def sense_groups(params: Params, words: int = 5) -> dict[str, list[tuple[str, Tensor]]]:
     """The senses of `report.word` and of its most supported synonyms and antonyms that are one token each."""
-    tokenizer, senses = teacher_tokenizer(), load_senses(artifacts.SENSES)
+    tokenizer, senses = teacher_tokenizer(), made_senses()
     table = load_lexicon(require(artifacts.LEXICON, "lexicon"))
     token = word_token(tokenizer, params.report.word)
 

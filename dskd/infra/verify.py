@@ -170,7 +170,8 @@ def compare_figures(reference: dict, found: dict) -> pd.DataFrame:
                 other = others.get(name)
                 if other is not None and (name != "all" or figures.keys() == others.keys()):
                     difference, allowed = other["mean"] - figure["mean"], TOLERANCES.get((table, name))
-                    inside = figure["low"] - _ROUNDING <= other["mean"] <= figure["high"] + _ROUNDING
+                    low, high = (figure["mean"] if figure[end] is None else figure[end] for end in ("low", "high"))
+                    inside = low - _ROUNDING <= other["mean"] <= high + _ROUNDING
                     within = inside if allowed is None else abs(difference) <= allowed
                     rows.append((model, table, name, figure["mean"], other["mean"], difference, allowed, within))
     columns = ["model", "table", "figure", "committed", "here", "difference", "allowed", "within"]

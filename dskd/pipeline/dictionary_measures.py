@@ -65,7 +65,7 @@ def dictionary_facts(dictionaries: Dictionaries) -> dict[str, float]:
     return facts(dictionaries.senses, dictionaries.sample, load_lexicon(require(artifacts.LEXICON, "lexicon")))
 
 
-def describe_dictionary(params: Params) -> dict[str, float]:
+def describe_dictionary(params: Params) -> dict[str, float | None]:
     """What the dictionary is, and how well its senses agree with WordNet's; keys as in reports/senses.json. The teacher
     reads WordNet's examples for it."""
     dictionaries = load_dictionaries(params)

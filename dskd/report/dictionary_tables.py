@@ -60,10 +60,10 @@ def measures_table(found: Mapping[str, float]) -> pd.DataFrame:
             name, measure = match.groups()
             label = "same sense or not, accuracy" if key == "wic_accuracy" else _MEASURES[measure]
             ways = [way for way in _WAYS if f"{key}_{way}" in found]
-            better = bool(ways) and all(found[f"{key}_less_{way}_low"] > 0 for way in ways)
+            better = bool(ways) and all((found[f"{key}_less_{way}_low"] or 0) > 0 for way in ways)
             star = " *" if better else ""
             row = {"text": _SETS.get(name, name), "measure": label, "places": f"{found[f'{key}_places']:,}"}
-            row["senses"] = f"{found[key]:.3f} [{found[f'{key}_low']:.3f}, {found[f'{key}_high']:.3f}]{star}"
+            row["senses"] = _plain_interval(found[key], found[f"{key}_low"], found[f"{key}_high"]) + star
             rows.append(row | {_WAYS[way]: f"{found[f'{key}_{way}']:.3f}" for way in ways})
     return pd.DataFrame(rows).fillna("")
 
@@ -88,7 +88,7 @@ def groups_table(table: pd.DataFrame) -> pd.DataFrame:
         by = found.set_index("by")
         row = {"text": _SETS.get(name, name), "words": groups[group], "measure": _MEASURES[measure]}
         row["places"] = int(by.loc["senses", "rows"])
-        row["senses"] = "{value:.3f} [{low:.3f}, {high:.3f}]".format(**by.loc["senses"])
+        row["senses"] = _plain_interval(*by.loc["senses", ["value", "low", "high"]])
         rows.append(row | {_WAYS[way]: f"{by.loc[way, 'value']:.3f}" for way in ("random", "one_sense")})
     return pd.DataFrame(rows)
 
@@ -102,7 +102,9 @@ def glance_table(found: Mapping[str, float]) -> pd.DataFrame:
         "words of the lexicon with two senses or more": f"{found['heads_with_two_senses']:.0%}",
     }
     if "wic_auc" in found:
-        row["same sense or not (WiC, AUC)"] = "{wic_auc:.3f} [{wic_auc_low:.3f}, {wic_auc_high:.3f}]".format(**found)
+        row["same sense or not (WiC, AUC)"] = _plain_interval(
+            *(found[f"wic_auc{end}"] for end in ("", "_low", "_high"))
+        )
         row["by random states"] = f"{found['wic_auc_random']:.3f}"
     return pd.DataFrame([row])
 
@@ -203,6 +205,10 @@ def _blocks(rows: pd.DataFrame) -> pd.DataFrame:
 
 def _with_interval(values: np.ndarray, signed: bool = False) -> str:
     return _interval(values.mean(), *bootstrap_interval(values, _RESAMPLES, _SEED), signed)
+
+
+def _plain_interval(*ends: float | None) -> str:
+    return "{} [{}, {}]".format(*("-" if end is None or end != end else f"{end:.3f}" for end in ends))
 
 
 def _interval(mean: float, low: float, high: float, signed: bool) -> str:

@@ -106,7 +106,8 @@ def intervals(metrics: dict, measures: Sequence[tuple[str, str]] = MAIN_MEASURES
         def draw(axis: Axes, models: dict = models, name: tuple[str, str] = (table, key)) -> None:
             for row, value in enumerate(models.values()):
                 colour = COLOURS[row % len(COLOURS)]
-                axis.plot([value["low"], value["high"]], [row, row], color=colour, linewidth=2)
+                if value["low"] is not None:
+                    axis.plot([value["low"], value["high"]], [row, row], color=colour, linewidth=2)
                 axis.plot(value["mean"], row, MARKERS[row % len(MARKERS)], color=colour)
             if chance := CHANCE.get(name[1]):
                 axis.axvline(chance, color="black", linestyle=":", linewidth=1)

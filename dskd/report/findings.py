@@ -99,7 +99,7 @@ def shortfalls(metrics: dict) -> str:
         measure_name(table, key)
         for table in ("lexical", "cloze", "chat")
         for key, cell in teacher.get(table, {}).items()
-        if key in CHANCE and cell["low"] <= CHANCE[key]
+        if key in CHANCE and cell["low"] is not None and cell["low"] <= CHANCE[key]
     ]
     if lost:
         points.append(

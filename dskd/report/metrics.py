@@ -15,7 +15,7 @@ from dskd.infra import artifacts
 from dskd.infra.artifacts import require
 from dskd.infra.randomness import uniform
 from dskd.params import Params
-from dskd.report.statistics import compare, estimate, holm, of_units, outcome
+from dskd.report.statistics import compare, estimate, finite, holm, of_units, outcome
 from dskd.scores.lexical_choice import read_vocabulary
 from dskd.scores.store import Columns, baselines, heldout_tables, read_columns, read_items, read_rows, read_units
 
@@ -112,7 +112,9 @@ def summarise(params: Params, students: list[str], asked: Mapping[str, Mapping[s
             # Separators have no bytes but cost nats: they count, as the end of a text does in a code.
             per_byte = text["tokens"] / text["bytes"] / np.log(2)
             ce = models[name][table]["ce"]
-            models[name][table]["bits_per_byte"] = {part: value * per_byte for part, value in ce.items()}
+            models[name][table]["bits_per_byte"] = {
+                part: None if value is None else value * per_byte for part, value in ce.items()
+            }
         models[name]["command"] = _command(name, seeds)
     trained = sum(row["tokens"] for name, row in summary["by_split_and_source"].items() if "train" in name)
     return {
@@ -203,6 +205,8 @@ def means(tables: Columns, human: dict[str, np.ndarray], params: Params) -> dict
                 resamples = min(settings.bootstrap, _RANKED)
                 value = spearman_difference(nothing, values, human[measure], resamples, settings.seed)
                 del value["p"]  # a test of no interest
+                if len(nothing) < 2:
+                    value |= {"low": None, "high": None}
             else:
                 value = estimate(values.mean(axis=0), settings.bootstrap, settings.seed)
             found.setdefault(table, {})[measure] = value
@@ -283,7 +287,11 @@ def rank_difference(a: np.ndarray, b: np.ndarray, human: np.ndarray, resamples: 
 
 
 def spearman(x: Sequence[float], y: Sequence[float]) -> float:
-    """Spearman's rank correlation: equal values share their mean rank, and 0 where all are equal."""
+    """Spearman's rank correlation: equal values share their mean rank, and 0 where all are equal.
+
+    Raises:
+        ValueError: a value that is not finite.
+    """
     x, y = (_centred_ranks(np.asarray(values)[None]) for values in (x, y))
     return float(_cosine(x, y)[0])
 
@@ -321,7 +329,7 @@ def spearman_difference(a: np.ndarray, b: np.ndarray, human: Sequence[float], re
 
 
 def _centred_ranks(values: np.ndarray) -> np.ndarray:
-    return rankdata(values, axis=1) - (values.shape[1] + 1) / 2
+    return rankdata(finite(values), axis=1) - (values.shape[1] + 1) / 2
 
 
 def pairs(objectives: list[str]) -> list[tuple[str, str]]:

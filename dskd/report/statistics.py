@@ -11,12 +11,26 @@ LEVEL = 0.05  # of every test
 
 
 def bootstrap_interval(values: np.ndarray, resamples: int, seed: int, level: float = 0.95) -> tuple[float, float]:
-    """Interval of the mean of `values` (n,) under resampling of its items: percentiles of `_draws_of_items`.
+    """Interval of the mean of `values` (n,) under resampling of its items: percentiles of `_draws_of_items`. Of one
+    item it is NaN.
 
     For a difference of two models give the differences item by item: the comparison is then paired.
+
+    Raises:
+        ValueError: a value that is not finite.
     """
-    values = np.asarray(values, dtype=np.float64)
+    values = finite(values)
+    if len(values) < 2:  # one item tells nothing of others
+        return np.nan, np.nan
     return _percentiles(values.mean() + _draws_of_items(values, resamples, seed), level)
+
+
+def finite(scores: np.ndarray) -> np.ndarray:
+    """The scores as float64; ValueError where one is not finite, since a rank or a mean of it looks like any other."""
+    scores = np.asarray(scores, dtype=np.float64)
+    if not np.isfinite(scores).all():
+        raise ValueError("scores must be finite")
+    return scores
 
 
 def of_units(values: np.ndarray, units: np.ndarray) -> np.ndarray:
@@ -37,10 +51,11 @@ def of_units(values: np.ndarray, units: np.ndarray) -> np.ndarray:
     return mean + (sums - counts * mean) / counts.mean()
 
 
-def estimate(values: np.ndarray, resamples: int, seed: int) -> dict[str, float]:
-    """Mean and 95 % interval, as they stand in a metrics file."""
+def estimate(values: np.ndarray, resamples: int, seed: int) -> dict[str, float | None]:
+    """Mean and 95 % interval, as they stand in a metrics file: None for the interval of one item."""
     low, high = bootstrap_interval(values, resamples, seed)
-    return {"mean": float(np.mean(values)), "low": low, "high": high}
+    one = len(values) < 2
+    return {"mean": float(np.mean(values)), "low": None if one else low, "high": None if one else high}
 
 
 def _resampled_means(values: np.ndarray, resamples: int, seed: int) -> np.ndarray:
@@ -62,8 +77,6 @@ def _draws_of_items(values: np.ndarray, resamples: int, seed: int) -> np.ndarray
     documents the bare bootstrap finds a difference where there is none 6 to 8 times in 100 (docs/trials/power.csv).
     """
     n = len(values)
-    if n < 2:
-        return np.zeros(resamples)
     chance = uniform(seed, np.arange(resamples), n + 1) + 2.0**-54  # a stream of its own
     spread = np.sqrt(special.chdtri(n - 1, chance) / (n - 1))
     return np.sqrt(n / (n - 1)) * (_resampled_means(values, resamples, seed) - values.mean()) / spread
@@ -89,7 +102,8 @@ def compare(
 
     Returns:
         mean, low, high, p, and with a margin margin and p_equivalent: of `paired_bootstrap`: other items and, where
-            there are two seeds or more, other seeds.
+            there are two seeds or more, other seeds. Where all differences are one number nothing shows how others
+            would vary, and p is p_items at least.
         p_items: of `sign_flip_test` on the differences averaged over seeds: would these very models, trained as
             they are, differ on other items? For one seed's 0/1 scores it is McNemar's test.
         smallest_effect: the true difference that this design finds in 80 % of its repetitions; an estimate, as
@@ -106,8 +120,11 @@ def compare(
     # any mixture of the two chances (simulated: 79 to 81 %). Below 1.97 errors they are hundreds or none.
     df = float(special.stdtridf(0.975, half / error)) if half > 1.97 * error > 0 else np.inf
     differences = _differences(a, b)
+    p_items = sign_flip_test(differences.mean(axis=0), resamples, seed)
+    if np.ptp(differences) <= 1e-9 * np.abs(differences).max():
+        found["p"] = max(found["p"], p_items)
     found |= {
-        "p_items": sign_flip_test(differences.mean(axis=0), resamples, seed),
+        "p_items": p_items,
         "smallest_effect": smallest_effect(error, df=df),
         "seeds": len(differences),
     }
@@ -183,11 +200,9 @@ def paired_standard_error(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def _differences(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    a, b = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
+    a, b = finite(a), finite(b)
     if a.ndim != 2 or a.shape != b.shape or a.shape[0] < 1 or a.shape[1] < 2:
         raise ValueError(f"scores must both be (seeds, items) with at least two items, not {a.shape} and {b.shape}")
-    if not (np.isfinite(a).all() and np.isfinite(b).all()):
-        raise ValueError("scores must be finite")
     return b - a
 
 

@@ -1,7 +1,7 @@
 """The metrics of a run, and the quality of its lexicon, as tables that people read."""
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import pandas as pd
 
@@ -292,7 +292,7 @@ def _ordered(measures: dict) -> dict:
     return {key: measures[key] for key in TITLES if key in measures}
 
 
-def mean_cell(value: dict[str, float], signed: bool = False) -> str:
+def mean_cell(value: Mapping[str, float | None], signed: bool = False) -> str:
     """A mean as "mean [low, high]"."""
     mean, low, high = (number(value[key], signed) for key in ("mean", "low", "high"))
     return f"{mean}{_SPACE}[{low},{_SPACE}{high}]"
@@ -303,8 +303,10 @@ def signed_cell(value: dict[str, float]) -> str:
     return mean_cell(value, signed=True)
 
 
-def number(value: float, signed: bool = False) -> str:
-    """Three digits after the point and no zero before it, because the tables are wide."""
+def number(value: float | None, signed: bool = False) -> str:
+    """Three digits after the point and no zero before it, because the tables are wide; "-" for what is not known."""
+    if value is None or value != value:
+        return "-"
     text = f"{round(value, 3) + 0.0:{'+' if signed else ''}.3f}"
     return re.sub(r"^([+-]?)0\.", r"\1.", text)
 

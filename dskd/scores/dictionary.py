@@ -80,12 +80,14 @@ def variance_table(
     return pd.DataFrame(found)
 
 
-def plain(facts: Mapping[str, float], table: pd.DataFrame) -> dict[str, float]:
+def plain(facts: Mapping[str, float], table: pd.DataFrame) -> dict[str, float | None]:
     """The facts, and the measures of all places under plain keys: `wic_auc`, `wic_auc_low` and `wic_auc_high` (95 %
     interval), `wic_auc_places` (how many pairs, places or states), `wic_auc_random` (a baseline) and
-    `wic_auc_less_random_low` (how much better the senses are, at least)."""
+    `wic_auc_less_random_low` (how much better the senses are, at least). An interval that there is not is
+    None."""
     found = dict(facts)
-    for row in table[table["group"] == "all"].to_dict("records"):
+    rows = table[table["group"] == "all"].astype(object)
+    for row in rows.where(rows.notna(), None).to_dict("records"):
         name = f"{row['set']}_{row['measure']}"
         if row["by"] == "senses":
             found |= {name: row["value"], f"{name}_low": row["low"], f"{name}_high": row["high"]}

@@ -80,7 +80,8 @@ def wic_table(
 ) -> pd.DataFrame:
     """Is a word meant in the same sense in two sentences (WiC)? On all rows `auc`, by the likeness of the two
     posteriors, and `accuracy`, by whether the nearest sense is the same; on the test rows `tuned_accuracy`, by a
-    threshold for the likeness that is tuned on the training rows.
+    threshold for the likeness that is tuned on the training rows. A measure without rows, or `auc` of rows with one
+    answer, is left out.
 
     Args:
         nearest: way -> draws of it, each with the places of all rows, two of each row, training rows first.
@@ -98,8 +99,11 @@ def wic_table(
     statistics["auc"]["one_sense"] = auc(np.zeros(len(rows)), same)
     statistics["accuracy"]["one_sense"] = share(same)
     of_test["one_sense"] = share(same[len(train) :])
+    if same.all() or not same.any():
+        del statistics["auc"]
     found = [_rows(("wic", "all", measure), by_way, words, draws) for measure, by_way in statistics.items()]
-    found.append(_rows(("wic", "all", "tuned_accuracy"), of_test, words[len(train) :], draws))
+    if test:
+        found.append(_rows(("wic", "all", "tuned_accuracy"), of_test, words[len(train) :], draws))
     return pd.DataFrame(list(chain.from_iterable(found)))
 
 

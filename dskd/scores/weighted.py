@@ -17,7 +17,7 @@ Statistic = Callable[[np.ndarray], float]  # (n,) float64 weights of the rows ->
 
 class Figure(NamedTuple):
     value: float
-    low: float  # of the 95 % interval
+    low: float  # of the 95 % interval; NaN where there is one unit, which tells nothing of others
     high: float
 
 
@@ -59,6 +59,8 @@ def figure(statistic: Statistic, units: np.ndarray, draws: Draws) -> Figure:
     """
     _, unit_of = np.unique(units, return_inverse=True)
     count, generator = int(unit_of.max()) + 1, np.random.default_rng(draws.seed)
+    if count < 2:
+        return Figure(statistic(np.ones(len(units))), np.nan, np.nan)
     resamples = np.empty(draws.number)
     with np.errstate(invalid="ignore", divide="ignore"):  # a resample may have rows of one kind only
         for draw in range(draws.number):

@@ -4,12 +4,14 @@ import re
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import nbformat
 import pandas as pd
 import papermill
 import pytest
 import torch
+from tiny.models import dictionary
 from tiny.project import ROOT
 from tiny.run import run_params, write_run
 from whole.test_pipeline import ENV
@@ -21,12 +23,22 @@ from dskd.explore.distances import compare_states
 from dskd.explore.items import counts, differing_benchmarks, differing_words
 from dskd.explore.runs import curves, runs
 from dskd.explore.synsets import Fit
-from dskd.explore.words import concordance, look_up, related_words, sense_contexts, with_synonyms, word_group
-from dskd.infra import notebook
+from dskd.explore.words import (
+    concordance,
+    look_up,
+    open_run,
+    related_words,
+    sense_contexts,
+    sense_groups,
+    show_senses,
+    with_synonyms,
+    word_group,
+)
+from dskd.infra import artifacts, notebook
 from dskd.infra.hashes import remove
 from dskd.params import load_params
 from dskd.report.tables import TABLES
-from dskd.senses.store import Senses
+from dskd.senses.store import Senses, save_origin, save_senses
 
 HAPPY = [  # head, tail, relation, source, sense, flipped, form
     ("happy", "glad", 1, "wordnet", "glad.s.01", False, "happy"),
@@ -153,11 +165,22 @@ def test_a_concordance_has_a_row_for_each_context(table):
     assert found["sense"].tolist() == [1, 2, 2] and found.iloc[0].tolist() == [1, "so", "happy", " that", "wiki:Joy"]
 
 
+@pytest.mark.parametrize(
+    "read", [open_run, lambda: word_group(["fast"]), lambda: show_senses("fast"), lambda: sense_groups(run_params())]
+)
+def test_senses_of_another_tokenizer_are_not_those_of_a_word(tokenizer, tmp_path, monkeypatch, read):
+    monkeypatch.chdir(tmp_path)
+    tokenizer.save_pretrained("artifacts/teacher")
+    save_senses(Path(artifacts.SENSES), dictionary({1: [[0.0, 1.0]]}))
+    save_origin(Path(artifacts.SENSES), "the hash of another")
+    with pytest.raises(UserError, match="another teacher or tokenizer"):
+        read()
+
+
 # ---- a project in miniature
 
 
-def test_the_command_needs_neither_weights_nor_what_imports_models(project):
-    (project / "artifacts/teacher/model.safetensors").unlink()
+def test_the_command_imports_no_models(project):
     for name in ("states", "reservoir", "corpus"):
         shutil.rmtree(project / "artifacts" / name)
     code = (

@@ -23,11 +23,13 @@ from dskd.report.metrics import (
     pool,
     primary_tests,
     rank_difference,
+    spearman,
     spearman_difference,
     stack,
     summarise,
 )
 from dskd.report.statistics import compare, estimate, holm, of_units
+from dskd.report.tables import mean_cell
 from dskd.scores.store import read_columns
 
 PARAMS = run_params()
@@ -317,6 +319,26 @@ def test_a_primary_test_of_what_is_not_measured_is_an_error_that_says_what_is(ru
     params = declared(("heldout.loss", "dskd", "kd", 0.01))
     with pytest.raises(UserError, match=r"'heldout.loss'; this run has heldout.ce, heldout.kl"):
         summarise(params, students(params))
+
+
+def test_a_mean_of_one_item_is_shown_without_an_interval():
+    tables = {"lexical": {"synonym": np.ones((2, 1))}, "similarity": {"simlex": np.ones((2, 1))}}
+    found = means(tables, {"simlex": np.ones(1)}, PARAMS)
+    kept = json.loads(json.dumps(found, allow_nan=False))
+    assert kept["similarity"]["simlex"] == {"mean": 0, "low": None, "high": None}
+    assert mean_cell(found["lexical"]["synonym"]).split() == ["1.000", "[-,", "-]"]
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_what_is_not_finite_has_no_rank(value):
+    scores, human = np.array([1.0, value, 2.0]), np.arange(3.0)
+    for ask in (
+        lambda: spearman(scores, human),
+        lambda: spearman(human, scores),
+        lambda: spearman_difference(human, scores, human, 20, 0),
+    ):
+        with pytest.raises(ValueError, match="scores must be finite"):
+            ask()
 
 
 def test_a_rank_correlation_that_hangs_on_the_seed_is_not_called_different():

@@ -99,6 +99,17 @@ def test_equal_values_have_an_interval_without_width():
     assert estimate(np.full(9, 0.25), 100, 0) == {"mean": 0.25, "low": 0.25, "high": 0.25}
 
 
+def test_one_item_has_no_interval():
+    assert estimate(np.array([3.0]), 100, 0) == {"mean": 3.0, "low": None, "high": None}
+    assert np.isnan(bootstrap_interval(np.array([3.0]), 100, 0)).all()
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_a_mean_of_what_is_not_finite_is_refused(value):
+    with pytest.raises(ValueError, match="scores must be finite"):
+        estimate(np.array([1.0, value]), 100, 0)
+
+
 # Comparison of two objectives
 
 
@@ -335,6 +346,14 @@ def test_for_one_seed_a_comparison_has_the_tests_and_the_power_of_items():
     assert found["p_items"] == pytest.approx(mcnemar(a[0], b[0]).p, rel=0.15)
     assert found["p"] == pytest.approx(0.0046, abs=0.002)  # the normal one: 18 of sqrt(42 - 18^2 / 200)
     assert found["smallest_effect"] == pytest.approx(2.8 * math.sqrt(42 - 18**2 / 200) / 200, rel=0.04)
+
+
+@pytest.mark.parametrize("seeds", [1, 3])
+@pytest.mark.parametrize("less", [0.0, 0.1])  # with 0.1 the differences are equal but for rounding
+def test_differences_that_do_not_vary_are_no_surer_than_the_exact_test_says(seeds, less):
+    a = less * np.arange(5) + np.zeros((seeds, 5))
+    found = compare(a, a + 1, 1999, 0, margin=0.5)
+    assert found["p"] == found["p_items"] == 2 / 2**5 and found["outcome"] == "undecided"
 
 
 @pytest.mark.parametrize("seeds", [1, 3])

@@ -199,6 +199,14 @@ def test_equal_posteriors_are_equally_alike():
     assert value(table, "auc", "senses") == 0.5
 
 
+@pytest.mark.parametrize("answer", [0, 1])
+def test_rows_of_one_answer_have_no_auc(answer):
+    nearest = {"senses": [nearest_of([(0, answer)] * 8)]}
+    table = wic_table(wic_rows([answer] * 4), wic_rows([answer] * 4), nearest, DRAWS)
+    assert set(table["measure"]) == {"accuracy", "tuned_accuracy"}
+    assert set(wic_table(wic_rows([1, 0, 1, 0] * 2), [], nearest, DRAWS)["measure"]) == {"auc", "accuracy"}
+
+
 def test_likeness_is_graded_where_the_nearest_sense_is_not():
     """All nearest senses are the same, and the posteriors of two places differ more where the word is not."""
     rows = wic_rows([1, 0, 1, 0])

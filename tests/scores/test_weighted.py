@@ -1,7 +1,12 @@
+import json
+
 import numpy as np
+import pandas as pd
 import pytest
 from sklearn.metrics import roc_auc_score
 
+from dskd.report.dictionary_tables import groups_table, measures_table
+from dskd.scores.dictionary import plain
 from dskd.scores.weighted import COLUMNS, Draws, Figure, auc, difference, explained, figure, share, table_rows
 
 DRAWS = Draws(number=200, seed=3)
@@ -100,6 +105,20 @@ def test_the_interval_is_that_of_the_percentiles_of_all_resamples():
     assert len(resamples) == 400 and last.tolist() == [1, 1]
     assert all(weights.sum() == 2 for weights in resamples)
     assert sum(weights[0] == 1 for weights in resamples) / 400 == pytest.approx(0.5, abs=0.08)
+
+
+def test_of_one_unit_there_is_no_interval_and_no_star():
+    units = np.array(["a"] * 4)
+    found = figure(share(np.arange(4.0)), units, DRAWS)
+    assert found.value == 1.5 and np.isnan([found.low, found.high]).all()
+    by_way = {"senses": share(np.ones(4)), "random": share(np.zeros(4))}
+    table = pd.DataFrame(table_rows(("wic", "all", "accuracy"), by_way, units, 1, DRAWS))
+    kept = plain({}, table)
+    assert kept == json.loads(json.dumps(kept, allow_nan=False)) and kept["wic_accuracy_less_random_low"] is None
+    assert measures_table(kept)["senses"].tolist() == ["1.000 [-, -]"]
+    table["group"], table["measure"] = "n", "rand"
+    shown = groups_table(pd.concat([table, table.tail(1).assign(by="one_sense")]))
+    assert shown["senses"].tolist() == ["1.000 [-, -]"]
 
 
 def test_resamples_of_one_kind_of_rows_are_left_out():
