@@ -86,20 +86,27 @@ def _read_about(params: Params) -> dict:
             raise UserError(f"{artifacts.CODES} was made with another teacher than {artifacts.TEACHER}: {again}")
         if about["corpus"] != sha256_tree(require(artifacts.CORPUS, "corpus")):
             raise UserError(f"{artifacts.CODES} was made of another text than {artifacts.CORPUS}: {again}")
+        if about["student"] != params.student.which_layers() and params.harvest.codec.startswith("context"):
+            raise _other_layers(params, about, Path(artifacts.CODES))  # they stand for states above these layers
         return {key: about[key] for key in ("teacher", "teacher_layers", "corpus", "student")}
 
 
 def _load_cut(params: Params, about: dict) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """The part of the teacher that students are cut from, on this process's device, and its tokenizer."""
     folder = Path(artifacts.CODES) / CUT_FOLDER
-    if about["student"] != (here := params.student.which_layers()):
-        has, wanted = (", ".join(f"{key}: {value}" for key, value in of.items()) for of in (about["student"], here))
-        raise UserError(
-            f"{folder} has the layers of a student with {has}, and params.yaml has {wanted}: take these values, or get "
-            f"{artifacts.TEACHER} and run `dvc repro codes`"
-        )
+    if about["student"] != params.student.which_layers():
+        raise _other_layers(params, about, folder)
     cut, tokenizer = load_decoder(require(folder, "codes"), params.runtime.dtype)
     return cut.to(processes.state().device), tokenizer
+
+
+def _other_layers(params: Params, about: dict, folder: Path) -> UserError:
+    both = about["student"], params.student.which_layers()
+    has, wanted = (", ".join(f"{key}: {value}" for key, value in of.items()) for of in both)
+    return UserError(
+        f"{folder} has the layers of a student with {has}, and params.yaml has {wanted}: take these values, or get "
+        f"{artifacts.TEACHER} and run `dvc repro codes`"
+    )
 
 
 def _states_below(params: Params, teacher: PreTrainedModel, teacher_hash: str) -> dict[str, list[Tensor]]:
