@@ -19,6 +19,7 @@ from dskd.infra.output import output
 from dskd.library.card import About
 from dskd.model.tokenizer import load_tokenizer, save_tokenizer
 from dskd.senses.store import CONTEXTS_FILE as TABLE
+from dskd.senses.store import ORIGIN_FILE as ORIGIN
 from dskd.senses.store import SENSES_FILE as SENSES
 from dskd.senses.store import Senses, load_contexts, write_senses
 
@@ -88,7 +89,7 @@ def read_dictionary(folder: Path, name: str, tokenizer: PreTrainedTokenizerBase 
     if not (folder / SENSES).is_file():
         raise UserError(f"{name} has no {SENSES}: give a folder that SenseDictionary.save_pretrained wrote")
     before = _identities(folder)
-    known = _object(folder / ABOUT, name)
+    known = _object(folder / ABOUT, name) or {"settings": _object(folder / ORIGIN, name).get("settings", {})}
     _check_hashes(folder, name, known.get("sha256", {}))
     try:
         senses = Senses(**load_file(folder / SENSES))
@@ -120,7 +121,7 @@ def read_dictionary(folder: Path, name: str, tokenizer: PreTrainedTokenizerBase 
 
 
 def _identities(folder: Path) -> list[tuple[int, ...] | None]:
-    return [identity(folder / name) for name in (SENSES, CONTEXTS, ABOUT, TABLE, SUMS)]
+    return [identity(folder / name) for name in (SENSES, CONTEXTS, ABOUT, TABLE, ORIGIN, SUMS)]
 
 
 def check_senses(senses: Senses) -> None:

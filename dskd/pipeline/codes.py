@@ -8,8 +8,10 @@ from dskd.codes.store import ABOUT_FILE, CODES_FILE, CUT_FOLDER, HELDOUT_FILE, s
 from dskd.infra import artifacts
 from dskd.infra.hashes import sha256_tree
 from dskd.infra.output import output
-from dskd.model.cut import student_top
+from dskd.model.cut import split_depth, student_top
+from dskd.model.folder import read_config
 from dskd.model.logits import Head, head_of, widened
+from dskd.model.origin import teacher_split
 from dskd.params import EXACT, Params
 from dskd.pipeline.inputs import cached_states, kept_dtype, labels, load_teacher, teacher_hash
 from dskd.students.store import export_student
@@ -37,6 +39,7 @@ def make_codes(params: Params) -> None:
 
 def write_codes(params: Params, head: Head, path: Path) -> dict[str, int]:
     """Write the codes of the training text; how many bytes codes and tables take."""
-    of = material_of(cached_states("train"), widened(head.to("cpu")), params.senses)
+    cut = teacher_split(params.student, read_config(artifacts.TEACHER, artifacts.TEACHER).num_hidden_layers)
+    of = material_of(cached_states("train", split_depth(cut)), widened(head.to("cpu")), params.senses)
     code = make_code(params.harvest.codec, of)
     return save_codes(path, book_of(code, of.metric), encode_text(code, of))

@@ -19,6 +19,6 @@ def make_senses(params: Params) -> None:
     def beside(folder: Path, senses: Senses) -> None:
         text = load_dictionary_text(Path(artifacts.RESERVOIR))
         save_contexts(folder, contexts_table(senses, text, teacher_tokenizer()))
-        save_origin(folder, teacher_hash())
+        save_origin(folder, teacher_hash(), key=params.senses.key, length=text.blocks.shape[1] - 1)
 
     save_senses(Path(artifacts.SENSES), build_senses(sample, params.senses), beside)

@@ -31,6 +31,7 @@ class Given(NamedTuple):
     train: Text
     heldout: Text  # with the teacher's own states, whatever the training text has
     hashes: dict[str, str]  # SHA-256 of teacher, corpus, and states or codes
+    beside: tuple[Path, ...] = ()  # what else a student is made from: the states at the split, where codes are read
 
 
 def read_given(params: Params) -> Given:
@@ -42,7 +43,8 @@ def read_given(params: Params) -> Given:
     if params.harvest.codec != EXACT:
         return _coded(params)
     teacher, tokenizer = load_teacher(params)
-    train, heldout = cached_text("train"), cached_text("heldout")
+    depth = split_depth(teacher_split(params.student, teacher.config.num_hidden_layers))
+    train, heldout = cached_text("train", depth), cached_text("heldout", depth)
     inputs = {"teacher": artifacts.TEACHER, "corpus": artifacts.CORPUS, "states": artifacts.STATES}
     hashes = {name: sha256_tree(path) for name, path in inputs.items()}
     return Given(teacher, tokenizer, teacher.config.num_hidden_layers, train, heldout, hashes)
@@ -55,12 +57,13 @@ def _coded(params: Params) -> Given:
         teacher, tokenizer = load_teacher(params)
     else:
         teacher, tokenizer = _load_cut(params, about)
-    below = _states_below(params, teacher, about["teacher"])
+    below = _states_below(params, teacher, about)
+    place = artifacts.STATES if Path(artifacts.STATES).exists() else artifacts.SPLIT_STATES
     states = States(load_heldout(folder / HELDOUT_FILE), below["heldout"], [])
     heldout = Text(states, labels("heldout"), tokens("heldout"))
     train = read_codes(params, folder / CODES_FILE, below["train"])
     hashes = {"teacher": about["teacher"], "corpus": about["corpus"], "codes": sha256_tree(folder)}
-    return Given(teacher, tokenizer, about["teacher_layers"], train, heldout, hashes)
+    return Given(teacher, tokenizer, about["teacher_layers"], train, heldout, hashes, (Path(place),))
 
 
 def read_codes(params: Params, path: Path, below: list[Tensor]) -> Text:
@@ -86,35 +89,42 @@ def _read_about(params: Params) -> dict:
             raise UserError(f"{artifacts.CODES} was made with another teacher than {artifacts.TEACHER}: {again}")
         if about["corpus"] != sha256_tree(require(artifacts.CORPUS, "corpus")):
             raise UserError(f"{artifacts.CODES} was made of another text than {artifacts.CORPUS}: {again}")
+        if about["student"] != params.student.which_layers() and params.harvest.codec.startswith("context"):
+            raise _other_layers(params, about, Path(artifacts.CODES))  # they stand for states above these layers
         return {key: about[key] for key in ("teacher", "teacher_layers", "corpus", "student")}
 
 
 def _load_cut(params: Params, about: dict) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """The part of the teacher that students are cut from, on this process's device, and its tokenizer."""
     folder = Path(artifacts.CODES) / CUT_FOLDER
-    if about["student"] != (here := params.student.which_layers()):
-        has, wanted = (", ".join(f"{key}: {value}" for key, value in of.items()) for of in (about["student"], here))
-        raise UserError(
-            f"{folder} has the layers of a student with {has}, and params.yaml has {wanted}: take these values, or get "
-            f"{artifacts.TEACHER} and run `dvc repro codes`"
-        )
+    if about["student"] != params.student.which_layers():
+        raise _other_layers(params, about, folder)
     cut, tokenizer = load_decoder(require(folder, "codes"), params.runtime.dtype)
     return cut.to(processes.state().device), tokenizer
 
 
-def _states_below(params: Params, teacher: PreTrainedModel, teacher_hash: str) -> dict[str, list[Tensor]]:
+def _other_layers(params: Params, about: dict, folder: Path) -> UserError:
+    both = about["student"], params.student.which_layers()
+    has, wanted = (", ".join(f"{key}: {value}" for key, value in of.items()) for of in both)
+    return UserError(
+        f"{folder} has the layers of a student with {has}, and params.yaml has {wanted}: take these values, or get "
+        f"{artifacts.TEACHER} and run `dvc repro codes`"
+    )
+
+
+def _states_below(params: Params, teacher: PreTrainedModel, about: dict) -> dict[str, list[Tensor]]:
     """The states at the split of each text: those of the stage `harvest`, or, where these are not there, those that the
     frozen layers give again. These are kept, so that the next student finds them."""
-    splits = ("train", "heldout")
+    splits, settings = ("train", "heldout"), params.harvest
+    cut = teacher_split(params.student, about["teacher_layers"])
     if Path(artifacts.STATES).exists():
-        return {split: cached_states(split).split_states for split in splits}
+        return {split: cached_states(split, split_depth(cut), about["teacher"]).split_states for split in splits}
     blocks, _ = load_corpus(Path(artifacts.CORPUS))
-    cut, settings = teacher_split(params.student, teacher.config.num_hidden_layers), params.harvest
     made_from = fingerprint(
         params.runtime,
         split_depth(cut),
         (settings.batch_size, settings.shard_blocks),
-        teacher_hash,
+        about["teacher"],
         require(artifacts.CORPUS, "corpus"),
     )
     parts = {split: blocks[split] for split in splits}

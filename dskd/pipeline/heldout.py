@@ -24,7 +24,7 @@ def heldout_of_all(params: Params, models: Models) -> dict[str, dict[str, list[f
     """Such scores of the teacher, of the untrained cut and of every student of the run, whose folders have theirs."""
     cut = models.of("cut")
     student = Student(cut.tops["cut"], cut.head, None if cut is models else cut.lower)
-    tops, text = {"teacher": None, "cut": student}, cached_text("heldout")
+    tops, text = {"teacher": None, "cut": student}, cached_text("heldout", models.lower.config.num_hidden_layers)
     found = {name: heldout_of(params, top, models.head, text) for name, top in tops.items()}
     for name in student_names(params):
         found[name] = artifacts.read_json(Path(artifacts.STUDENTS) / name / "heldout.json")

@@ -13,6 +13,7 @@ from dskd.errors import UserError
 from dskd.infra import artifacts, processes
 from dskd.infra.artifacts import require
 from dskd.infra.hashes import sha256_tree
+from dskd.infra.origin import check_made_of
 from dskd.lexicon.build import Files
 from dskd.lexicon.readers import wordnet
 from dskd.model.load import load_decoder
@@ -24,8 +25,21 @@ from dskd.states.store import States, Text, open_states
 _NOT_OF_THE_LEXICON = ("teacher", "student", "wordnet", "wikipedia", "texts", "tagged")  # they have other places
 
 
-def cached_states(split: str) -> States:
-    """The teacher's states of a split, one for each label; UserError where shards are missing."""
+def states_of(depth: int | None = None, teacher: str | None = None) -> dict[str, str | int]:
+    """What states on disk are made of.
+
+    Args:
+        depth: how many of the teacher's layers lie below the split; None where only the last states matter.
+        teacher: its hash; left out, that of the teacher that is there.
+    """
+    made_of = {"teacher": teacher or teacher_hash(), "corpus": sha256_tree(require(artifacts.CORPUS, "corpus"))}
+    return made_of if depth is None else {**made_of, "split": depth}
+
+
+def cached_states(split: str, depth: int | None = None, teacher: str | None = None) -> States:
+    """The teacher's states of a split, one for each label; UserError where shards are missing, or the states are of
+    another teacher or text, or where `depth` is given (see `states_of`) of another depth."""
+    check_made_of(artifacts.STATES, "harvest", states_of(depth, teacher))
     states, blocks = open_states(artifacts.STATES, split), len(labels(split))
     if states.blocks != blocks:
         raise UserError(f"{artifacts.STATES} has {states.blocks} of {blocks} {split} blocks: run `dvc repro harvest`")
@@ -44,9 +58,9 @@ def tokens(split: str) -> Tensor:
     return blocks[split][:, :-1]
 
 
-def cached_text(split: str) -> Text:
-    """The blocks of a split with the teacher's states; UserError where shards are missing."""
-    return Text(cached_states(split), labels(split), tokens(split))
+def cached_text(split: str, depth: int | None = None) -> Text:
+    """The blocks of a split with the teacher's states; UserError as `cached_states`."""
+    return Text(cached_states(split, depth), labels(split), tokens(split))
 
 
 def load_teacher(params: Params) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:

@@ -59,6 +59,7 @@ from dskd.pipeline.inputs import (
     lexicon_files,
     load_teacher,
     run_senses,
+    states_of,
     teacher_tokenizer,
     wordnet_reader,
 )
@@ -197,7 +198,9 @@ def harvest(params: Params) -> States:
         require(artifacts.CORPUS, "corpus"),
     )
     parts = {part: blocks[part] for part in ("train", "heldout")}
-    harvest_states(teacher, parts, split, params.harvest, Path(artifacts.STATES), made_from, kept_dtype(params))
+    made_of = states_of(split_depth(split))
+    place, dtype = Path(artifacts.STATES), kept_dtype(params)
+    harvest_states(teacher, parts, split, params.harvest, place, made_from, dtype, made_of)
     make_reservoir(params, teacher)
     return cached_states("train")
 

@@ -32,7 +32,7 @@ def make_student(params: Params, objective: str, seed: int) -> None:
     origin = load_origin(params, teacher, tokenizer)
     targets = load_targets(Path(artifacts.TARGETS) / objective) if weights.sense else None
     hashes = _hashes(given, objective, with_targets=targets is not None, with_origin=origin is not teacher)
-    made_from = fingerprint(params.runtime, params.student, weights, params.distill, seed, hashes)
+    made_from = fingerprint(params.runtime, params.student, weights, params.distill, seed, hashes, *given.beside)
 
     # Cut.
     student, teacher_head = new_student(origin, teacher, params.student), head_of(teacher)

@@ -51,7 +51,8 @@ def build_senses(sample: Reservoir, settings: SensesParams) -> Senses:
                 numbers, senses = sizes, (rows, torch.ones(len(rows), dtype=torch.int32), contexts)
             else:
                 member = torch.arange(width) < sizes[:, None]
-                x, where = torch.zeros(len(group), width, rows.shape[1]), torch.full(member.shape, -1)
+                x = torch.zeros(len(group), width, rows.shape[1], dtype=torch.float32)
+                where = torch.full(member.shape, -1)
                 x[member], where[member] = rows.float(), positions
                 numbers, senses = _cluster(x, where, sizes, tokens, number, settings)
             centroids, *others = senses
@@ -94,9 +95,10 @@ def _cluster(
 
 def _groups(sizes: Tensor, settings: SensesParams):
     """Tokens of like size, a batch at a time: (indices, number of senses, padded width). Widths are k and then
-    doublings of it, whatever the sizes are, so that a token is always padded alike."""
+    doublings of it, whatever the sizes are, so that a token is always padded alike. A larger k than a token can have
+    states, or a batch rows, makes none of them wider."""
     number = (sizes // settings.min_states).clamp_max(settings.k)
-    lower, width = 0, settings.k
+    lower, width = 0, min(settings.k, settings.reservoir, _ROWS)
     while lower < int(sizes.max()):
         for senses in number[(sizes > lower) & (sizes <= width)].unique().tolist():
             members = ((sizes > lower) & (sizes <= width) & (number == senses)).nonzero().squeeze(1)

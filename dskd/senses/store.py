@@ -16,7 +16,7 @@ from dskd.infra.artifacts import load_tensors, read_json, reading, require, writ
 if TYPE_CHECKING:  # contexts alone need them, and who trains with a dictionary may not have them
     import pandas as pd
 
-SENSES_FILE, CONTEXTS_FILE, _ORIGIN_FILE = "senses.safetensors", "contexts.parquet", "origin.json"
+SENSES_FILE, CONTEXTS_FILE, ORIGIN_FILE = "senses.safetensors", "contexts.parquet", "origin.json"
 _CONTEXTS = {
     "token": "string",  # with its leading space, if it has one
     "sense": "int32",  # row of the dictionary's centroids
@@ -77,14 +77,15 @@ def write_senses(senses: Senses, path: Path) -> None:
     save_file({name: value.contiguous() for name, value in senses._asdict().items()}, path)
 
 
-def save_origin(folder: Path, teacher: str) -> None:
-    """Note in a folder that is there which teacher the dictionary is of: the hash of its files."""
-    write_json(folder / _ORIGIN_FILE, {"teacher": teacher})
+def save_origin(folder: Path, teacher: str, **settings: str | int) -> None:
+    """Note in a folder that is there which teacher the dictionary is of, by the hash of its files, and the
+    settings that it is to be asked with: `key` and `length`, the tokens of a block."""
+    write_json(folder / ORIGIN_FILE, {"teacher": teacher} | ({"settings": settings} if settings else {}))
 
 
 def check_origin(folder: str | Path, teacher: str) -> None:
     """Raise UserError where a dictionary is of another teacher, or another tokenizer, than the one with this hash."""
-    path = require(Path(folder) / _ORIGIN_FILE, "senses")
+    path = require(Path(folder) / ORIGIN_FILE, "senses")
     with reading(path, "senses"):
         known = read_json(path)["teacher"]
     if known != teacher:

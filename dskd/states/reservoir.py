@@ -145,14 +145,17 @@ class Sampler:
 
     def finish(self) -> None:
         """Leave in these chunks just what is in the sample, once all chunks of the text have been read."""
-        self._thin(sorted(self.folder.glob(_CHUNKS)))
+        self._thin(sorted(self.folder.glob(_CHUNKS)), finishing=True)
 
-    def _thin(self, paths: list[Path]) -> None:
-        """Find the sample of all that was read into these files, and drop the rest from the sampler's own."""
+    def _thin(self, paths: list[Path], finishing: bool = False) -> None:
+        """Find the sample of all that was read into these files, and drop the rest from the sampler's own. All
+        processes finish together."""
         found = [load_chunk(path) for path in paths]
         keys = np.concatenate([chunk.keys.numpy() for chunk in found] or [np.empty(0, np.int32)])
         positions = np.concatenate([chunk.positions.numpy() for chunk in found] or [np.empty(0, np.int64)])
         chosen, self.bounds = smallest(keys, hash_integers(self.seed, positions), self.capacity, len(self.bounds))
+        if finishing:
+            processes.state().wait_for_everyone()  # nobody writes what another still reads
         own, self.stored = set(self._own()), 0
         for path, chunk, here in zip(paths, found, torch.from_numpy(chosen).split([len(c.keys) for c in found])):
             if path in own:

@@ -192,6 +192,8 @@ def test_a_dictionary_of_the_pipeline_has_its_contexts(made, tmp_path):
     save_origin(tmp_path, "hash")
     wanted = [[f"the lazy [{tokens[0].strip()}] and"], [], [f"a [{tokens[2].strip()}]"]]
     assert SenseDictionary.from_pretrained(tmp_path).contexts[:3] == wanted
+    save_origin(tmp_path, "hash", key="predicted", length=12)  # as `measured` is to ask it
+    assert SenseDictionary.from_pretrained(tmp_path).settings == {"key": "predicted", "length": 12}
     # No other file of the pipeline's says what the tokens are.
     save_contexts(tmp_path, table.assign(token=[tokens[0], "zebra"]))
     refused(tmp_path, "another tokenizer")

@@ -175,6 +175,36 @@ def test_without_the_teacher_the_student_is_the_one_that_the_codes_were_made_for
     assert "params.yaml has cut: lower_last, layers: 3, trained: 1" in text and "dvc repro codes" in text
 
 
+def test_codes_that_guess_from_the_split_are_of_one_split(project):
+    change(harvest={"codec": "context"})
+    must("codes")
+    change(student={"trained": 3})
+    must("harvest")
+    text = said("distill")
+    assert "artifacts/codes has the layers of a student with cut: lower_last, layers: 4, trained: 2" in text
+
+
+@pytest.mark.parametrize("codec", ["residual+2", "exact"])
+def test_states_of_another_split_are_refused_and_those_of_this_one_make_another_student(project, codec):
+    change(harvest={"codec": codec})
+    must("codes")
+    must("distill")
+    before = files(STUDENT)
+    change(student={"trained": 3})
+    assert said("distill") == (
+        "dskd: artifacts/states was made with another split (student.layers - student.trained): run `dvc repro harvest`"
+    )
+    must("harvest")
+    must("distill")
+    assert files(STUDENT)["model.safetensors"] != before["model.safetensors"]
+
+
+def test_states_of_another_text_are_refused(project):
+    change(corpus={"seed": 1})
+    must("corpus")
+    assert said("distill") == "dskd: artifacts/states was made with another text: run `dvc repro harvest`"
+
+
 @pytest.mark.parametrize("name", ["codes.safetensors", "heldout.safetensors", "codes.json", "cut/model.safetensors"])
 @pytest.mark.parametrize("damage", ["missing", "cut off"])
 def test_a_damaged_file_is_named_with_its_stage(coded, name, damage):

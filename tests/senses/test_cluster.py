@@ -210,6 +210,24 @@ def test_the_seed_draws_the_first_centres_and_the_sample(reservoir):
     assert not torch.equal(one.centroids, other.centroids)
 
 
+@pytest.mark.parametrize("min_states", [1, 2])
+def test_more_senses_than_a_token_can_have_states_are_as_many_as_it_has(min_states):
+    """The memory for them would be 128 GB."""
+    states = random_states(BLOCKS, LENGTH, WIDTH, TOKENS)
+    every, many = (senses_of(states, k=k, min_states=min_states) for k in (12, 10**9))  # of a sample of 12
+    assert_same(every, many)
+
+
+def test_the_senses_are_the_same_bytes_whatever_format_new_tensors_have_by_default():
+    states = random_states(BLOCKS, LENGTH, WIDTH, TOKENS)
+    before = senses_of(states, min_states=2)
+    torch.set_default_dtype(torch.float64)
+    try:
+        assert_same(senses_of(states, min_states=2), before)
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+
 def test_one_process_leaves_the_dictionary_and_its_checksums_alone(tmp_path):
     save_senses(tmp_path / "senses", senses_of(random_states(BLOCKS, LENGTH, WIDTH, TOKENS)))
     assert sorted(path.name for path in (tmp_path / "senses").iterdir()) == ["SHA256SUMS", "senses.safetensors"]

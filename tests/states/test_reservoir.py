@@ -1,12 +1,15 @@
+import time
 from itertools import permutations
 
 import numpy as np
 import pytest
 import torch
 from tiny.models import WIDTH, generator, make_ids, random_states, sampled, sense_settings
+from tools.parallel import run_in_processes
 
 from dskd.errors import UserError
-from dskd.infra.hashes import sha256_tree
+from dskd.infra import processes
+from dskd.infra.hashes import identity, sha256_tree
 from dskd.infra.randomness import hash_integers
 from dskd.params import HarvestParams
 from dskd.states.reservoir import SPARE, Reservoir, Sampler, load_chunk, open_reservoir, sample_states
@@ -261,6 +264,29 @@ def test_a_stopped_run_reads_no_chunk_twice(teacher, tmp_path, monkeypatch):
     sample_states(teacher, IDS, sense_settings(reservoir=3, seed=SEED), SETTINGS, tmp_path / "two", torch.float32)
     assert added == [0, 1, "stopped", 2, 3]
     assert sha256_tree(tmp_path / "two") == sha256_tree(tmp_path / "one")
+
+
+def test_no_process_thins_its_files_while_another_reads_them(text, whole, tmp_path, monkeypatch):
+    """The second reads slowly: each file has to be the one that was there before both finished."""
+
+    def work(rank: int) -> None:
+        sampler = text.sampler(tmp_path / "two", range(rank, 14, 2))
+        for number in sampler.waiting():
+            text.add(sampler, number)
+        processes.state().wait_for_everyone()
+        before = {path: identity(path) for path in (tmp_path / "two").glob("chunk-*.safetensors")}
+        processes.state().wait_for_everyone()
+
+        def slowly(path):
+            time.sleep(0.05 * rank)
+            assert identity(path) == before[path]
+            return load_chunk(path)
+
+        monkeypatch.setattr("dskd.states.reservoir.load_chunk", slowly)
+        sampler.finish()
+
+    assert run_in_processes(2, work) == [0, 0]
+    assert sha256_tree(tmp_path / "two") == sha256_tree(whole)
 
 
 # ---- the reader

@@ -212,12 +212,12 @@ def code_of(params: Params) -> dict:
 def training_text(params: Params, head: Head) -> Text:
     """The text that a trial's students are trained on; its codes are made once and lie in build/trials/codes."""
     if params.harvest.codec == EXACT:
-        return cached_text("train")
+        return cached_text("train", split_depth(params.student))
     key = text_key(json.dumps(code_of(params), sort_keys=True))
     path = FOLDER / "codes" / f"{key:016x}-{params.harvest.codec}.safetensors"
     if not path.exists():
         print(f"{params.harvest.codec}: {write_codes(params, head, path)} bytes", flush=True)
-    return read_codes(params, path, cached_states("train").split_states)
+    return read_codes(params, path, cached_states("train", split_depth(params.student)).split_states)
 
 
 def make_student(name: str, seed: int, of: Trial, base: Params, made: dict[str, SenseTargets]) -> None:
@@ -270,7 +270,7 @@ def score(
 
 def text_scores(tops: dict, head: Head, half: str, params: Params) -> Iterator[tuple[str, tuple]]:
     """(student, (measure, block, document, value)) of KL and CE on the half's documents."""
-    text, (blocks_, account) = cached_text("heldout"), load_corpus(Path(artifacts.CORPUS))
+    text, (blocks_, account) = cached_text("heldout", split_depth(params.student)), load_corpus(Path(artifacts.CORPUS))
     documents = heldout_documents(blocks_, account)
     sources = [SOURCES[code] for code in blocks_["heldout_source"].tolist()]
     tables = heldout_tables(set(sources))
