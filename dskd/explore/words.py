@@ -19,14 +19,14 @@ from dskd.explore.cards import Card, Context, Word, by_frequency, nearest_senses
 from dskd.explore.synsets import Evidence, WordNetWords, fit_synset, gather_evidence, read_words
 from dskd.infra import artifacts
 from dskd.infra.artifacts import require
-from dskd.infra.hashes import sha256_tree
+from dskd.infra.origin import check_made_of
 from dskd.lexicon.readers.wordnet import open_wordnet
 from dskd.lexicon.relations import KINDS, is_heldout
 from dskd.lexicon.store import antonyms, load_lexicon, synonyms
 from dskd.lexicon.tokens import word_tokens
-from dskd.model.tokenizer import load_tokenizer
+from dskd.model.tokenizer import load_tokenizer, tokenizer_hash
 from dskd.params import Params
-from dskd.senses.store import Senses, check_origin, compose_span, load_contexts, load_senses
+from dskd.senses.store import Senses, compose_span, load_contexts, load_senses
 
 WORDS = 20_000  # with senses on the page of senses, the most frequent ones; the probe of synsets learns from them
 
@@ -68,10 +68,10 @@ def made(path: str, stage: str) -> Path:
 
 
 def made_senses() -> Senses:
-    """The run's sense dictionary; UserError where it is of another teacher, and with both ways to get it where it is
-    missing."""
+    """The run's sense dictionary; UserError where it is of another tokenizer than the teacher's, and with both ways to
+    get it where it is missing."""
     senses = load_senses(made(artifacts.SENSES, "senses"))
-    check_origin(artifacts.SENSES, sha256_tree(made(artifacts.TEACHER, "sources")))
+    check_made_of(artifacts.SENSES, "senses", {"tokenizer": tokenizer_hash(made(artifacts.TEACHER, "sources"))})
     return senses
 
 

@@ -15,11 +15,11 @@ from transformers import PreTrainedTokenizerBase
 
 from dskd.errors import UserError, one_line
 from dskd.infra.hashes import SUMS, identity, read_checksums, sha256_file
+from dskd.infra.origin import ORIGIN_FILE as ORIGIN
 from dskd.infra.output import output
 from dskd.library.card import About
 from dskd.model.tokenizer import load_tokenizer, save_tokenizer
 from dskd.senses.store import CONTEXTS_FILE as TABLE
-from dskd.senses.store import ORIGIN_FILE as ORIGIN
 from dskd.senses.store import SENSES_FILE as SENSES
 from dskd.senses.store import Senses, load_contexts, write_senses
 

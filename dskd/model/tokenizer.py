@@ -10,6 +10,7 @@ if TYPE_CHECKING:  # `dskd senses` reads no model, and what models import takes 
     from transformers import PreTrainedModel
 
 from dskd.errors import UserError, one_line
+from dskd.infra.hashes import sha256_file
 from dskd.model.folder import TOKENIZER_CONFIG, check_settings, code_of_its_own
 
 _WORD = "the"  # what every tokenizer knows
@@ -58,6 +59,11 @@ def save_tokenizer(tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
     """Write a tokenizer's files, whose bytes do not tell whether it was loaded with HF_HUB_OFFLINE set."""
     tokenizer.init_kwargs["local_files_only"] = False
     tokenizer.save_pretrained(folder)
+
+
+def tokenizer_hash(folder: str | Path) -> str:
+    """What the tokenizer in the teacher's folder is known by."""
+    return sha256_file(Path(folder) / "tokenizer.json")
 
 
 def before_text(tokenizer: PreTrainedTokenizerBase) -> list[int]:

@@ -19,7 +19,7 @@ from dskd.lexicon.readers import wordnet
 from dskd.model.load import load_decoder
 from dskd.model.tokenizer import load_tokenizer
 from dskd.params import Params, Source
-from dskd.senses.store import Senses, check_origin, load_senses
+from dskd.senses.store import Senses, load_senses
 from dskd.states.store import States, Text, open_states
 
 _NOT_OF_THE_LEXICON = ("teacher", "student", "wordnet", "wikipedia", "texts", "tagged")  # they have other places
@@ -87,7 +87,7 @@ def teacher_hash() -> str:
 def run_senses() -> Senses:
     """The run's sense dictionary; UserError where it is of another teacher."""
     senses = load_senses(artifacts.SENSES)
-    check_origin(artifacts.SENSES, teacher_hash())
+    check_made_of(artifacts.SENSES, "senses", {"teacher": teacher_hash()})
     return senses
 
 

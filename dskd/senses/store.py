@@ -8,15 +8,14 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from dskd.errors import UserError
 from dskd.infra import processes
 from dskd.infra.arithmetic import squared_distances, starts_of
-from dskd.infra.artifacts import load_tensors, read_json, reading, require, write_json
+from dskd.infra.artifacts import load_tensors, reading, require
 
 if TYPE_CHECKING:  # contexts alone need them, and who trains with a dictionary may not have them
     import pandas as pd
 
-SENSES_FILE, CONTEXTS_FILE, ORIGIN_FILE = "senses.safetensors", "contexts.parquet", "origin.json"
+SENSES_FILE, CONTEXTS_FILE = "senses.safetensors", "contexts.parquet"
 _CONTEXTS = {
     "token": "string",  # with its leading space, if it has one
     "sense": "int32",  # row of the dictionary's centroids
@@ -75,24 +74,6 @@ def save_senses(folder: Path, senses: Senses, beside: Callable[[Path, Senses], N
 def write_senses(senses: Senses, path: Path) -> None:
     """Write the dictionary as one safetensors file."""
     save_file({name: value.contiguous() for name, value in senses._asdict().items()}, path)
-
-
-def save_origin(folder: Path, teacher: str, **settings: str | int) -> None:
-    """Note in a folder that is there which teacher the dictionary is of, by the hash of its files, and the
-    settings that it is to be asked with: `key` and `length`, the tokens of a block."""
-    write_json(folder / ORIGIN_FILE, {"teacher": teacher} | ({"settings": settings} if settings else {}))
-
-
-def check_origin(folder: str | Path, teacher: str) -> None:
-    """Raise UserError where a dictionary is of another teacher, or another tokenizer, than the one with this hash."""
-    path = require(Path(folder) / ORIGIN_FILE, "senses")
-    with reading(path, "senses"):
-        known = read_json(path)["teacher"]
-    if known != teacher:
-        raise UserError(
-            f"{folder} was made with another teacher or tokenizer than artifacts/teacher: run `dvc repro senses`, or "
-            "get both of one run"
-        )
 
 
 def load_senses(folder: str | Path) -> Senses:

@@ -36,9 +36,10 @@ from dskd.explore.words import (
 )
 from dskd.infra import artifacts, notebook
 from dskd.infra.hashes import remove
+from dskd.infra.origin import save_made_of
 from dskd.params import load_params
 from dskd.report.tables import TABLES
-from dskd.senses.store import Senses, save_origin, save_senses
+from dskd.senses.store import Senses, save_senses
 
 HAPPY = [  # head, tail, relation, source, sense, flipped, form
     ("happy", "glad", 1, "wordnet", "glad.s.01", False, "happy"),
@@ -171,18 +172,19 @@ def test_a_concordance_has_a_row_for_each_context(table):
 def test_senses_of_another_tokenizer_are_not_those_of_a_word(tokenizer, tmp_path, monkeypatch, read):
     monkeypatch.chdir(tmp_path)
     tokenizer.save_pretrained("artifacts/teacher")
-    save_senses(Path(artifacts.SENSES), dictionary({1: [[0.0, 1.0]]}))
-    save_origin(Path(artifacts.SENSES), "the hash of another")
-    with pytest.raises(UserError, match="another teacher or tokenizer"):
+    made_of = {"tokenizer": "the hash of another"}
+    save_senses(Path(artifacts.SENSES), dictionary({1: [[0.0, 1.0]]}), lambda folder, _: save_made_of(folder, made_of))
+    with pytest.raises(UserError, match="another tokenizer"):
         read()
 
 
 # ---- a project in miniature
 
 
-def test_the_command_imports_no_models(project):
+def test_the_command_reads_no_model(project):
     for name in ("states", "reservoir", "corpus"):
         shutil.rmtree(project / "artifacts" / name)
+    (project / "artifacts/teacher/model.safetensors").unlink()
     code = (
         "import sys\nfrom dskd.__main__ import main\ncode = main(['senses', 'fast'])\n"
         "assert not {'transformers.modeling_utils', 'matplotlib', 'lm_eval', 'dvc'} & set(sys.modules)\nsys.exit(code)"

@@ -11,8 +11,9 @@ from tiny.models import TEXT, make_teacher, make_tokenizer
 
 from dskd import About, DictionarySettings, SenseDictionary, UserError
 from dskd.infra.hashes import checksum_lines
+from dskd.infra.origin import save_made_of
 from dskd.library.files import check_senses
-from dskd.senses.store import save_contexts, save_origin
+from dskd.senses.store import save_contexts
 
 FILES = ("senses.safetensors", "contexts.json", "dictionary.json")
 
@@ -189,10 +190,10 @@ def test_a_dictionary_of_the_pipeline_has_its_contexts(made, tmp_path):
     rows = [(tokens[0], 0, "the lazy", " and", "wiki:A"), (tokens[2], 2, "a", "", "")]
     table = pd.DataFrame(rows, columns=["token", "sense", "left", "right", "document"])
     save_contexts(tmp_path, table)
-    save_origin(tmp_path, "hash")
+    save_made_of(tmp_path, {"teacher": "hash"})
     wanted = [[f"the lazy [{tokens[0].strip()}] and"], [], [f"a [{tokens[2].strip()}]"]]
     assert SenseDictionary.from_pretrained(tmp_path).contexts[:3] == wanted
-    save_origin(tmp_path, "hash", key="predicted", length=12)  # as `measured` is to ask it
+    save_made_of(tmp_path, {"teacher": "hash", "settings": {"key": "predicted", "length": 12}})
     assert SenseDictionary.from_pretrained(tmp_path).settings == {"key": "predicted", "length": 12}
     # No other file of the pipeline's says what the tokens are.
     save_contexts(tmp_path, table.assign(token=[tokens[0], "zebra"]))

@@ -3,8 +3,9 @@ import torch
 from tiny.models import dictionary, generator, random_states, sampled, sense_settings
 
 from dskd.errors import UserError
+from dskd.infra.origin import check_made_of, save_made_of
 from dskd.senses.cluster import build_senses
-from dskd.senses.store import Senses, check_origin, compose_span, load_senses, save_origin, save_senses
+from dskd.senses.store import Senses, compose_span, load_senses, save_senses
 from dskd.states.store import States
 
 BLOCKS, LENGTH, WIDTH, TOKENS = 12, 16, 32, 30
@@ -234,10 +235,10 @@ def test_one_process_leaves_the_dictionary_and_its_checksums_alone(tmp_path):
 
 
 def test_a_dictionary_of_another_teacher_is_an_error_that_says_what_to_do(tmp_path):
-    save_origin(tmp_path, "abc")
-    check_origin(tmp_path, "abc")
+    save_made_of(tmp_path, {"teacher": "abc"})
+    check_made_of(tmp_path, "senses", {"teacher": "abc"})
     with pytest.raises(UserError, match=r"another teacher or tokenizer.*dvc repro senses"):
-        check_origin(tmp_path, "abd")
+        check_made_of(tmp_path, "senses", {"teacher": "abd"})
     (tmp_path / "origin.json").write_text("{}")
     with pytest.raises(UserError, match=r"origin\.json is damaged.*dvc repro senses"):
-        check_origin(tmp_path, "abc")
+        check_made_of(tmp_path, "senses", {"teacher": "abc"})

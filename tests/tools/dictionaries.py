@@ -26,6 +26,7 @@ from tqdm import tqdm
 from dskd.corpus.dictionary import dictionary_text, load_dictionary_text, save_dictionary_text
 from dskd.infra import artifacts
 from dskd.infra.hashes import remove
+from dskd.infra.origin import save_made_of
 from dskd.infra.randomness import hash_integers, text_key
 from dskd.pipeline import stages
 from dskd.pipeline.dictionary_measures import (
@@ -47,7 +48,7 @@ from dskd.pipeline.inputs import (
 from dskd.report.figures import COLOURS, MARKERS, STYLE
 from dskd.scores.dictionary import plain
 from dskd.senses.cluster import build_senses
-from dskd.senses.store import save_origin, save_senses
+from dskd.senses.store import save_senses
 from dskd.states.reservoir import Reservoir, Sampler, open_reservoir, read_chunks, smallest
 
 ROWS = Path("docs/trials/dictionaries.csv")
@@ -214,7 +215,7 @@ def measure(params, probes, sample: Reservoir, settings: list[dict], of: dict) -
         start = time.monotonic()
         senses = build_senses(small, chosen.senses)
         if values == BASE and of["key"] == params.senses.key:
-            save_senses(BUILD / "senses", senses, lambda folder, _: save_origin(folder, teacher_hash()))
+            save_senses(BUILD / "senses", senses, lambda folder, _: save_made_of(folder, {"teacher": teacher_hash()}))
         made["cluster_seconds"] = round(time.monotonic() - start, 1)
         made["sample_megabytes"] = round(len(small.positions) * small.states[0].shape[1] * 2e-6)
         dictionaries = with_random(senses, small, params.evaluate.seed)
