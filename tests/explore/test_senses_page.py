@@ -30,8 +30,8 @@ class Page:
 
     def go(self, word: str) -> None:
         self.browser.value(f"location.hash = encodeURIComponent({word!r})")
-        self.wait(f"decodeURIComponent(location.hash.slice(1)) === {word!r} && $('word').value === {word!r}")
-        self.wait("$('map').hidden || document.documentElement.dataset.map")
+        self.wait(f"decodeURIComponent(location.hash.slice(1)) === {word!r} && $('p-word').value === {word!r}")
+        self.wait("$('p-map').hidden || document.documentElement.dataset.map")
 
     def wait(self, condition: str):
         for _ in range(500):
@@ -58,7 +58,7 @@ class Page:
         self.value(f"[$({name!r}).value = {value!r}, $({name!r}).dispatchEvent(new Event('change'))].length")
 
     def type(self, text: str) -> None:
-        self.value("[$('word').focus(), $('word').select()].length")
+        self.value("[$('p-word').focus(), $('p-word').select()].length")
         self.browser.call("Input.insertText", text=text)
 
     def press(self, key: str) -> None:
@@ -98,6 +98,12 @@ def bank(page):
 # ---- the page as a file
 
 
+def test_no_word_is_a_place_on_the_page(bank):
+    """A link to such a word would lead past its cards."""
+    found = bank.value("[...document.querySelectorAll('[id]')].map((element) => element.id)")
+    assert len(found) > 20 and not [name for name in found if name.isalpha()]
+
+
 def test_the_page_holds_its_data_and_allows_its_own_script_alone():
     text = render(COLUMNS)
     assert text == render(COLUMNS) and text.count("<script") == 2
@@ -113,7 +119,7 @@ def test_the_page_fits_and_what_comes_from_data_does_not_run(page, width):
     page.open("bank", width)
     assert page.value("document.documentElement.scrollWidth") <= width
     assert page.value("document.title").startswith("bank") and page.value("document.images.length") == 0
-    assert EVIL in page.texts("#lines tbody td")[1] and EVIL in page.text("#facts")
+    assert EVIL in page.texts("#p-lines tbody td")[1] and EVIL in page.text("#p-facts")
     assert page.value("getComputedStyle(document.querySelector('h1')).fontFamily").startswith("system-ui")
 
 
@@ -129,22 +135,24 @@ def test_a_script_that_is_put_into_the_page_does_not_run(bank):
 
 def test_a_word_is_completed_and_chosen_with_the_keyboard(bank):
     bank.type("h")
-    assert bank.wait("$('word').getAttribute('aria-expanded')") == "true"
-    assert bank.texts("#completions [role=option]") == ["hot10 senses"]
+    assert bank.wait("$('p-word').getAttribute('aria-expanded')") == "true"
+    assert bank.texts("#p-completions [role=option]") == ["hot10 senses"]
     bank.press("ArrowDown")
-    assert bank.value("$('word').getAttribute('aria-activedescendant')") == "completion-0"
+    assert bank.value("$('p-word').getAttribute('aria-activedescendant')") == "completion-0"
     assert bank.value("$('completion-0').getAttribute('aria-selected')") == "true"
     bank.press("Enter")
     bank.wait("$('senses-title').textContent === 'hot'")
-    assert bank.value("location.hash") == "#hot" and bank.value("$('completions').hidden")
-    assert bank.text("#status") == "hot: 10 senses"
+    assert bank.value("location.hash") == "#hot" and bank.value("$('p-completions').hidden")
+    assert bank.text("#p-status") == "hot: 10 senses"
 
 
 def test_escape_closes_the_list_and_enter_takes_what_was_typed(bank):
     bank.type("co")
-    bank.wait("!$('completions').hidden")
+    bank.wait("!$('p-completions').hidden")
     bank.press("Escape")
-    assert bank.value("$('completions').hidden") and bank.value("$('word').getAttribute('aria-expanded')") == "false"
+    assert (
+        bank.value("$('p-completions').hidden") and bank.value("$('p-word').getAttribute('aria-expanded')") == "false"
+    )
     bank.type("COLD")
     bank.press("Enter")
     bank.wait("$('senses-title').textContent === 'cold'")
@@ -152,7 +160,7 @@ def test_escape_closes_the_list_and_enter_takes_what_was_typed(bank):
 
 def test_a_completion_can_be_clicked(bank):
     bank.type("sho")
-    bank.wait("!$('completions').hidden")
+    bank.wait("!$('p-completions').hidden")
     bank.value("$('completion-0').dispatchEvent(new PointerEvent('pointerdown', {bubbles: true, cancelable: true}))")
     bank.wait("$('senses-title').textContent === 'shore'")
 
@@ -164,7 +172,7 @@ def test_the_page_begins_with_the_runs_word_and_links_lead_to_words(page):
     page.go("évident")
     assert page.text("#senses-title") == "évident"
     page.go("hot")
-    page.click("#relations a")
+    page.click("#p-relations a")
     page.wait("$('senses-title').textContent === 'warm'")
     page.value("history.back()")
     page.wait("$('senses-title').textContent === 'hot'")
@@ -187,15 +195,15 @@ def test_the_page_begins_with_the_runs_word_and_links_lead_to_words(page):
 def test_a_word_without_senses_says_why_and_what_would_help(page, word, says):
     page.open("bank")
     page.go(word)
-    page.wait("!$('missing').hidden")
+    page.wait("!$('p-missing').hidden")
     for part in says:
-        assert part in page.text("#missing")
-    assert page.value("$('concordance').hidden") and page.value("$('map').hidden")
+        assert part in page.text("#p-missing")
+    assert page.value("$('p-concordance').hidden") and page.value("$('p-map').hidden")
 
 
 def test_a_spelling_leads_to_its_word(page):
     page.open("bnak")
-    page.click("#spellings a")
+    page.click("#p-spellings a")
     page.wait("$('senses-title').textContent === 'bank'")
 
 
@@ -204,17 +212,17 @@ def test_a_spelling_leads_to_its_word(page):
 
 def test_cards_have_what_the_dictionary_knows(page):
     page.open("hot")
-    cards = page.texts("#cards article")
+    cards = page.texts("#p-cards article")
     assert len(cards) == 10 and "warm" in cards[0] and "opposed to" in cards[0] and "cold" in cards[0]
     counts = [int(re.search(r"(\d+) states?", card)[1]) for card in cards]
     assert counts == sorted(counts, reverse=True)
     assert re.search(r"hot\.[nvar]\.\d\d \(\d+ % sure", cards[0]) and "what hot means" in cards[0]
-    assert page.text("#relations") == "synonyms in the lexicon: warm · antonyms in the lexicon: cold, icy."
+    assert page.text("#p-relations") == "synonyms in the lexicon: warm · antonyms in the lexicon: cold, icy."
 
 
 def test_the_contexts_of_a_card_are_shown_below(bank):
-    bank.click("#cards article:nth-of-type(3) button")
-    assert set(bank.texts("#lines tbody td:first-child")) == {"3"}
+    bank.click("#p-cards article:nth-of-type(3) button")
+    assert set(bank.texts("#p-lines tbody td:first-child")) == {"3"}
 
 
 # ---- concordance
@@ -234,8 +242,8 @@ def test_the_concordance_is_sorted_both_ways(bank, by):
     found = []
     for direction in ("ascending", "descending"):
         if (by, direction) != ("sense", "ascending"):  # which it has from the beginning
-            bank.click(f"#lines [data-by={by}]")
-        assert bank.value(f"document.querySelector('#lines [data-by={by}]').closest('th').ariaSort") == direction
+            bank.click(f"#p-lines [data-by={by}]")
+        assert bank.value(f"document.querySelector('#p-lines [data-by={by}]').closest('th').ariaSort") == direction
         assert bank.value(f"document.activeElement.dataset.by ?? '{by}'") == by
         found.append([keys.get(by, lambda row: row[by])(row) for row in bank.csv("concordance")][2:])
     if by != "sense":
@@ -244,14 +252,14 @@ def test_the_concordance_is_sorted_both_ways(bank, by):
 
 def test_one_sense_can_be_chosen(bank):
     bank.choose("only", "2")
-    assert set(bank.texts("#lines tbody td:first-child")) == {"2"} and len(bank.csv("concordance")) == 5
+    assert set(bank.texts("#p-lines tbody td:first-child")) == {"2"} and len(bank.csv("concordance")) == 5
 
 
 # ---- map
 
 
 def marks(page) -> list[str]:
-    return page.value("[...document.querySelectorAll('#picture .mark')].map((m) => m.getAttribute('transform'))")
+    return page.value("[...document.querySelectorAll('#p-picture .mark')].map((m) => m.getAttribute('transform'))")
 
 
 def test_the_map_has_the_word_and_its_relatives_and_says_how_good_it_is(page):
@@ -275,9 +283,9 @@ def test_the_map_has_the_word_and_its_relatives_and_says_how_good_it_is(page):
 def test_marks_are_coloured_by_what_is_chosen(page, by, names):
     page.open("hot")
     page.choose("colour", by)
-    legend = " ".join(page.texts("#legend li"))
+    legend = " ".join(page.texts("#p-legend li"))
     assert all(name in legend for name in names.split("|"))
-    drawn = "[...document.querySelectorAll('#picture .mark .shape')]"
+    drawn = "[...document.querySelectorAll('#p-picture .mark .shape')]"
     looks = page.value(f"{drawn}.map((s) => s.tagName + s.getAttribute('fill') + s.getAttribute('d'))")
     assert len(set(looks)) >= 3
 
@@ -285,41 +293,41 @@ def test_marks_are_coloured_by_what_is_chosen(page, by, names):
 def test_any_words_can_be_put_on_the_map(bank):
     bank.choose("what", "list")
     assert not bank.value("$('list-label').hidden")
-    bank.value("[$('list').value = 'hot, cold zzz', $('list').dispatchEvent(new Event('change'))].length")
+    bank.value("[$('p-list').value = 'hot, cold zzz', $('p-list').dispatchEvent(new Event('change'))].length")
     assert {row["word"] for row in bank.csv("map")} == {"hot", "cold"}
     assert "Without senses: zzz" in bank.text("#map-note")
 
 
 def test_a_mark_tells_what_it_is_and_the_keyboard_goes_from_mark_to_mark(bank):
-    bank.value("document.querySelector('#picture .mark').focus()")
-    assert bank.text("#point").startswith("bank 1: ")
+    bank.value("document.querySelector('#p-picture .mark').focus()")
+    assert bank.text("#p-point").startswith("bank 1: ")
     for key, at in (("ArrowRight", 1), ("ArrowDown", 2), ("ArrowLeft", 1)):
         bank.press(key)
         assert bank.value("document.activeElement.dataset.at") == str(at)
-        assert bank.text("#point") == bank.value("document.activeElement.getAttribute('aria-label')")
-    assert bank.value("document.querySelectorAll('#picture .mark[tabindex=\"0\"]').length") == 1
-    bank.value("document.querySelectorAll('#picture .mark')[12].focus()")
+        assert bank.text("#p-point") == bank.value("document.activeElement.getAttribute('aria-label')")
+    assert bank.value("document.querySelectorAll('#p-picture .mark[tabindex=\"0\"]').length") == 1
+    bank.value("document.querySelectorAll('#p-picture .mark')[12].focus()")
     word = bank.value("document.activeElement.getAttribute('aria-label')").split()[0]
     bank.press("Enter")
     bank.wait(f"$('senses-title').textContent === {word!r}")
 
 
 def test_hovering_tells_of_a_mark(bank):
-    bank.value("$('map').scrollIntoView()")
+    bank.value("$('p-map').scrollIntoView()")
     box = "document.querySelector('[data-at=\"5\"]').getBoundingClientRect()"
     x, y = bank.value(f"[{box}.x + {box}.width / 2, {box}.y + {box}.height / 2]")
     bank.browser.call("Input.dispatchMouseEvent", type="mouseMoved", x=x, y=y)
-    bank.wait("/^(bank|shore|lender) /.test($('point').textContent)")
+    bank.wait("/^(bank|shore|lender) /.test($('p-point').textContent)")
 
 
 def test_the_map_zooms_with_wheel_keys_and_buttons_and_can_be_dragged(bank):
     whole = marks(bank)
-    bank.value("$('map').scrollIntoView()")
-    x, y = bank.value("(() => { const b = $('picture').getBoundingClientRect(); return [b.x + 20, b.y + 20] })()")
+    bank.value("$('p-map').scrollIntoView()")
+    x, y = bank.value("(() => { const b = $('p-picture').getBoundingClientRect(); return [b.x + 20, b.y + 20] })()")
     for zoomed in (
         lambda: bank.browser.call("Input.dispatchMouseEvent", type="mouseWheel", x=x, y=y, deltaX=0, deltaY=-120),
         lambda: bank.click("[data-zoom='1.4']"),
-        lambda: [bank.value("document.querySelector('#picture .mark').focus()"), bank.press("+")],
+        lambda: [bank.value("document.querySelector('#p-picture .mark').focus()"), bank.press("+")],
         lambda: bank.click("[data-zoom='0.714']"),
     ):
         zoomed()
@@ -349,23 +357,23 @@ def test_the_table_of_students_adds_up_and_tells_senses_that_merge(bank):
     assert float(whole[0]["kept"]) > float(whole[-1]["kept"])
     own = [row for row in rows if row["word"] == "bank"]
     assert len(own) == 40 and all(re.match(r"(kept|merged into \d+ \(|scattered) ?\d*", row["fate"]) for row in own)
-    assert "hot" in bank.text("#compared")
+    assert "hot" in bank.text("#p-compared")
 
 
 def test_contexts_are_shown_where_teacher_and_student_have_them(bank):
     bank.choose("what", "land")
-    assert not bank.value("$('model-label').hidden") and bank.value("$('model').value") == "dskd-0"
+    assert not bank.value("$('model-label').hidden") and bank.value("$('p-model').value") == "dskd-0"
     kinds = [row["kind"] for row in bank.csv("map")]
     assert kinds.count("sense") == 10 and kinds.count("teacher") == kinds.count("dskd-0") == 50
-    assert bank.value("document.querySelectorAll('#scene > line').length") == 50
+    assert bank.value("document.querySelectorAll('#p-scene > line').length") == 50
     bank.choose("model", "cut")
     assert "cut" in {row["kind"] for row in bank.csv("map")}
 
 
 def test_a_word_that_was_not_compared_says_so_and_has_no_such_map(page):
     page.open("lender")
-    assert "was not compared" in page.text("#compared")
-    assert page.value("document.querySelector('#what [value=land]').disabled")
+    assert "was not compared" in page.text("#p-compared")
+    assert page.value("document.querySelector('#p-what [value=land]').disabled")
 
 
 def test_senses_are_saved_with_what_their_cards_have(page):
@@ -377,7 +385,7 @@ def test_senses_are_saved_with_what_their_cards_have(page):
 
 # ---- people who do not use a mouse, or do not see colours
 
-UNNAMED = """[...document.querySelectorAll('main button, main select, main input, #search *, svg[role], section')]
+UNNAMED = """[...document.querySelectorAll('main button, main select, main input, #p-search *, svg[role], section')]
   .filter((e) => e.matches('button, select, input, svg, section') && !e.hidden)
   .filter((e) => !(e.ariaLabel || e.getAttribute('aria-labelledby') || e.labels?.length || e.textContent.trim()))
   .map((e) => e.outerHTML)"""
@@ -406,7 +414,7 @@ def test_everything_has_a_name_and_a_place_in_the_order_of_focus(bank):
     bank.value("document.activeElement.blur()")
     bank.press("Tab")
     assert bank.value("document.activeElement.id") == "skip"
-    bank.click("#skip")
+    bank.click("#p-skip")
     assert bank.value("document.activeElement.id") == "results"
 
 
@@ -421,7 +429,7 @@ def test_in_a_frame_of_a_notebook_a_link_leads_to_its_word(page, tmp_path):
     inside = "document.querySelector('iframe').contentDocument"
     page.browser.open(around, 1400)
     page.wait(f"{inside}.documentElement.dataset.ready")
-    page.value(f"{inside}.querySelector('#relations a, #compared a').click()")
+    page.value(f"{inside}.querySelector('#p-relations a, #p-compared a').click()")
     word = page.value(f"{inside}.querySelector('#senses-title').textContent")
     time.sleep(0.3)
     page.wait(f"{inside}.querySelector('#senses-title').textContent !== 'good'")

@@ -33,16 +33,16 @@ LIMIT = 60  # seconds that a wait may take
 WATCH = """
 window.opened = new Promise((done) => { window.tell = done; });
 new PerformanceObserver((seen) => tell(seen.getEntries()[0].renderTime)).observe({ type: "element" });
-new MutationObserver(() => document.querySelector("#cards p")?.setAttribute("elementtiming", "card"))
+new MutationObserver(() => document.querySelector("#p-cards p")?.setAttribute("elementtiming", "card"))
   .observe(document, { subtree: true, attributeFilter: ["data-milliseconds"] });
 """
 ASK = """async (word, isTyped) => {
   while (!document.documentElement.dataset.map) await new Promise((done) => setTimeout(done, 20)); // the last map
   const began = performance.now(), painted = new Promise((done) => { window.tell = done; });
   if (isTyped) {
-    document.getElementById("word").value = word;
-    document.getElementById("word").dispatchEvent(new Event("input"));
-    document.getElementById("search").requestSubmit();
+    document.getElementById("p-word").value = word;
+    document.getElementById("p-word").dispatchEvent(new Event("input"));
+    document.getElementById("p-search").requestSubmit();
   } else location.hash = encodeURIComponent(word);
   return [(await painted) - began, document.getElementById("senses-title").textContent];
 }"""

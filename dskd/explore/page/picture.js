@@ -4,7 +4,7 @@ const WIDE = 1000, HIGH = 620, MOST_POINTS = 150, MANY_COLOURS = 24;
 let view = { x: 0, y: 0, scale: 1 }, marks = [];
 
 function drawMap() {
-  const what = $("what").value;
+  const what = $("p-what").value;
   $("list-label").hidden = what !== "list";
   $("model-label").hidden = what !== "land";
   const points = what === "land" ? landingPoints() : sensePoints(what);
@@ -25,7 +25,7 @@ function sensePoints(what) {
     for (const kind of ["synonym", "antonym"]) for (const other of dictionary.related(word, kind)) if (!kinds.has(other)) kinds.set(other, kind);
   } else {
     kinds.clear();
-    for (const other of ($("list").value.match(/[\p{L}]+/gu) ?? [name])) kinds.set(other, "the list");
+    for (const other of ($("p-list").value.match(/[\p{L}]+/gu) ?? [name])) kinds.set(other, "the list");
   }
   const points = [], unknown = [];
   let leftOut = 0;
@@ -42,7 +42,7 @@ function sensePoints(what) {
 
 // The senses of the word, and its contexts in the teacher and in one student.
 function landingPoints() {
-  const { models } = dictionary.about, student = models.indexOf($("model").value), senses = dictionary.rows(word).map((row) => dictionary.sense(row));
+  const { models } = dictionary.about, student = models.indexOf($("p-model").value), senses = dictionary.rows(word).map((row) => dictionary.sense(row));
   const points = senses.map((sense) => ({ ...sense, kind: "sense", vector: dictionary.vector(sense.row), size: 11, shape: "square" }));
   const of = dictionary.landOf, n = of.length, all = models.length * n;
   for (let i = 0; i < n; i++) {
@@ -69,14 +69,14 @@ function place(points, places) {
 }
 
 function paint(points) {
-  const by = $("colour").value, groups = new Map();
+  const by = $("p-colour").value, groups = new Map();
   const group = (point) => String({ word: point.word, kind: point.kind, number: `sense ${point.number}`, synset: point.synset || "not in WordNet", pos: point.pos || "not in WordNet" }[by]);
   for (const point of points) groups.set(group(point), (groups.get(group(point)) ?? 0) + 1);
   const shown = [...groups.keys()].slice(0, MANY_COLOURS);
   const style = (point) => {
     const n = by === "number" ? point.number - 1 : shown.indexOf(group(point));
     const found = n < 0 ? { colour: "#c3c8cf", shape: "circle" } : look(n);
-    return point.from === undefined && $("what").value !== "land" ? found : { colour: found.colour, shape: point.shape };
+    return point.from === undefined && $("p-what").value !== "land" ? found : { colour: found.colour, shape: point.shape };
   };
   marks = points.map((point, i) => {
     const { colour, shape } = style(point);
@@ -84,8 +84,8 @@ function paint(points) {
     return Object.assign(mark, { point });
   });
   const joins = points.filter((point) => point.from !== null && point.from !== undefined).map((point) => make("line", { svg: true, x1: points[point.from].x, y1: points[point.from].y, x2: point.x, y2: point.y }));
-  $("picture").replaceChildren(make("g", { svg: true, id: "scene" }, ...joins, ...marks, ...names(points)));
-  $("legend").replaceChildren(...shown.map((name, i) => {
+  $("p-picture").replaceChildren(make("g", { svg: true, id: "p-scene" }, ...joins, ...marks, ...names(points)));
+  $("p-legend").replaceChildren(...shown.map((name, i) => {
     const { colour, shape } = by === "number" ? look(Number(name.slice(6)) - 1) : look(i);
     return make("li", {}, make("svg", { viewBox: "-9 -9 18 18", "aria-hidden": "true" }, drawn(shape, 7, colour)), `${name} (${groups.get(name)})`);
   }), ...(groups.size > shown.length ? [make("li", {}, `${groups.size - shown.length} more are grey`)] : []));
@@ -94,7 +94,7 @@ function paint(points) {
 
 // A label at the middle of the senses of each word; of the senses themselves where one word is shown.
 function names(points) {
-  const groups = new Map(), one = $("what").value === "land";
+  const groups = new Map(), one = $("p-what").value === "land";
   for (const point of points) if (!one || point.kind === "sense") {
     const name = one ? `${point.number} ${point.synset}` : point.word;
     groups.set(name, [...(groups.get(name) ?? []), point]);
@@ -131,11 +131,11 @@ function told(point) {
 function zoomTo(next) {
   view = { ...next, scale: Math.min(40, Math.max(0.5, next.scale)) };
   for (const mark of marks) mark.setAttribute("transform", `translate(${mark.point.x * view.scale + view.x} ${mark.point.y * view.scale + view.y})`);
-  $("picture").querySelectorAll("text").forEach((text) => {
+  $("p-picture").querySelectorAll("text").forEach((text) => {
     text.setAttribute("x", text.dataset.x * view.scale + view.x);
     text.setAttribute("y", (Number(text.dataset.y) + 13) * view.scale + view.y - 13);
   });
-  $("picture").querySelectorAll("#scene > line").forEach((line) => line.setAttribute("transform", `translate(${view.x} ${view.y}) scale(${view.scale})`));
+  $("p-picture").querySelectorAll("#p-scene > line").forEach((line) => line.setAttribute("transform", `translate(${view.x} ${view.y}) scale(${view.scale})`));
 }
 
 function zoomBy(factor, x = WIDE / 2, y = HIGH / 2) {
@@ -145,14 +145,14 @@ function zoomBy(factor, x = WIDE / 2, y = HIGH / 2) {
 
 // From the window to the map's own units.
 function onMap(event) {
-  const matrix = $("picture").getScreenCTM().inverse();
+  const matrix = $("p-picture").getScreenCTM().inverse();
   return new DOMPoint(event.clientX, event.clientY).matrixTransform(matrix);
 }
 
 function listenToMap() {
-  const picture = $("picture"), held = new Map();
+  const picture = $("p-picture"), held = new Map();
   const mark = (event) => event.target.closest?.(".mark");
-  const tell = (event) => { if (mark(event)) $("point").textContent = mark(event).getAttribute("aria-label"); };
+  const tell = (event) => { if (mark(event)) $("p-point").textContent = mark(event).getAttribute("aria-label"); };
   picture.addEventListener("pointerover", tell);
   picture.addEventListener("focusin", tell);
   picture.addEventListener("wheel", (event) => {
@@ -190,9 +190,9 @@ function listenToMap() {
     const factor = Number(button.dataset.zoom);
     if (factor) zoomBy(factor); else zoomTo({ x: 0, y: 0, scale: 1 });
   }));
-  for (const id of ["what", "colour", "model"]) $(id).addEventListener("change", drawMap);
-  $("list").addEventListener("change", drawMap);
-  $("shown").addEventListener("submit", (event) => { event.preventDefault(); drawMap(); });
+  for (const id of ["what", "colour", "model"]) $(`p-${id}`).addEventListener("change", drawMap);
+  $("p-list").addEventListener("change", drawMap);
+  $("p-shown").addEventListener("submit", (event) => { event.preventDefault(); drawMap(); });
 }
 
 function goTo(at) {

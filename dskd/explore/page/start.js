@@ -3,26 +3,26 @@
 let chosen = -1;
 
 function complete() {
-  const begun = $("word").value.trim(), found = begun ? dictionary.completions(begun, 8) : [];
+  const begun = $("p-word").value.trim(), found = begun ? dictionary.completions(begun, 8) : [];
   chosen = -1;
-  $("completions").replaceChildren(...found.map((at, i) => make("li", { role: "option", id: `completion-${i}`, "aria-selected": "false", "data-word": dictionary.words[at], onpointerdown: (event) => { event.preventDefault(); take(dictionary.words[at]); } },
+  $("p-completions").replaceChildren(...found.map((at, i) => make("li", { role: "option", id: `completion-${i}`, "aria-selected": "false", "data-word": dictionary.words[at], onpointerdown: (event) => { event.preventDefault(); take(dictionary.words[at]); } },
     dictionary.words[at], make("small", {}, dictionary.numbers[at] ? count(dictionary.numbers[at], "sense") : "no senses"))));
   open(found.length > 0);
 }
 
 function open(isOpen) {
-  $("completions").hidden = !isOpen;
-  $("word").setAttribute("aria-expanded", String(isOpen));
-  if (!isOpen) $("word").removeAttribute("aria-activedescendant");
+  $("p-completions").hidden = !isOpen;
+  $("p-word").setAttribute("aria-expanded", String(isOpen));
+  if (!isOpen) $("p-word").removeAttribute("aria-activedescendant");
 }
 
 function choose(step) {
-  const options = [...$("completions").children];
-  if (!options.length || $("completions").hidden) return complete();
+  const options = [...$("p-completions").children];
+  if (!options.length || $("p-completions").hidden) return complete();
   chosen = (chosen + step + options.length + (chosen < 0 && step < 0 ? 1 : 0)) % options.length;
   options.forEach((option, i) => option.setAttribute("aria-selected", String(i === chosen)));
   options[chosen].scrollIntoView({ block: "nearest" });
-  $("word").setAttribute("aria-activedescendant", options[chosen].id);
+  $("p-word").setAttribute("aria-activedescendant", options[chosen].id);
 }
 
 function take(name) {
@@ -56,32 +56,32 @@ function save(table) {
 }
 
 function listen() {
-  $("search").addEventListener("submit", (event) => {
+  $("p-search").addEventListener("submit", (event) => {
     event.preventDefault();
-    const option = $("completions").children[chosen];
-    take(option && !$("completions").hidden ? option.dataset.word : $("word").value.trim());
+    const option = $("p-completions").children[chosen];
+    take(option && !$("p-completions").hidden ? option.dataset.word : $("p-word").value.trim());
   });
-  $("word").addEventListener("input", complete);
-  $("word").addEventListener("blur", () => open(false));
-  $("word").addEventListener("keydown", (event) => {
+  $("p-word").addEventListener("input", complete);
+  $("p-word").addEventListener("blur", () => open(false));
+  $("p-word").addEventListener("keydown", (event) => {
     if (event.key === "ArrowDown" || event.key === "ArrowUp") {
       event.preventDefault();
       choose(event.key === "ArrowDown" ? 1 : -1);
     } else if (event.key === "Escape") open(false);
   });
-  $("only").addEventListener("change", showLines);
+  $("p-only").addEventListener("change", showLines);
   document.querySelectorAll(".csv").forEach((button) => button.addEventListener("click", () => save(button.dataset.table)));
   window.addEventListener("hashchange", () => show(asked()));
-  $("skip").addEventListener("click", () => $("results").focus());
+  $("p-skip").addEventListener("click", () => $("p-results").focus());
   listenToMap();
 }
 
-dictionary = new Dictionary(await readColumns($("data").textContent));
-$("data").remove();
+dictionary = new Dictionary(await readColumns($("p-data").textContent));
+$("p-data").remove();
 const student = dictionary.about.models.slice(1);
-$("model").replaceChildren(...student.map((name) => make("option", { value: name }, name)));
-if (student.length) $("model").value = student.at(-1);
-$("facts").replaceChildren(...dictionary.about.facts.map((fact) => make("li", {}, ...fact.split("`").map((part, i) => (i % 2 ? make("code", {}, part) : part)))));
+$("p-model").replaceChildren(...student.map((name) => make("option", { value: name }, name)));
+if (student.length) $("p-model").value = student.at(-1);
+$("p-facts").replaceChildren(...dictionary.about.facts.map((fact) => make("li", {}, ...fact.split("`").map((part, i) => (i % 2 ? make("code", {}, part) : part)))));
 document.querySelectorAll(".csv").forEach((button) => button.setAttribute("aria-label", `${button.dataset.table} as CSV`));
 listen();
 show(asked() || dictionary.about.word);

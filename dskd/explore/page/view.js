@@ -19,7 +19,7 @@ function make(tag, attributes = {}, ...children) {
 
 const number = (value) => value.toLocaleString("en");
 const count = (value, name) => `${number(value)} ${name}${value === 1 ? "" : "s"}`;
-// In a frame of a notebook "#word" would lead to the notebook, so that a click is answered here.
+// In a frame of a notebook "#p-word" would lead to the notebook, so that a click is answered here.
 const link = (name, text = name) => make("a", { href: `#${encodeURIComponent(name)}`, onclick: (event) => { if (!(event.ctrlKey || event.metaKey || event.shiftKey)) { event.preventDefault(); take(name); } } }, text);
 const links = (names) => listed(names.map((name) => link(name)));
 const listed = (nodes) => nodes.flatMap((node, i) => (i ? [", ", node] : [node]));
@@ -31,12 +31,12 @@ function show(name) {
   const began = performance.now();
   word = dictionary.find(wanted);
   const senses = word < 0 ? [] : dictionary.rows(word).map((row) => dictionary.sense(row));
-  $("results").hidden = false;
-  $("word").value = wanted;
+  $("p-results").hidden = false;
+  $("p-word").value = wanted;
   document.title = wanted ? `${wanted} – senses of words` : "Senses of words";
-  for (const id of ["concordance", "map", "students"]) $(id).hidden = !senses.length;
-  $("senses").hidden = word < 0;
-  $("missing").hidden = senses.length > 0;
+  for (const id of ["concordance", "map", "students"]) $(`p-${id}`).hidden = !senses.length;
+  $("p-senses").hidden = word < 0;
+  $("p-missing").hidden = senses.length > 0;
   if (!senses.length) showMissing(wanted);
   if (word >= 0) showCards(senses);
   if (senses.length) {
@@ -45,7 +45,7 @@ function show(name) {
     afterPaint(drawMap);
   }
   const known = word < 0 ? wanted : dictionary.words[word];
-  $("status").textContent = `${known}: ${count(senses.length, "sense")}`;
+  $("p-status").textContent = `${known}: ${count(senses.length, "sense")}`;
   document.documentElement.dataset.milliseconds = Math.round(performance.now() - began);
 }
 
@@ -55,7 +55,7 @@ function afterPaint(work) {
   const mine = ++waiting;
   delete document.documentElement.dataset.map;
   setTimeout(() => {
-    if (mine !== waiting || !$("concordance").checkVisibility()) return;
+    if (mine !== waiting || !$("p-concordance").checkVisibility()) return;
     const began = performance.now();
     work();
     document.documentElement.dataset.map = Math.round(performance.now() - began);
@@ -80,9 +80,9 @@ function showMissing(wanted) {
     said.push(make("p", {}, `“${wanted}” is not in this dictionary. If it is a word of several tokens, `, command, " may compose its senses."));
   }
   const near = wanted ? dictionary.spellings(wanted, 8).filter((name) => name.toLowerCase() !== wanted.toLowerCase()) : [];
-  if (near.length) said.push(make("p", { id: "spellings" }, "Nearest spellings: ", ...links(near), "."));
+  if (near.length) said.push(make("p", { id: "p-spellings" }, "Nearest spellings: ", ...links(near), "."));
   if (!wanted) said.push(make("p", {}, "Type a word, or begin with ", ...links(about.examples), "."));
-  $("missing").replaceChildren(...said);
+  $("p-missing").replaceChildren(...said);
 }
 
 // The Okabe-Ito colour, shape and ink of the n-th thing.
@@ -95,16 +95,16 @@ function showCards(senses) {
   const states = senses.reduce((sum, sense) => sum + sense.states, 0);
   const kin = { synonym: dictionary.related(word, "synonym"), antonym: dictionary.related(word, "antonym") };
   $("senses-title").textContent = name;
-  $("summary").textContent = senses.length
+  $("p-summary").textContent = senses.length
     ? `${count(senses.length, "sense")} of ${count(states, "state")}${states < met ? `, a sample of ${number(met)}` : ""}. The commonest comes first.`
     : "";
   const rows = senses.map((sense) => {
     const near = (kind) => dictionary.nearest(sense.row, kin[kind], 4);
     return { sense, synonyms: near("synonym"), antonyms: near("antonym"), context: dictionary.contexts(sense.row)[0] };
   });
-  $("cards").replaceChildren(...rows.map((row) => card(row, states)));
+  $("p-cards").replaceChildren(...rows.map((row) => card(row, states)));
   const relatives = Object.entries(kin).filter(([, names]) => names.length);
-  $("relations").replaceChildren(
+  $("p-relations").replaceChildren(
     ...relatives.flatMap(([kind, names], i) => [i ? " · " : "", make("strong", {}, `${kind}s`), " in the lexicon: ", ...links(names.slice(0, 40))]),
     relatives.length ? "." : dictionary.held[word] ? "The lexicon has no relations of this word: it is held out for the evaluation." : "The lexicon has no synonyms and no antonyms of this word.",
   );
@@ -129,7 +129,7 @@ function card({ sense, synonyms, antonyms, context }, states) {
     near("like", synonyms),
     near("opposed to", antonyms),
     context ? make("p", { class: "context" }, "… ", context.left, " ", make("b", { class: "word" }, context.word), context.right, " …") : "",
-    make("button", { type: "button", onclick: () => { $("only").value = sense.number; showLines(); $("concordance").scrollIntoView(); } }, "its contexts"),
+    make("button", { type: "button", onclick: () => { $("p-only").value = sense.number; showLines(); $("p-concordance").scrollIntoView(); } }, "its contexts"),
   );
   made.style.setProperty("--mark", look(sense.number - 1).colour);
   made.querySelector(".bar span").style.width = `${share}%`;
@@ -144,7 +144,7 @@ let lines = [], order = { by: "sense", down: false };
 function showConcordance(senses) {
   lines = senses.flatMap((sense) => dictionary.contexts(sense.row).map((context) => ({ sense: sense.number, ...context })));
   order = { by: "sense", down: false };
-  $("only").replaceChildren(make("option", { value: "" }, "all senses"), ...senses.map((sense) => make("option", { value: sense.number }, `sense ${sense.number}`)));
+  $("p-only").replaceChildren(make("option", { value: "" }, "all senses"), ...senses.map((sense) => make("option", { value: sense.number }, `sense ${sense.number}`)));
   $("concordance-note").textContent = `The ${dictionary.about.contexts} contexts at most whose states lie nearest to each sense. The state stands before the word: it knows the left side alone.`;
   showLines();
 }
@@ -159,22 +159,22 @@ const sortKey = {
 };
 
 function showLines() {
-  const only = $("only").value, key = sortKey[order.by];
+  const only = $("p-only").value, key = sortKey[order.by];
   const shown = lines.filter((line) => !only || line.sense === Number(only)).map((line, i) => [key(line), i, line]);
   shown.sort((a, b) => (a[0] < b[0] ? -1 : a[0] > b[0] ? 1 : a[1] - b[1]));
   if (order.down) shown.reverse();
   const heads = COLUMNS.map(([by, title]) => make("th", { scope: "col", "aria-sort": order.by !== by ? "none" : order.down ? "descending" : "ascending" },
-    make("button", { type: "button", onclick: () => { order = { by, down: order.by === by && !order.down }; showLines(); $("lines").querySelector(`[data-by=${by}]`).focus(); }, "data-by": by }, `${title} ${order.by !== by ? "" : order.down ? "▾" : "▴"}`)));
+    make("button", { type: "button", onclick: () => { order = { by, down: order.by === by && !order.down }; showLines(); $("p-lines").querySelector(`[data-by=${by}]`).focus(); }, "data-by": by }, `${title} ${order.by !== by ? "" : order.down ? "▾" : "▴"}`)));
   const rows = shown.map(([, , line]) => make("tr", {}, make("td", { class: "number" }, String(line.sense)), make("td", {}, line.left),
     make("td", {}, make("b", { class: "word" }, line.word)), make("td", {}, line.right), make("td", {}, line.source)));
-  $("lines").replaceChildren(make("thead", {}, make("tr", {}, ...heads)), make("tbody", {}, ...rows));
+  $("p-lines").replaceChildren(make("thead", {}, make("tr", {}, ...heads)), make("tbody", {}, ...rows));
   TABLES.concordance = shown.map(([, , { sense, left, word, right, source }]) => ({ sense, left, word, right, source }));
 }
 
 // ---- students
 
 function showStudents(senses) {
-  const { models, kept, compared } = dictionary.about, table = $("kept");
+  const { models, kept, compared } = dictionary.about, table = $("p-kept");
   $("students-note").textContent = models.length
     ? `Teacher and students read the left side of contexts of ${count(compared.length, "word")}, and each state goes to the nearest sense of its word. A sense is kept if most of its contexts go to it, merged if most go to another one, and scattered otherwise. The teacher has read more than these words before, so its own row is what can be reached; “cut” is the student before training.`
     : "This run has no students whose states can be compared with the teacher's.";
@@ -185,13 +185,13 @@ function showStudents(senses) {
   TABLES.students = kept.map((row) => ({ word: "all that were compared", sense: "", ...row }));
   const fates = landed(senses);
   $("fate-title").textContent = fates.length ? `Senses of “${dictionary.words[word]}”` : "";
-  $("fates").replaceChildren(...(fates.length ? [head(["sense", "contexts", ...models]), make("tbody", {}, ...fates.map(({ sense, total, by }) => make("tr", {},
+  $("p-fates").replaceChildren(...(fates.length ? [head(["sense", "contexts", ...models]), make("tbody", {}, ...fates.map(({ sense, total, by }) => make("tr", {},
     make("th", { scope: "row" }, `${sense.number} ${sense.synset}`), make("td", { class: "number" }, String(total)),
     ...by.map((fate) => make("td", { class: "number" }, fate.says))))) ] : []));
   TABLES.students.push(...fates.flatMap(({ sense, total, by }) => by.map((fate, m) => ({ word: sense.word, sense: sense.number, model: models[m], contexts: total, "contexts in their sense": fate.stayed, fate: fate.says }))));
-  $("compared").replaceChildren(...(models.length ? [fates.length ? "Other words that were compared: " : `“${dictionary.words[word]}” was not compared. These words were: `, ...links(compared), "."] : []));
-  $("what").querySelector("[value=land]").disabled = !fates.length;
-  if (!fates.length && $("what").value === "land") $("what").value = "kin";
+  $("p-compared").replaceChildren(...(models.length ? [fates.length ? "Other words that were compared: " : `“${dictionary.words[word]}” was not compared. These words were: `, ...links(compared), "."] : []));
+  $("p-what").querySelector("[value=land]").disabled = !fates.length;
+  if (!fates.length && $("p-what").value === "land") $("p-what").value = "kin";
 }
 
 // What became of each sense of the word in each model, where the word was compared.
