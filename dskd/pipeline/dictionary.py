@@ -4,7 +4,7 @@ from pathlib import Path
 
 from dskd.corpus.dictionary import load_dictionary_text
 from dskd.infra import artifacts
-from dskd.infra.origin import save_made_of
+from dskd.infra.artifacts import save_made_of
 from dskd.model.tokenizer import tokenizer_hash
 from dskd.params import Params
 from dskd.pipeline.inputs import teacher_hash, teacher_tokenizer

@@ -11,9 +11,8 @@ from dskd.corpus.documents import kept_text
 from dskd.corpus.store import load_corpus
 from dskd.errors import UserError
 from dskd.infra import artifacts, processes
-from dskd.infra.artifacts import require
+from dskd.infra.artifacts import check_made_of, require
 from dskd.infra.hashes import sha256_tree
-from dskd.infra.origin import check_made_of
 from dskd.lexicon.build import Files
 from dskd.lexicon.readers import wordnet
 from dskd.model.load import load_decoder

@@ -9,7 +9,7 @@ from tqdm import tqdm
 from transformers import PreTrainedModel
 
 from dskd.infra import processes
-from dskd.infra.origin import save_made_of
+from dskd.infra.artifacts import save_made_of
 from dskd.model import SCORE_CHUNK
 from dskd.model.cut import check_cut, teacher_top, trunk
 from dskd.model.parts import run_part

@@ -112,7 +112,7 @@ def test_the_page_of_a_run_has_its_words_and_its_students(project):
     params = load_params()
     write_page(params)
     text = (project / PAGE).read_text()
-    columns = unpacked(text.partition('id="data">')[2].partition("<")[0])
+    columns = unpacked(text.partition('id="p-data">')[2].partition("<")[0])
     fast = columns["words"].index("fast")
     assert columns["numbers"][fast] == 2 and "fast." in " ".join(columns["synsets"])
     assert '"models": ["teacher", "cut", "dskd-0"]' in columns["about"] and '"contexts": 2' in columns["about"]
@@ -124,7 +124,7 @@ def test_the_page_of_a_run_has_its_words_and_its_students(project):
 
 def test_a_page_of_some_words_has_these_and_their_relatives(project):
     text = senses_page(load_params(), ["fast"])
-    columns = unpacked(text.partition('id="data">')[2].partition("<")[0])
+    columns = unpacked(text.partition('id="p-data">')[2].partition("<")[0])
     having = {word for word, number in zip(columns["words"], columns["numbers"]) if number}
     related = load_lexicon(project / "artifacts/lexicon.parquet").query("form == 'fast'")["tail"]
     assert having == {"fast", *related} & read_vocabulary(teacher_tokenizer(), run_senses()).rows.keys()

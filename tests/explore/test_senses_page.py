@@ -107,9 +107,9 @@ def test_no_word_is_a_place_on_the_page(bank):
 def test_the_page_holds_its_data_and_allows_its_own_script_alone():
     text = render(COLUMNS)
     assert text == render(COLUMNS) and text.count("<script") == 2
-    back = unpacked(re.search(r'id="data">([^<]*)<', text)[1])
+    back = unpacked(re.search(r'id="p-data">([^<]*)<', text)[1])
     assert back["words"] == COLUMNS["words"] and back["vectors"].tolist() == COLUMNS["vectors"].tolist()
-    assert EVIL not in text and "{{" not in text.partition('id="data"')[0]
+    assert EVIL not in text and "{{" not in text.partition('id="p-data"')[0]
     text = text.replace(packed(COLUMNS), "")
     assert not re.search(r"(src|href)=\"?https?:|url\(|@import|\bfetch\(|\beval\(|innerHTML|style=\"", text)
 
@@ -251,7 +251,7 @@ def test_the_concordance_is_sorted_both_ways(bank, by):
 
 
 def test_one_sense_can_be_chosen(bank):
-    bank.choose("only", "2")
+    bank.choose("p-only", "2")
     assert set(bank.texts("#p-lines tbody td:first-child")) == {"2"} and len(bank.csv("concordance")) == 5
 
 
@@ -282,7 +282,7 @@ def test_the_map_has_the_word_and_its_relatives_and_says_how_good_it_is(page):
 )  # fmt: skip
 def test_marks_are_coloured_by_what_is_chosen(page, by, names):
     page.open("hot")
-    page.choose("colour", by)
+    page.choose("p-colour", by)
     legend = " ".join(page.texts("#p-legend li"))
     assert all(name in legend for name in names.split("|"))
     drawn = "[...document.querySelectorAll('#p-picture .mark .shape')]"
@@ -291,7 +291,7 @@ def test_marks_are_coloured_by_what_is_chosen(page, by, names):
 
 
 def test_any_words_can_be_put_on_the_map(bank):
-    bank.choose("what", "list")
+    bank.choose("p-what", "list")
     assert not bank.value("$('list-label').hidden")
     bank.value("[$('p-list').value = 'hot, cold zzz', $('p-list').dispatchEvent(new Event('change'))].length")
     assert {row["word"] for row in bank.csv("map")} == {"hot", "cold"}
@@ -361,12 +361,12 @@ def test_the_table_of_students_adds_up_and_tells_senses_that_merge(bank):
 
 
 def test_contexts_are_shown_where_teacher_and_student_have_them(bank):
-    bank.choose("what", "land")
+    bank.choose("p-what", "land")
     assert not bank.value("$('model-label').hidden") and bank.value("$('p-model').value") == "dskd-0"
     kinds = [row["kind"] for row in bank.csv("map")]
     assert kinds.count("sense") == 10 and kinds.count("teacher") == kinds.count("dskd-0") == 50
     assert bank.value("document.querySelectorAll('#p-scene > line').length") == 50
-    bank.choose("model", "cut")
+    bank.choose("p-model", "cut")
     assert "cut" in {row["kind"] for row in bank.csv("map")}
 
 
@@ -413,9 +413,9 @@ def test_everything_has_a_name_and_a_place_in_the_order_of_focus(bank):
     assert bank.value("document.querySelectorAll('h1').length") == 1
     bank.value("document.activeElement.blur()")
     bank.press("Tab")
-    assert bank.value("document.activeElement.id") == "skip"
+    assert bank.value("document.activeElement.id") == "p-skip"
     bank.click("#p-skip")
-    assert bank.value("document.activeElement.id") == "results"
+    assert bank.value("document.activeElement.id") == "p-results"
 
 
 def test_text_is_dark_enough_on_what_it_stands_on(bank):

@@ -10,8 +10,8 @@ from safetensors.torch import save_file
 from tiny.models import TEXT, make_teacher, make_tokenizer
 
 from dskd import About, DictionarySettings, SenseDictionary, UserError
+from dskd.infra.artifacts import save_made_of
 from dskd.infra.hashes import checksum_lines
-from dskd.infra.origin import save_made_of
 from dskd.library.files import check_senses
 from dskd.senses.store import save_contexts
 

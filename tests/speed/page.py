@@ -55,7 +55,7 @@ def available() -> bool:
 def bench_page() -> list[dict]:
     """Openings are of new browsers, each with a new profile; the words are those of `chosen`, in the last browser."""
     committed = (artifacts.project_root() / PAGE).read_text(encoding="utf-8")
-    columns = unpacked(re.search(r'id="data">([^<]*)<', committed)[1])
+    columns = unpacked(re.search(r'id="p-data">([^<]*)<', committed)[1])
     text, openings, answers, said = render(columns), [], [], []
     with TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         (path := Path(folder) / "senses.html").write_text(text, encoding="utf-8")
