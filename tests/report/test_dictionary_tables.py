@@ -175,13 +175,14 @@ def test_the_figure_has_a_line_a_family_and_marks_for_single_codes():
 
 def test_curves_have_a_row_for_each_dictionary_with_the_random_states_in_parentheses():
     made = {"key": "observed", "k": 10, "min_states": 2, "reservoir": 160, "sample_megabytes": 7}
-    made |= {"read_seconds": 90, "cluster_seconds": 3.6}
+    made |= {"read_seconds": 90, "cluster_seconds": 3.6, "gloss_share": 0.14}
     rows = [
         FACTS | made | {"read": 2, "text_tokens": 2_000, "wic_auc": 0.6, "wic_auc_random": 0.5},
         FACTS | made | {"read": 1, "text_tokens": 1_000, "wic_auc": 0.55, "wic_auc_random": 0.51},
     ]
     table = curves_table(pd.DataFrame(rows))
     assert table["text (tokens)"].tolist() == ["1,000", "2,000"]  # the smallest text first
+    assert table["glosses"].tolist() == ["14%"] * 2
     assert table["WiC, AUC"].tolist() == ["0.550 (0.510)", "0.600 (0.500)"]
     assert table["one state"].tolist() == ["12%"] * 2 and "Rand" not in table
     assert table.iloc[0][["read (min)", "cluster (s)", "sample (MB)"]].tolist() == ["2", "4", "7"]
