@@ -116,7 +116,9 @@ def curves_table(rows: pd.DataFrame) -> pd.DataFrame:
         rows: of docs/trials/dictionaries.csv.
     """
     shown = []
-    for row in rows.sort_values(["read", "gloss_share", "key", "min_states", "k", "reservoir"], kind="stable").to_dict("records"):
+    for row in rows.sort_values(["read", "gloss_share", "key", "min_states", "k", "reservoir"], kind="stable").to_dict(
+        "records"
+    ):
         line = {
             "text (tokens)": f"{int(row['text_tokens']):,}",
             "glosses": f"{row['gloss_share']:.0%}",

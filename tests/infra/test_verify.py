@@ -133,7 +133,7 @@ def test_the_committed_kinds_of_processor_agree_within_the_tolerance(kind):
 
 
 def test_the_committed_run_repeats_on_another_kind_of_processor(committed):
-    rows = compare_figures(committed.metrics, artifacts.read_json(ROOT / "reports/runs/epyc/metrics.json"))
+    rows = compare_figures(committed.metrics, artifacts.read_json(ROOT / "reports/runs/xeon/metrics.json"))
     assert len(rows) == 300 and rows["within"].all(), rows[~rows["within"]]
 
 

@@ -192,7 +192,8 @@ def test_states_of_another_split_are_refused_and_those_of_this_one_make_another_
     before = files(STUDENT)
     change(student={"trained": 3})
     assert said("distill") == (
-        "dskd: artifacts/states was made with another split (student.layers - student.trained): run `dvc repro harvest`"
+        "dskd: artifacts/states was made with another split (student.layers - student.trained): run `dvc repro "
+        "harvest`, or get both of one run"
     )
     must("harvest")
     must("distill")
@@ -202,7 +203,8 @@ def test_states_of_another_split_are_refused_and_those_of_this_one_make_another_
 def test_states_of_another_text_are_refused(project):
     change(corpus={"seed": 1})
     must("corpus")
-    assert said("distill") == "dskd: artifacts/states was made with another text: run `dvc repro harvest`"
+    wanted = "dskd: artifacts/states was made with another text: run `dvc repro harvest`, or get both of one run"
+    assert said("distill") == wanted
 
 
 @pytest.mark.parametrize("name", ["codes.safetensors", "heldout.safetensors", "codes.json", "cut/model.safetensors"])

@@ -5,6 +5,7 @@ import hashlib
 import io
 import json
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -122,6 +123,7 @@ def test_hub_repository_and_file(tmp_path):
         assert sha256_tree(tmp_path / "out/m") == tree_hash(HUB_FILES)
         assert sorted(p.name for p in (tmp_path / "out/m").iterdir()) == ["config.json", "sub"]
         assert f"/o/m/resolve/{COMMIT}/config.json" in asked
+        shutil.rmtree(tmp_path / "out/m")
         assert hub_fetch(tmp_path, address, "hf:o/m@v1!sub/w.bin", SHA) == ""
         assert (tmp_path / "out/m").read_bytes() == DATA
 

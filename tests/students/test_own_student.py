@@ -409,7 +409,8 @@ def test_a_run_from_sources_to_scores(own_project):
 @pytest.mark.parametrize("stage", ["sources", "distill", "evaluate"])
 def test_another_vocabulary_is_one_line_wherever_the_model_is_loaded(own_project, stage):
     if stage != "sources":
-        run_stages_of("sources")
+        choose()
+        run_stages_of("sources", "harvest")
     place = Path("given/student" if stage == "sources" else "artifacts/sources/student")
     (place / "SHA256SUMS").unlink(missing_ok=True)
     Path("artifacts/sources/SHA256SUMS").unlink(missing_ok=True)
