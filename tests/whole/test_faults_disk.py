@@ -62,7 +62,7 @@ FULL = [  # a stage, free kilobytes, and what it was writing when there were no 
     ("harvest", 0, "states"),
     ("harvest", 20, ".states.partial/train-00000.safetensors"),
     ("harvest", 60, ".states.partial/train-00001.safetensors"),
-    ("harvest", 200, ".reservoir.partial/chunk-000004.safetensors"),
+    ("harvest", 200, "states"),  # what they were made of, after the last shard
     ("senses", 8, "senses"),
     ("targets", 20, "targets/dskd"),
     ("distill", 0, "students/dskd-0"),
