@@ -57,13 +57,12 @@ def _coded(params: Params) -> Given:
         teacher, tokenizer = load_teacher(params)
     else:
         teacher, tokenizer = _load_cut(params, about)
-    below = _states_below(params, teacher, about)
-    place = artifacts.STATES if Path(artifacts.STATES).exists() else artifacts.SPLIT_STATES
+    below, place = _states_below(params, teacher, about)
     states = States(load_heldout(folder / HELDOUT_FILE), below["heldout"], [])
     heldout = Text(states, labels("heldout"), tokens("heldout"))
     train = read_codes(params, folder / CODES_FILE, below["train"])
     hashes = {"teacher": about["teacher"], "corpus": about["corpus"], "codes": sha256_tree(folder)}
-    return Given(teacher, tokenizer, about["teacher_layers"], train, heldout, hashes, (Path(place),))
+    return Given(teacher, tokenizer, about["teacher_layers"], train, heldout, hashes, (place,))
 
 
 def read_codes(params: Params, path: Path, below: list[Tensor]) -> Text:
@@ -112,13 +111,14 @@ def _other_layers(params: Params, about: dict, folder: Path) -> UserError:
     )
 
 
-def _states_below(params: Params, teacher: PreTrainedModel, about: dict) -> dict[str, list[Tensor]]:
-    """The states at the split of each text: those of the stage `harvest`, or, where these are not there, those that the
-    frozen layers give again. These are kept, so that the next student finds them."""
+def _states_below(params: Params, teacher: PreTrainedModel, about: dict) -> tuple[dict[str, list[Tensor]], Path]:
+    """The states at the split of each text, and where they lie: those of the stage `harvest`, or, where these are not
+    there, those that the frozen layers give again. These are kept, so that the next student finds them."""
     splits, settings = ("train", "heldout"), params.harvest
     cut = teacher_split(params.student, about["teacher_layers"])
-    if Path(artifacts.STATES).exists():
-        return {split: cached_states(split, split_depth(cut), about["teacher"]).split_states for split in splits}
+    if (place := Path(artifacts.STATES)).exists():
+        of_splits = {split: cached_states(split, split_depth(cut), about["teacher"]) for split in splits}
+        return {split: states.split_states for split, states in of_splits.items()}, place
     blocks, _ = load_corpus(Path(artifacts.CORPUS))
     made_from = fingerprint(
         params.runtime,
@@ -130,4 +130,4 @@ def _states_below(params: Params, teacher: PreTrainedModel, about: dict) -> dict
     parts = {split: blocks[split] for split in splits}
     place = Path(artifacts.SPLIT_STATES)
     harvest_below(trunk(teacher, cut), parts, settings, place, made_from, kept_dtype(params))
-    return {split: open_below(place, split) for split in splits}
+    return {split: open_below(place, split) for split in splits}, place

@@ -115,10 +115,8 @@ def curves_table(rows: pd.DataFrame) -> pd.DataFrame:
     Args:
         rows: of docs/trials/dictionaries.csv.
     """
-    shown = []
-    for row in rows.sort_values(["read", "gloss_share", "key", "min_states", "k", "reservoir"], kind="stable").to_dict(
-        "records"
-    ):
+    order, shown = ["read", "gloss_share", "key", "min_states", "k", "reservoir"], []
+    for row in rows.sort_values(order, kind="stable").to_dict("records"):
         line = {
             "text (tokens)": f"{int(row['text_tokens']):,}",
             "glosses": f"{row['gloss_share']:.0%}",
