@@ -23,7 +23,12 @@ def leaves(nav) -> list[str]:
 
 
 def test_every_page_is_in_the_sites_navigation():
-    pages = {f"docs/{path.name}" for path in ROOT.glob("docs/*.md")} | {"README.md", "CONTRIBUTING.md", "CHANGELOG.md"}
+    pages = {f"docs/{path.name}" for path in ROOT.glob("docs/*.md")} | {
+        "README.md",
+        "CONTRIBUTING.md",
+        "CHANGELOG.md",
+        "examples/README.md",
+    }
     assert sorted(leaves(MKDOCS["nav"])) == sorted(pages)
 
 
