@@ -131,7 +131,8 @@ class SourcesParams(Group):
     teacher: Source = Field(description="the teacher: a Hugging Face folder or one GGUF file")
     wordnet: Source = Field(description="WordNet: a folder with its database files")
     wikipedia: Source = Field(
-        description="the plain text, Wikipedia or any other: a MediaWiki XML dump (bz2), a folder of *.txt, JSON lines"
+        description="the plain text, Wikipedia or any other: a MediaWiki XML dump (bz2), WikiExtractor's articles, "
+        "a folder of *.txt, JSON lines"
     )
     morphology: Source | None = Field(
         description="how words are built, to undo negations: MorphyNet (.json or six columns) or MorphoLEX (.csv)"

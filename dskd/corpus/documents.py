@@ -1,4 +1,4 @@
-"""The documents of a text: a MediaWiki dump, a folder of plain text, or JSON lines."""
+"""The documents of a text: of a MediaWiki dump, what WikiExtractor made of one, a folder of plain text, JSON lines."""
 
 import bz2
 import gzip
@@ -11,15 +11,17 @@ from pathlib import Path
 from typing import NamedTuple
 
 from dskd.corpus import wikitext
+from dskd.corpus.extracted import BEGINNING, extracted_articles
 from dskd.errors import UserError
 from dskd.infra.lines import numbered_lines
 
 _LONGEST = 1 << 24  # bytes of a line, as of an article of a dump
 _ROWS = (".jsonl", ".jsonl.gz")
+_ARTICLES = ".docs"
 _MARK = "\ufeff"  # of the order of bytes, which some programs write before a text
 _TAKEN = (
-    "sources.wikipedia takes a folder of *.txt files, JSON lines with a string `text` in each row (plain or gzip), or "
-    "a MediaWiki dump (XML in bzip2)"
+    "sources.wikipedia takes a folder of *.txt files, JSON lines with a string `text` in each row (plain or gzip), "
+    "what WikiExtractor writes (<doc …>, plain or gzip), or a MediaWiki dump (XML in bzip2)"
 )
 
 
@@ -33,37 +35,38 @@ def kept_name(source: str, fetched: Path) -> str:
     if fetched.is_dir():
         return "text"
     ending = next((ending for ending in _ROWS if source.endswith(ending)), "")
-    if not ending and _form(fetched) == "rows":
-        ending = ".jsonl"
+    ending = ending or {"rows": ".jsonl", "articles": _ARTICLES}.get(_form(fetched), "")
     return "text" + ending if ending else "wikipedia.xml.bz2"
 
 
 def kept_text(folder: str | Path) -> Path:
     """The text in this folder of sources; of a dump's name where there is none."""
     dump = Path(folder) / "wikipedia.xml.bz2"
-    return next((path for path in (Path(folder) / f"text{ending}" for ending in ("", *_ROWS)) if path.exists()), dump)
+    others = (Path(folder) / f"text{ending}" for ending in ("", *_ROWS, _ARTICLES))
+    return next((path for path in others if path.exists()), dump)
 
 
 def check_text(source: str, fetched: Path) -> None:
-    """See that a text has one of the three forms: read all rows or files of it, or the first article of a dump.
+    """See that a text has one of these forms: read all of it, or the first article of a dump.
 
     Raises:
         UserError: it has not; the message says what is taken.
     """
     try:
+        form = _form(fetched)
         for document in _read(fetched):
-            if document.id.startswith("wiki:"):
-                break  # the rest may take hours
             document.text()
+            if form == "dump":
+                break  # the rest may take hours
     except UserError as error:
         raise UserError(f"{source}: {str(error).removesuffix(f'; {_TAKEN}')}; {_TAKEN}") from None
 
 
 def text_documents(path: Path) -> list[Document]:
-    """The documents of a folder's files `*.txt`, of rows with a string `text` (and `title`, or they are numbered), or
-    of a dump's articles.
+    """The documents of a folder's files `*.txt`, of rows with a string `text` (and `title`, or they are numbered), of
+    the articles that WikiExtractor wrote, or of a dump's.
 
-    Texts of rows and the mark-up of articles are held in memory. Hidden files and folders are not read; a line on
+    Texts of rows and articles are held in memory. Hidden files and folders are not read; a line on
     stderr says which others are left out.
 
     Raises:
@@ -73,11 +76,14 @@ def text_documents(path: Path) -> list[Document]:
 
 
 def _read(path: Path) -> Iterator[Document]:
-    form = "files" if path.is_dir() else "rows" if path.name.endswith(_ROWS) else _form(path)
+    form = _form(path)
     if form == "files":
         yield from _files(path)
     elif form == "rows":
         yield from _rows(path)
+    elif form == "articles":
+        for title, text in extracted_articles(path):
+            yield Document(f"wiki:{title}", lambda text=text: text)
     else:
         # The mark-up is bound at once, and taken off when the document is drawn (50 ms an article).
         for title, markup in wikitext.articles(path):
@@ -85,11 +91,16 @@ def _read(path: Path) -> Iterator[Document]:
 
 
 def _form(path: Path) -> str:
-    """Whether a file holds "rows" or a "dump", told by how it begins; what is missing or damaged counts as a dump.
+    """ "files" of a folder, or what a file holds: "rows" or "articles" by its name or how it begins, or a "dump". What
+    is missing or damaged counts as a dump.
 
     Raises:
-        UserError: it is neither.
+        UserError: it is none of them.
     """
+    if path.is_dir():
+        return "files"
+    if path.name.endswith(_ROWS):
+        return "rows"
     try:
         with open(path, "rb") as file:
             magic = file.read(3)
@@ -100,6 +111,8 @@ def _form(path: Path) -> str:
         return "dump"
     if beginning.startswith(b"{") and packed is not bz2.open:
         return "rows"
+    if beginning.startswith(BEGINNING) and packed is not bz2.open:
+        return "articles"
     if not beginning or (beginning.startswith(b"<") and packed is bz2.open):
         return "dump"
     how = {bz2.open: " in bzip2", gzip.open: " in gzip"}.get(packed, "")

@@ -16,6 +16,24 @@ from dskd.corpus.store import load_corpus
 from dskd.errors import UserError
 from dskd.infra.hashes import sha256_tree
 
+# The second file of two that were joined begins with a mark of byte order, and an article has no text.
+ARTICLES = """<doc id="1" url="https://x?curid=1" title="Tide &amp; shore">
+Tide & shore
+
+It rises;<br> a &lt; b.
+Places.
+Sea
+
+</doc>
+<doc id="2" url="https://x?curid=2" title="Empty">
+Empty
+
+</doc>
+\ufeff<doc id="3" url="https://x?curid=3" title="Say &quot;moon&quot;">
+Moon, again.
+</doc>
+"""
+
 
 def found(path):
     return {document.id: document.text() for document in text_documents(path)}
@@ -42,6 +60,15 @@ def test_rows_are_documents_by_title_or_number(tmp_path, name, pack):
     rows = [{"text": "One.", "title": "first"}, {"text": "Zwei: ä.", "other": 1}]
     (tmp_path / name).write_bytes(pack("\n".join(map(json.dumps, rows)).encode()))
     assert found(tmp_path / name) == {"text:first": "One.", "text:2": "Zwei: ä."}
+
+
+@pytest.mark.parametrize("pack", [bytes, gzip.compress])
+def test_articles_that_wikiextractor_wrote_are_those_of_a_dump(tmp_path, pack):
+    (tmp_path / "fetched").write_bytes(pack(ARTICLES.encode()))
+    place = tmp_path / kept_name("https://x/wiki_00 + https://x/wiki_01", tmp_path / "fetched")
+    (tmp_path / "fetched").rename(place)
+    assert place == kept_text(tmp_path) == tmp_path / "text.docs"
+    assert found(place) == {"wiki:Tide & shore": "It rises;  a < b.\nPlaces.\nSea", 'wiki:Say "moon"': "Moon, again."}
 
 
 @pytest.mark.parametrize("title", ["null", '""', '"  "', "NaN"])
@@ -104,6 +131,13 @@ def test_rows_are_known_by_what_they_begin_with(tmp_path, name, pack):
         (gzip.compress(b"The tide"), "is another file in gzip, which begins with 'The tide'"),
         (bz2.compress(rows("One.")), "is another file in bzip2, which begins with '{"),
         (b'[{"text": "One."}]', "is another file, which begins with '[{"),
+        (b'<doc id="1" title="A">\nOne.\n', "ends inside the article 'A': it is not whole"),
+        (b'<doc id="1">\nOne.\n</doc>\n', ":1: an article has no title"),
+        (b'<doc title="A">\n<doc title="B">\n</doc>\n', ":2: another article begins inside 'A'"),
+        (b'<doc title="A">\n</doc>\nOne.\n', ":3: text outside of an article"),
+        (b'<doc title="A">\nO\xffe.\n</doc>\n', ":2: this is no UTF-8 text"),
+        (b'<doc title="A">\nO\0e.\n</doc>\n', ":2: this is no UTF-8 text (a NUL byte)"),
+        (b'<doc title="A">\nA\n\n</doc>\n', "no article with text"),
         (b"<mediawiki>", "is another file, which begins with '<mediawiki>'"),
         (b"version https://git-lfs.github.com/spec/v1\n", "begins with 'version https://git-lfs"),
         (rows("One.") + b'{"text": null}\n', ":2: a row is an object with a string"),

@@ -73,13 +73,20 @@ def test_a_wikipedia_dump_may_be_anything(tmp_path, content):
 ROWS = [{"text": "One.\r\nTwo.", "title": "a"}, {"text": "\ufeffThree.", "title": None}, {"text": "Four.", "id": 7}]
 
 
-@fuzz(hostile_jsonl(ROWS) | dumps(), st.sampled_from(["text.jsonl", "text", "wikipedia.xml.bz2"]), st.booleans())
+EXTRACTED = b'<doc id="1" title="A &amp; B">\nA & B\n\nOne.<br>\n\n</doc>\n<doc id="2" title="C">\nTwo.\n</doc>\n'
+
+
+@fuzz(
+    hostile_jsonl(ROWS) | dumps() | damaged(EXTRACTED),
+    st.sampled_from(["text.jsonl", "text", "wikipedia.xml.bz2"]),
+    st.booleans(),
+)
 def test_a_text_may_be_anything(tmp_path, content, name, zipped):
     path = tmp_path / name
     path.write_bytes(gzip.compress(content) if zipped else content)
     with survives(path):
         check_text("file:text", path)
-        assert kept_name("file:text", path) in ("text.jsonl", "wikipedia.xml.bz2")
+        assert kept_name("file:text", path) in ("text.jsonl", "text.docs", "wikipedia.xml.bz2")
     with survives(path):
         for document in text_documents(path):
             assert isinstance(document.id + document.text(), str) and document.id.encode()

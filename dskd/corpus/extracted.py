@@ -1,0 +1,58 @@
+"""Articles as WikiExtractor writes them: plain text between `<doc id=… title="…">` and `</doc>`.
+
+https://github.com/attardi/wikiextractor; files that it wrote may be joined to one.
+"""
+
+import html
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from dskd.errors import UserError
+from dskd.infra.lines import numbered_lines
+
+BEGINNING = b"<doc "
+_LONGEST = 1 << 24  # bytes of a line
+_BEGIN = re.compile(r'<doc .*\btitle="([^"]*)".*>')
+_LEFT_OVER = re.compile(r"</?[a-z]{1,12} ?/?>", re.IGNORECASE)  # tags that some versions leave in the text, as <br>
+
+
+def extracted_articles(path: Path) -> Iterator[tuple[str, str]]:
+    """(title, plain text) of each article with text; its first line, which repeats the title, is left out.
+
+    Raises:
+        UserError: the file is no UTF-8; it has text outside of an article, an article without a title, or one that has
+            no end, as where the file was cut; no article has text.
+    """
+    title, lines, empty = None, [], True
+    for number, line in numbered_lines(path, _LONGEST):
+        text = _decoded(line, f"{path}:{number}")
+        if text.startswith("<doc "):
+            begun = _BEGIN.fullmatch(text)
+            if title is not None or not begun:
+                wrong = f"another article begins inside {title!r}" if title is not None else "an article has no title"
+                raise UserError(f"{path}:{number}: {wrong}; WikiExtractor writes <doc … title=…>, text and </doc>")
+            title, lines = html.unescape(begun[1]), []
+        elif text == "</doc>" and title is not None:
+            body = _LEFT_OVER.sub(" ", "\n".join(lines[1:] if lines[:1] == [title] else lines)).strip()
+            if body:
+                empty = False
+                yield title, body
+            title = None
+        elif title is not None:
+            lines.append(html.unescape(text))
+        elif text.strip():
+            raise UserError(f"{path}:{number}: text outside of an article: is this what WikiExtractor wrote?")
+    if title is not None:
+        raise UserError(f"{path} ends inside the article {title!r}: it is not whole, fetch it again")
+    if empty:
+        raise UserError(f"{path} has no article with text")
+
+
+def _decoded(line: bytes | None, where: str) -> str:
+    try:
+        if line is None or b"\0" in line:
+            raise ValueError("a NUL byte" if line else "a line of more than 16 MB")
+        return line.decode()
+    except ValueError as error:
+        raise UserError(f"{where}: this is no UTF-8 text ({error})") from None
