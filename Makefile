@@ -1,6 +1,7 @@
 # make repro   build .venv and run the pipeline with the values of params.yaml
 # make study   the same with profiles/study.yaml in build/study, where it resumes; its results go to reports/runs/study
 #              and docs/trials/study.* (PROFILE=claim or PROFILE=gemma: another profile, in folders of its name)
+# make grid    train every objective of docs/trials/grid.yaml at several rates and weights, choose, and compare the best
 # make test    build .venv and run every check
 # make explore  after a run: execute both explore notebooks (copies in reports/notebooks), picture docs/senses.png anew
 # make bench   append speeds to tests/speed/results.csv and curves to scaling.csv beside it
@@ -19,7 +20,7 @@ export DVC_NO_ANALYTICS := true
 IS_CLONE = git cat-file -e HEAD:./dvc.yaml 2>/dev/null || \
 	{ echo "make $@ needs a clone of the repository: git clone it" >&2; exit 1; }
 
-.PHONY: repro study explore test bench gpu verify mutants kill docs lock
+.PHONY: repro study grid explore test bench gpu verify mutants kill docs lock
 .DELETE_ON_ERROR:
 
 # From a tarball, which is no Git repository, DVC runs when it is told so.
@@ -41,6 +42,15 @@ study: $(READY)
 	gzip -9nf reports/runs/$(PROFILE)/scores/*.jsonl
 	test $(PROFILE) != study || python tests/tools/confirm.py
 	python -m dskd readme
+
+# Both halves of docs/trials/grid.yaml: every objective at its best. The half for choosing is not run again where its
+# table is there. Students and scores are kept in build/grid, where a run that was stopped goes on.
+grid: $(READY)
+	@$(IS_CLONE)
+	test -d build/grid || git clone --quiet . build/grid
+	cd build/grid && dvc cache dir --local $(CURDIR)/.dvc/cache && python -m dskd profile grid && dvc repro senses benchmarks
+	test -e docs/trials/grid.csv || { cd build/grid && python tests/tools/trials.py docs/trials/grid.yaml && cp docs/trials/grid.csv $(CURDIR)/docs/trials/; }
+	cd build/grid && python tests/tools/trials.py docs/trials/grid.yaml --half test && cp docs/trials/grid.test.* $(CURDIR)/docs/trials/
 
 explore: $(READY)
 	python -m dskd notebook explore_senses

@@ -3,9 +3,9 @@
     trials.py docs/trials/round4.yaml     train what is missing, score all, write docs/trials/round4.csv
     trials.py --half test …               the other half: once, for what was chosen
 
-A file with a `grid` gives each objective as many trials: every rate with every value of one weight. `--half test` then
-takes the best of each objective by the table of the first half (`choose`), trains it with the seeds of `confirm`, and
-compares these alone, with the tests that `pairs` names and their margins.
+A file with a `grid` gives each objective as many trials: every rate with every value of one weight. It is scored by
+held-out text alone on the first half. `--half test` then takes the best of each objective by that table (`choose`),
+trains it with the seeds of `confirm`, and compares these alone, with the tests that `pairs` names and their margins.
 
 Another file names its objectives by what differs from `kd`, the seeds, what differs in `distill`, and pairs of
 objectives that are compared, too. An objective's `params` differ in the groups `senses`, `targets`, `distill` and
@@ -101,7 +101,7 @@ def main() -> int:
                 make_student(name, seed, of, params, made)
     students = {(name, seed): student(name, seed, of) for name, of in trials.items() for seed in given["seeds"]}
     pairs = list(dict.fromkeys([(name, next(iter(trials))) for name in trials] + [tuple(pair) for pair in pairs]))
-    measures = given.get("measures", ALL)
+    measures = TEXT if families and args.half == "dev" else given.get("measures", ALL)
     if measures not in (ALL, TEXT):
         raise UserError(f"{args.round}: measures are {ALL} or {TEXT}, not {measures!r}")
     found = differences(score(students, trials, args.half, measures, params), pairs, given["seeds"], params)
