@@ -222,8 +222,9 @@ def codes(params: Params) -> dict:
 def targets(params: Params, objective: str) -> SenseTargets:
     """The senses that pull and push each training position, for one objective; none where it has no sense term."""
     weights = chosen_objective(params, objective)
-    chosen = no_targets() if weights.targets == "none" else sense_targets(params, weights)
-    save_targets(Path(artifacts.TARGETS) / objective, chosen)
+    there = weights.targets != "none"
+    chosen = sense_targets(params, weights) if there else no_targets()
+    save_targets(Path(artifacts.TARGETS) / objective, chosen, states_of() if there else None)
     return chosen
 
 

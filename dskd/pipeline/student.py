@@ -6,6 +6,7 @@ from pathlib import Path
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from dskd.infra import artifacts, processes
+from dskd.infra.artifacts import check_made_of
 from dskd.infra.hashes import fingerprint, remove, sha256_tree
 from dskd.infra.output import output
 from dskd.model.logits import head_of
@@ -63,10 +64,9 @@ def make_student(params: Params, objective: str, seed: int) -> None:
 
 
 def _targets(objective: str, given: Given) -> SenseTargets:
-    """The objective's targets; UserError where they are of another text than the student's."""
+    """The objective's targets; UserError where they are of another teacher or text than the student's."""
     targets = load_targets(folder := Path(artifacts.TARGETS) / objective)
-    if targets.pull.shape[:2] != given.train.labels.shape or targets.push.shape != targets.pull.shape:
-        raise artifacts.of_another_run(folder, "targets", ["text"])
+    check_made_of(folder, "targets", {name: given.hashes[name] for name in ("teacher", "corpus")})
     return targets
 
 

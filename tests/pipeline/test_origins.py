@@ -63,12 +63,21 @@ def test_a_student_of_another_run_is_not_scored_in_this_one(run, monkeypatch, ot
         heldout_of_all(params, None)
 
 
-def test_targets_of_another_number_of_blocks_are_refused(run):
-    """Of more blocks than the text has, those that fit by their number would pull and push other words."""
+@pytest.mark.parametrize("other", ["teacher", "corpus"])
+def test_targets_of_another_run_are_refused(run, other):
+    """Of as many blocks, so that nothing else tells them from the right ones."""
+    folder, rows = Path(artifacts.TARGETS) / "dskd", torch.zeros(3, 4, 1, dtype=torch.int32)
+    save_targets(folder, SenseTargets(torch.zeros(1, 2), rows, rows.clone()), states_of())
+    given = SimpleNamespace(hashes=states_of() | {"states": "of no matter"})
+    assert _targets("dskd", given).pull.shape == (3, 4, 1)
+    given.hashes[other] = "another"
+    what = {"teacher": "teacher or tokenizer", "corpus": "text"}[other]
+    with pytest.raises(UserError, match=f"another {what}: run `dvc repro targets`, {BOTH}"):
+        _targets("dskd", given)
+
+
+def test_targets_that_do_not_say_of_what_they_are_are_refused(run):
     folder, rows = Path(artifacts.TARGETS) / "dskd", torch.zeros(3, 4, 1, dtype=torch.int32)
     save_targets(folder, SenseTargets(torch.zeros(1, 2), rows, rows.clone()))
-    given = SimpleNamespace(train=SimpleNamespace(labels=torch.zeros(3, 4)))
-    assert _targets("dskd", given).pull.shape == (3, 4, 1)
-    given.train.labels = torch.zeros(2, 4)
-    with pytest.raises(UserError, match=f"another text: run `dvc repro targets`, {BOTH}"):
-        _targets("dskd", given)
+    with pytest.raises(UserError, match=r"origin\.json is missing: make it with `dvc repro targets`"):
+        _targets("dskd", SimpleNamespace(hashes=states_of()))
