@@ -401,6 +401,8 @@ class Objective(Group):
     def _has_targets(self):
         if self.sense and self.targets == "none":
             raise ValueError("a sense term needs targets: write `targets: lexicon`")
+        if not (self.ce or self.kl or self.hidden or self.sense):
+            raise ValueError("all weights are 0, so that nothing is learnt: give one that is above 0")
         return self
 
 

@@ -68,6 +68,7 @@ def test_reading_gives_the_values_that_the_file_says(project):
         ("student.layer", "3", "student.layer is not a parameter"),
         ("extra", "{}", "extra is not a parameter"),
         ("objectives.kd.sense", "0.1", "a sense term needs targets"),
+        ("objectives.ce.ce", "0.0", "all weights are 0, so that nothing is learnt"),
         ("objectives.dskd.targets", "others", "objectives.dskd.targets = 'others'"),
         ("distill.epochs", "two", "distill.epochs = 'two'"),
         ("distill.epochs", ".nan", "distill.epochs = nan"),

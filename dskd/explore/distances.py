@@ -15,10 +15,11 @@ from dskd.explore.cards import by_frequency
 from dskd.explore.words import made, made_senses, sense_contexts, teacher_tokenizer, word_token
 from dskd.infra import artifacts
 from dskd.infra.arithmetic import squared_distances
-from dskd.lexicon.store import antonyms, load_lexicon, synonyms
+from dskd.lexicon.store import antonyms, synonyms
 from dskd.model.inference import states_at
 from dskd.model.tokenizer import begun
 from dskd.params import Params
+from dskd.pipeline.inputs import run_lexicon
 from dskd.pipeline.models import load_models
 from dskd.senses.store import load_contexts
 from dskd.states.store import States, take_positions
@@ -113,7 +114,7 @@ def show_targets(
 
 def _owners(params: Params, variant: str, tokenizer: PreTrainedTokenizerBase):
     """A function from a row of the targets' vectors to the word or span that it is a sense of."""
-    table, senses = load_lexicon(Path(artifacts.LEXICON)), made_senses()
+    table, senses = run_lexicon(), made_senses()
     words = trimmed_lexicon(senses, synonyms(table), antonyms(table), params.targets)
     words = controlled(variant, words, params.targets.seed)
     _, rows = span_table(words.senses, words.synonyms, words.antonyms)

@@ -30,7 +30,8 @@ class Joined(NamedTuple):
 
 
 def join_windows(windows: Sequence[Window]) -> Joined:
-    """Lines in which every window is found, each once where it goes on with, or lies in, the window before it.
+    """Lines in which every window is found, each once where it goes on with, or lies in, the window before it. No place
+    is before that of the window before, also where a text says the same again and again.
 
     Args:
         windows: in the order of the text, so that neighbours overlap.
@@ -38,15 +39,15 @@ def join_windows(windows: Sequence[Window]) -> Joined:
     lines, places, before, known = [], [], 0, None  # `before`: characters of the finished lines with their ends
     for window in windows:
         text = window.left + window.word + window.right
+        lead = len(window.left) + len(window.word) - len(window.word.lstrip(" "))
         shift = _overlap(lines[-1], text) if known == window.document else -1
-        if shift < 0:
+        if shift < 0 or before + shift + lead < places[-1]:
             before += len(lines[-1]) + 1 if lines else 0
             lines.append(f"{window.document}\t{text}")
             shift, known = len(window.document) + 1, window.document
         else:
             lines[-1] += text[len(lines[-1]) - shift :]
-        lead = len(window.word) - len(window.word.lstrip(" "))
-        places.append(before + shift + len(window.left) + lead)
+        places.append(before + shift + lead)
     return Joined(lines, places)
 
 
@@ -71,8 +72,8 @@ def packed(columns: Mapping[str, np.ndarray | str | list[str]]) -> str:
     The bytes begin with their number, since they are filled up to fours. Base 85 takes 25 % more than the bytes, base
     64 takes 33 %. A comma stands for "<", which HTML would read.
 
-    A list of strings becomes lines. Of numbers wider than a byte the low bytes of all come first, then the next, which
-    deflates better. Everything is little-endian.
+    A list of strings becomes lines; ValueError where one would become two. Of numbers wider than a byte the low bytes
+    of all come first, then the next, which deflates better. Everything is little-endian.
     """
     head, parts = {}, []
     for name, column in columns.items():
@@ -81,6 +82,8 @@ def packed(columns: Mapping[str, np.ndarray | str | list[str]]) -> str:
             head[name] = [column.dtype.str.lstrip("<|"), len(column)]
         else:
             lines = column if isinstance(column, str) else _SEPARATOR.join(column)
+            if lines is not column and lines.count(_SEPARATOR) != max(len(column) - 1, 0):
+                raise ValueError(f"a line of {name!r} has an end within it, and would be two")
             parts.append(lines.encode("utf-8"))
             head[name] = ["text" if isinstance(column, str) else "lines", len(parts[-1])]
     first = json.dumps(head, separators=(",", ":")).encode()
@@ -116,7 +119,9 @@ def _planes(column: np.ndarray) -> bytes:
 
 
 def smallest(values: Sequence[int] | np.ndarray) -> np.ndarray:
-    """Numbers that are not negative, in the narrowest of one, two and four bytes."""
+    """Numbers that are not negative, in the narrowest of one, two and four bytes; ValueError where one has no place."""
     values = np.asarray(values, dtype=np.int64)
     most = int(values.max(initial=0))
+    if values.min(initial=0) < 0 or most >= 2**32:
+        raise ValueError(f"a page holds numbers from 0 to {2**32 - 1}, not from {values.min()} to {most}")
     return values.astype(np.uint8 if most < 2**8 else np.uint16 if most < 2**16 else np.uint32)

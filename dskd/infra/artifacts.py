@@ -68,7 +68,7 @@ LOCK = "dvc.lock"
 SPEEDS = "tests/speed/results.csv"  # of `make bench`
 
 ORIGIN_FILE = "origin.json"  # beside an artifact: what it was made of
-_SHOWN = {
+SHOWN = {  # how a line calls what something was made of
     "teacher": "teacher or tokenizer",
     "tokenizer": "tokenizer",
     "corpus": "text",
@@ -231,12 +231,15 @@ def check_made_of(folder: str | Path, stage: str, wanted: Mapping[str, str | int
     path = require(Path(folder) / ORIGIN_FILE, stage)
     with reading(path, stage):
         known = read_json(path)
-        others = [_SHOWN[name] for name, value in wanted.items() if known[name] != value]
+        others = [SHOWN[name] for name, value in wanted.items() if known[name] != value]
     if others:
-        raise UserError(
-            f"{folder} was made with another {' and another '.join(others)}: run `dvc repro {stage}`, or get both of "
-            "one run"
-        )
+        raise of_another_run(folder, stage, others)
+
+
+def of_another_run(folder: str | Path, stage: str, others: Iterable[str]) -> UserError:
+    """What is wrong with a folder that was made with others of these than the run's."""
+    made = f"{folder} was made with another {' and another '.join(others)}"
+    return UserError(f"{made}: run `dvc repro {stage}`, or get both of one run")
 
 
 def write_jsonl(path: str | Path, rows: list[dict]) -> None:

@@ -32,3 +32,16 @@ def text_key(text: str) -> int:
     for byte in text.encode("utf-8"):
         value = ((value ^ byte) * 0x100000001B3) & 0xFFFFFFFFFFFFFFFF
     return value
+
+
+FEWEST_UNITS = 6  # items, words or documents, of which an interval can be drawn
+
+
+def tells_of_others(units: int) -> bool:
+    """Whether so many units say how much others would vary; of fewer there is no interval, and nothing is compared.
+
+    Resamples stay between the least and the largest of n values. All n lie on one side of the middle of what they were
+    drawn from with chance 2^(1-n), and an interval for 95 in 100 may miss it 5 times in 100: so n is 6 at least. So it
+    is for the signs of n differences, which have no p below .05 before.
+    """
+    return units >= FEWEST_UNITS

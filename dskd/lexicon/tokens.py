@@ -1,11 +1,14 @@
 """Words as tokens: what a word is when it is written inside a text, after a space."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from dskd.errors import UserError
+from dskd.infra.artifacts import LEXICON
 
 if TYPE_CHECKING:
+    import pandas as pd
     from nltk.corpus.reader.wordnet import WordNetCorpusReader
 
 # Words are tokenised after a comma, whose tokens are then cut off: a tokenizer of the SentencePiece kind
@@ -28,6 +31,18 @@ def word_tokens(tokenizer, words: Iterable[str]) -> dict[str, tuple[int, ...]]:
     if any(row[: len(prefix)] != prefix for row in rows):
         raise UserError("this tokenizer joins a word with the comma before it: use a teacher with another tokenizer")
     return {word: tuple(row[len(prefix) :]) for word, row in zip(words, rows)}
+
+
+def check_tokens(lexicon: "pd.DataFrame", tokenizer) -> None:
+    """Raise UserError where the tokens of the lexicon's table are not those that this tokenizer makes of its words."""
+    tokens = word_tokens(tokenizer, {*lexicon["form"], *lexicon["tail"]})
+    stated = chain(zip(lexicon["form"], zip(lexicon["head_token"])), zip(lexicon["tail"], lexicon["tail_tokens"]))
+    for word, span in stated:
+        if tokens[word] != span:
+            raise UserError(
+                f"{LEXICON} was made with another tokenizer, which has other tokens for {word!r}: run "
+                "`dvc repro lexicon`, or get it and the teacher of one run"
+            )
 
 
 def head_forms(

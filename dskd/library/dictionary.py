@@ -196,8 +196,8 @@ class SenseDictionary:
             token: an id, or a word that is one token.
 
         Raises:
-            UserError: the word has several tokens, the states have another width or are not finite, or `most` is
-                below 1.
+            UserError: the word has several tokens, the id is below 0, the states have another width or are not
+                finite, or `most` is below 1.
         """
         if most < 1:
             raise UserError(f"most = {most}: ask for one sense or more")
@@ -206,6 +206,8 @@ class SenseDictionary:
             if len(tokens) > 1:
                 raise UserError(f"{token!r} is {len(tokens)} tokens of this tokenizer: give a word that is one")
             token = tokens[0]
+        if token < 0:
+            raise UserError(f"token = {token} is no token: give an id of the tokenizer, or a word that is one")
         check_width(states, self.senses)
         width = self.senses.centroids.shape[1]
         flat, centroids = states.detach().reshape(-1, width).float().cpu(), self.senses.centroids

@@ -41,7 +41,8 @@ class DistillationLoss(nn.Module):
         weights: of cross-entropy and divergence, the temperature T, and `beta`, which names another divergence.
 
     Raises:
-        UserError: the teacher's logits do not follow from its last hidden states, or a weight is no weight.
+        UserError: the teacher's logits do not follow from its last hidden states, or a weight is no weight, or
+            all are 0.
     """
 
     def __init__(
@@ -53,6 +54,8 @@ class DistillationLoss(nn.Module):
         super().__init__()
         check_weights(weights)
         self.terms = _checked(terms)
+        if not any((weights.ce, weights.kl, *(term.weight for term in self.terms))):
+            raise UserError("all weights are 0, so that nothing is learnt: give one that is above 0")
         self.teacher = teacher.eval().requires_grad_(False)
         self.teacher_head = model_head(teacher)
         self.names = _names(self.terms)

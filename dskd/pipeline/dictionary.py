@@ -5,9 +5,8 @@ from pathlib import Path
 from dskd.corpus.dictionary import load_dictionary_text
 from dskd.infra import artifacts
 from dskd.infra.artifacts import save_made_of
-from dskd.model.tokenizer import tokenizer_hash
 from dskd.params import Params
-from dskd.pipeline.inputs import teacher_hash, teacher_tokenizer
+from dskd.pipeline.inputs import senses_of, teacher_tokenizer
 from dskd.senses.cluster import build_senses
 from dskd.senses.contexts import contexts_table
 from dskd.senses.store import Senses, save_contexts, save_senses
@@ -22,7 +21,6 @@ def make_senses(params: Params) -> None:
         text = load_dictionary_text(Path(artifacts.RESERVOIR))
         save_contexts(folder, contexts_table(senses, text, teacher_tokenizer()))
         settings = {"key": params.senses.key, "length": text.blocks.shape[1] - 1}  # to ask the dictionary with
-        known = {"teacher": teacher_hash(), "tokenizer": tokenizer_hash(artifacts.TEACHER)}
-        save_made_of(folder, {**known, "settings": settings})
+        save_made_of(folder, {**senses_of(), "settings": settings})
 
     save_senses(Path(artifacts.SENSES), build_senses(sample, params.senses), beside)

@@ -15,11 +15,10 @@ from dskd.corpus.dictionary import load_dictionary_text
 from dskd.errors import UserError
 from dskd.infra import artifacts
 from dskd.infra.artifacts import require
-from dskd.lexicon.store import load_lexicon
 from dskd.lexicon.tokens import word_tokens
 from dskd.model.inference import states_at
 from dskd.params import Params
-from dskd.pipeline.inputs import cached_states, labels, run_senses, teacher_tokenizer, wordnet_reader
+from dskd.pipeline.inputs import cached_states, labels, run_lexicon, run_senses, teacher_tokenizer, wordnet_reader
 from dskd.pipeline.models import load_models
 from dskd.scores import RANDOM_DRAWS
 from dskd.scores.dictionary import facts, plain, variance_table
@@ -62,7 +61,7 @@ def with_random(senses: Senses, sample: Reservoir, seed: int) -> Dictionaries:
 
 def dictionary_facts(dictionaries: Dictionaries) -> dict[str, float]:
     """What the run's dictionary is, in numbers."""
-    return facts(dictionaries.senses, dictionaries.sample, load_lexicon(require(artifacts.LEXICON, "lexicon")))
+    return facts(dictionaries.senses, dictionaries.sample, run_lexicon())
 
 
 def describe_dictionary(params: Params) -> dict[str, float | None]:

@@ -4,10 +4,11 @@ from pathlib import Path
 from statistics import fmean
 
 from dskd.infra import artifacts
+from dskd.infra.artifacts import require
 from dskd.model.inference import Models
 from dskd.model.logits import Head
 from dskd.params import Params, student_names
-from dskd.pipeline.inputs import cached_text
+from dskd.pipeline.inputs import cached_text, states_of
 from dskd.scores.heldout import heldout_scores
 from dskd.states.store import Text
 from dskd.students.store import Student
@@ -22,13 +23,23 @@ def heldout_of(params: Params, student: Student | None, teacher_head: Head, text
 
 def heldout_of_all(params: Params, models: Models) -> dict[str, dict[str, list[float]]]:
     """Such scores of the teacher, of the untrained cut and of every student of the run, whose folders have theirs."""
+    folders = {name: Path(artifacts.STUDENTS) / name for name in student_names(params)}
+    for folder in folders.values():
+        _check_student(folder)
     cut = models.of("cut")
     student = Student(cut.tops["cut"], cut.head, None if cut is models else cut.lower)
     tops, text = {"teacher": None, "cut": student}, cached_text("heldout", models.lower.config.num_hidden_layers)
     found = {name: heldout_of(params, top, models.head, text) for name, top in tops.items()}
-    for name in student_names(params):
-        found[name] = artifacts.read_json(Path(artifacts.STUDENTS) / name / "heldout.json")
-    return found
+    return found | {name: artifacts.read_json(folder / "heldout.json") for name, folder in folders.items()}
+
+
+def _check_student(folder: Path) -> None:
+    """Raise UserError where a student's card names another teacher or text than the run's."""
+    stage = f"distill@{folder.name}"
+    card = require(folder / "README.md", stage).read_text(encoding="utf-8")
+    others = [artifacts.SHOWN[name] for name, digest in states_of().items() if str(digest) not in card]
+    if others:
+        raise artifacts.of_another_run(folder, stage, others)
 
 
 def means(heldout: dict[str, list[float]]) -> dict[str, float]:

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import pandas as pd
 import torch
 from nltk.corpus.reader.wordnet import WordNetCorpusReader
 from torch import Tensor
@@ -15,8 +16,10 @@ from dskd.infra.artifacts import check_made_of, require
 from dskd.infra.hashes import sha256_tree
 from dskd.lexicon.build import Files
 from dskd.lexicon.readers import wordnet
+from dskd.lexicon.store import load_lexicon
+from dskd.lexicon.tokens import check_tokens
 from dskd.model.load import load_decoder
-from dskd.model.tokenizer import load_tokenizer
+from dskd.model.tokenizer import load_tokenizer, tokenizer_hash
 from dskd.params import Params, Source
 from dskd.senses.store import Senses, load_senses
 from dskd.states.store import States, Text, open_states
@@ -83,11 +86,23 @@ def teacher_hash() -> str:
     return sha256_tree(require(artifacts.TEACHER, "sources"))
 
 
+def senses_of() -> dict[str, str]:
+    """What a sense dictionary of the run's teacher is made of."""
+    return {"teacher": teacher_hash(), "tokenizer": tokenizer_hash(artifacts.TEACHER)}
+
+
 def run_senses() -> Senses:
     """The run's sense dictionary; UserError where it is of another teacher."""
     senses = load_senses(artifacts.SENSES)
     check_made_of(artifacts.SENSES, "senses", {"teacher": teacher_hash()})
     return senses
+
+
+def run_lexicon() -> pd.DataFrame:
+    """The run's lexicon; UserError where its tokens are not those of the teacher's tokenizer."""
+    table = load_lexicon(Path(artifacts.LEXICON))
+    check_tokens(table, teacher_tokenizer())
+    return table
 
 
 def lexicon_files(params: Params) -> Files:

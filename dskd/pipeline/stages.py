@@ -31,7 +31,7 @@ from dskd.infra.processes import check_launch
 from dskd.lexicon.build import collector_off, read_statements, settle_pairs
 from dskd.lexicon.readers import wordnet
 from dskd.lexicon.rungs import trained_relations
-from dskd.lexicon.store import antonyms, load_lexicon, save_lexicon, synonyms
+from dskd.lexicon.store import antonyms, save_lexicon, synonyms
 from dskd.lexicon.table import build_table, check_sources, conflicts_table, negations_table
 from dskd.lexicon.tokens import inflected_forms
 from dskd.model.cut import split_depth
@@ -58,6 +58,7 @@ from dskd.pipeline.inputs import (
     lexicon_file,
     lexicon_files,
     load_teacher,
+    run_lexicon,
     run_senses,
     states_of,
     teacher_tokenizer,
@@ -176,7 +177,7 @@ def corpus(params: Params) -> tuple[dict[str, Tensor], dict]:
         wordnet_reader(),
         teacher_tokenizer(),
         load_prompts(artifacts.PROMPTS),
-        load_lexicon(Path(artifacts.LEXICON)) if params.corpus.lexicon_share else None,
+        run_lexicon() if params.corpus.lexicon_share else None,
     )
     save_corpus(Path(artifacts.CORPUS), tensors, summary)
     return tensors, summary
@@ -221,14 +222,15 @@ def codes(params: Params) -> dict:
 def targets(params: Params, objective: str) -> SenseTargets:
     """The senses that pull and push each training position, for one objective; none where it has no sense term."""
     weights = chosen_objective(params, objective)
-    chosen = no_targets() if weights.targets == "none" else sense_targets(params, weights)
-    save_targets(Path(artifacts.TARGETS) / objective, chosen)
+    there = weights.targets != "none"
+    chosen = sense_targets(params, weights) if there else no_targets()
+    save_targets(Path(artifacts.TARGETS) / objective, chosen, states_of() if there else None)
     return chosen
 
 
 def sense_targets(params: Params, objective: Objective, dictionary: Senses | None = None) -> SenseTargets:
     """The targets of this objective, from the artifacts of the stages before or other senses; none is written."""
-    table = load_lexicon(require(artifacts.LEXICON, "lexicon"))
+    table = run_lexicon()
     given = dictionary or run_senses(), synonyms(table), antonyms(table)
     return build_targets(cached_states("train"), labels("train"), *given, params.targets, objective.targets)
 
@@ -265,7 +267,7 @@ def quality(params: Params) -> dict[str, pd.DataFrame]:
     summary = artifacts.read_json(require(artifacts.BENCHMARKS, "benchmarks") / "summary.json")
     golds = gold_lists(Path(artifacts.BENCHMARKS), summary)
     tables = lexicon_quality(lexicon_files(params), params.lexicon, golds)
-    table = load_lexicon(Path(artifacts.LEXICON))
+    table = run_lexicon()
     dictionaries = load_dictionaries(params)
     tables["coverage"] = coverage(labels("train"), table, dictionaries.senses, params.targets)
     artifacts.write_json(artifacts.QUALITY, {k: json.loads(t.to_json(orient="records")) for k, t in tables.items()})
@@ -309,7 +311,7 @@ def words_to_ask() -> Words:
     documents = [name for name, here in zip(heldout_documents(blocks, account), chosen.tolist()) if here]
     seen = labels("train")
     counts = seen.flatten().bincount(minlength=len(teacher_tokenizer()))
-    trained = trained_relations(load_lexicon(Path(artifacts.LEXICON)), seen)
+    trained = trained_relations(run_lexicon(), seen)
     return Words(wordnet_reader(), trained, HeldoutText(blocks["heldout"][chosen], documents, counts))
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from dskd.infra import artifacts, processes
+from dskd.infra.artifacts import check_made_of
 from dskd.infra.hashes import fingerprint, remove, sha256_tree
 from dskd.infra.output import output
 from dskd.model.logits import head_of
@@ -19,7 +20,7 @@ from dskd.students.model_card import LICENCE_FILE, Making, licences, model_card,
 from dskd.students.projection import fitted_projection
 from dskd.students.store import export_student, new_student
 from dskd.students.train import Recipe, train
-from dskd.targets.store import load_targets
+from dskd.targets.store import SenseTargets, load_targets
 
 
 def make_student(params: Params, objective: str, seed: int) -> None:
@@ -30,7 +31,7 @@ def make_student(params: Params, objective: str, seed: int) -> None:
     given = read_given(params)  # with the held-out text, so that a fault in it shows before hours of training
     teacher, tokenizer = given.teacher, given.tokenizer
     origin = load_origin(params, teacher, tokenizer)
-    targets = load_targets(Path(artifacts.TARGETS) / objective) if weights.sense else None
+    targets = _targets(objective, given) if weights.sense else None
     hashes = _hashes(given, objective, with_targets=targets is not None, with_origin=origin is not teacher)
     made_from = fingerprint(params.runtime, params.student, weights, params.distill, seed, hashes, *given.beside)
 
@@ -60,6 +61,13 @@ def make_student(params: Params, objective: str, seed: int) -> None:
                 artifacts.write_json(partial / "heldout.json", heldout)  # last: it marks the student as whole
         if main:
             remove(work)
+
+
+def _targets(objective: str, given: Given) -> SenseTargets:
+    """The objective's targets; UserError where they are of another teacher or text than the student's."""
+    targets = load_targets(folder := Path(artifacts.TARGETS) / objective)
+    check_made_of(folder, "targets", {name: given.hashes[name] for name in ("teacher", "corpus")})
+    return targets
 
 
 def _hashes(given: Given, objective: str, *, with_targets: bool, with_origin: bool) -> dict[str, str]:

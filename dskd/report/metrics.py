@@ -13,7 +13,7 @@ from dskd.benchmarks.catalogue import GOLD_LISTS, read_benchmark
 from dskd.errors import UserError
 from dskd.infra import artifacts
 from dskd.infra.artifacts import require
-from dskd.infra.randomness import uniform
+from dskd.infra.randomness import FEWEST_UNITS, tells_of_others, uniform
 from dskd.params import Params
 from dskd.report.statistics import compare, estimate, finite, holm, of_units, outcome
 from dskd.scores.lexical_choice import read_vocabulary
@@ -171,7 +171,7 @@ def primary_tests(stacked: dict[str, Columns], params: Params) -> list[dict]:
     ("p_holm", "p_equivalent_holm") and the outcome by them.
 
     Raises:
-        UserError: the run has no such measure.
+        UserError: the run has no such measure, or too few items of it.
     """
     found = []
     for test in params.study.primary:
@@ -180,6 +180,11 @@ def primary_tests(stacked: dict[str, Columns], params: Params) -> list[dict]:
         if test.measure not in known:
             raise UserError(f"study.primary names {test.measure!r}; this run has {', '.join(known)}")
         a, b = (stacked[name][table][measure] for name in (test.control, test.student))
+        if not tells_of_others(a.shape[1]):
+            raise UserError(
+                f"study.primary names {test.measure!r}, of which this run has {a.shape[1]} items: it takes "
+                f"{FEWEST_UNITS} to tell of others; take more text, or name another measure"
+            )
         value = compare(a, b, params.evaluate.bootstrap, params.evaluate.seed, test.margin)
         found.append(test.model_dump() | value)
     for key in ("p", "p_equivalent"):
@@ -205,7 +210,7 @@ def means(tables: Columns, human: dict[str, np.ndarray], params: Params) -> dict
                 resamples = min(settings.bootstrap, _RANKED)
                 value = spearman_difference(nothing, values, human[measure], resamples, settings.seed)
                 del value["p"]  # a test of no interest
-                if len(nothing) < 2:
+                if not tells_of_others(len(nothing)):
                     value |= {"low": None, "high": None}
             else:
                 value = estimate(values.mean(axis=0), settings.bootstrap, settings.seed)
@@ -254,7 +259,7 @@ def differences(objectives: dict[str, Columns], human: dict[str, np.ndarray], pa
         for table, measures in objectives[first].items():
             for measure, a in measures.items():
                 b = objectives[second][table][measure]
-                if a.shape[1] < 2:  # of one item nothing follows for others
+                if not tells_of_others(a.shape[1]):
                     continue
                 if table == "similarity":
                     value = rank_difference(a, b, human[measure], min(settings[0], _RANKED), settings[1])

@@ -5,14 +5,14 @@ from typing import NamedTuple
 import numpy as np
 from scipy import special, stats
 
-from dskd.infra.randomness import hash_integers, uniform
+from dskd.infra.randomness import hash_integers, tells_of_others, uniform
 
 LEVEL = 0.05  # of every test
 
 
 def bootstrap_interval(values: np.ndarray, resamples: int, seed: int, level: float = 0.95) -> tuple[float, float]:
-    """Interval of the mean of `values` (n,) under resampling of its items: percentiles of `_draws_of_items`. Of one
-    item it is NaN.
+    """Interval of the mean of `values` (n,) under resampling of its items: percentiles of `_draws_of_items`. Of too
+    few (`tells_of_others`) it is NaN.
 
     For a difference of two models give the differences item by item: the comparison is then paired.
 
@@ -20,7 +20,7 @@ def bootstrap_interval(values: np.ndarray, resamples: int, seed: int, level: flo
         ValueError: a value that is not finite.
     """
     values = finite(values)
-    if len(values) < 2:  # one item tells nothing of others
+    if not tells_of_others(len(values)):
         return np.nan, np.nan
     return _percentiles(values.mean() + _draws_of_items(values, resamples, seed), level)
 
@@ -52,10 +52,10 @@ def of_units(values: np.ndarray, units: np.ndarray) -> np.ndarray:
 
 
 def estimate(values: np.ndarray, resamples: int, seed: int) -> dict[str, float | None]:
-    """Mean and 95 % interval, as they stand in a metrics file: None for the interval of one item."""
+    """Mean and 95 % interval, as they stand in a metrics file: None for an interval that there is not."""
     low, high = bootstrap_interval(values, resamples, seed)
-    one = len(values) < 2
-    return {"mean": float(np.mean(values)), "low": None if one else low, "high": None if one else high}
+    there = tells_of_others(len(values))
+    return {"mean": float(np.mean(values)), "low": low if there else None, "high": high if there else None}
 
 
 def _resampled_means(values: np.ndarray, resamples: int, seed: int) -> np.ndarray:

@@ -153,11 +153,11 @@ def benchmark_rows(
     return run_tasks(models, protocol, names, items) if names else ([], {})
 
 
-def _facts(found: Threshold) -> dict[str, float]:
+def _facts(found: Threshold) -> dict[str, float | None]:
     values = {
         "threshold": found.threshold,
         "sign": found.sign,
         "auc": found.auc,
         "train_accuracy": found.train_accuracy,
     }
-    return {name: round(float(value), 5) for name, value in values.items()}
+    return {name: None if value is None else round(float(value), 5) for name, value in values.items()}

@@ -88,19 +88,20 @@ def wic_table(
     """
     rows = [*train, *test]
     same, words = np.array([row["answer"] == 1 for row in rows]), np.array([row["word"] for row in rows])
-    statistics, of_test = {"auc": {}, "accuracy": {}}, {}
+    one_answer = same.all() or not same.any()
+    statistics, of_test = {"accuracy": {}} if one_answer else {"auc": {}, "accuracy": {}}, {}
     for way, drawn in nearest.items():
         likeness = [_likeness(found) for found in drawn]
-        statistics["auc"][way] = mean_of([auc(values, same) for values in likeness])
+        if not one_answer:
+            statistics["auc"][way] = mean_of([auc(values, same) for values in likeness])
         right = [(found.sense[::2] == found.sense[1::2]) == same for found in drawn]
         statistics["accuracy"][way] = share(_mean(right))
         tuned = [values >= best_threshold(values[: len(train)], same[: len(train)])[0] for values in likeness]
         of_test[way] = share(_mean([(said == same)[len(train) :] for said in tuned]))
-    statistics["auc"]["one_sense"] = auc(np.zeros(len(rows)), same)
+    if not one_answer:
+        statistics["auc"]["one_sense"] = auc(np.zeros(len(rows)), same)
     statistics["accuracy"]["one_sense"] = share(same)
     of_test["one_sense"] = share(same[len(train) :])
-    if same.all() or not same.any():
-        del statistics["auc"]
     found = [_rows(("wic", "all", measure), by_way, words, draws) for measure, by_way in statistics.items()]
     if test:
         found.append(_rows(("wic", "all", "tuned_accuracy"), of_test, words[len(train) :], draws))

@@ -9,6 +9,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from dskd.infra.randomness import tells_of_others
+
 _OF = ("set", "group", "measure")
 _ENDS = ("value", "low", "high")
 COLUMNS = [*_OF, "by", *_ENDS, *(f"senses_less_{end}" for end in _ENDS), "rows", "words"]  # of `table_rows`
@@ -17,7 +19,7 @@ Statistic = Callable[[np.ndarray], float]  # (n,) float64 weights of the rows ->
 
 class Figure(NamedTuple):
     value: float
-    low: float  # of the 95 % interval; NaN where there is one unit, which tells nothing of others
+    low: float  # of the 95 % interval; NaN where there are too few units (`tells_of_others`)
     high: float
 
 
@@ -39,7 +41,13 @@ def explained(rest: np.ndarray, whole: np.ndarray) -> Statistic:
 
 
 def auc(values: np.ndarray, positive: np.ndarray) -> Statistic:
-    """How often a positive row has the larger value of a positive and a negative row; equal values count half."""
+    """How often a positive row has the larger value of a positive and a negative row; equal values count half.
+
+    Raises:
+        ValueError: there are no positive rows, or no negative ones.
+    """
+    if positive.all() or not positive.any():
+        raise ValueError("there is no AUC of rows of one kind")
     order = np.argsort(values, kind="stable")
     first = np.flatnonzero(np.diff(values[order], prepend=np.nan) != 0)  # of each run of equal values
 
@@ -59,7 +67,7 @@ def figure(statistic: Statistic, units: np.ndarray, draws: Draws) -> Figure:
     """
     _, unit_of = np.unique(units, return_inverse=True)
     count, generator = int(unit_of.max()) + 1, np.random.default_rng(draws.seed)
-    if count < 2:
+    if not tells_of_others(count):
         return Figure(statistic(np.ones(len(units))), np.nan, np.nan)
     resamples = np.empty(draws.number)
     with np.errstate(invalid="ignore", divide="ignore"):  # a resample may have rows of one kind only

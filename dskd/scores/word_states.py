@@ -45,7 +45,9 @@ class Threshold(NamedTuple):
 
     correct: np.ndarray  # (n,) float64, 0 or 1
     similarity: np.ndarray  # (n,) float64, -1 to 1
-    auc: float  # how often a pair of the first class (same sense; synonyms) is the more similar; 0.5 is chance
+    # How often a pair of the first class (same sense; synonyms) is the more similar; 0.5 is chance, None where the
+    # pairs are of one class.
+    auc: float | None
     threshold: float  # the first class is sign * similarity >= threshold
     sign: int  # -1: the first class is the less similar
     train_accuracy: float
@@ -215,7 +217,10 @@ def _threshold_scores(
     return Threshold(correct, test, _auc(test, positive), threshold, sign, accuracy)
 
 
-def _auc(values: np.ndarray, positive: np.ndarray) -> float:
-    """Share of (positive, negative) couples of which the positive has the larger value; equal values are half."""
+def _auc(values: np.ndarray, positive: np.ndarray) -> float | None:
+    """Share of (positive, negative) couples of which the positive has the larger value; equal values are half. None
+    where there are no such couples."""
     count = int(positive.sum())
+    if count in (0, len(values)):
+        return None
     return float((rankdata(values)[positive].mean() - (count + 1) / 2) / (len(values) - count))

@@ -1,5 +1,6 @@
 """Targets: their form, and how they are saved and loaded."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -7,7 +8,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from dskd.infra.artifacts import load_tensors
+from dskd.infra.artifacts import load_tensors, save_made_of
 from dskd.infra.output import output
 
 _FILE = "targets.safetensors"
@@ -27,11 +28,13 @@ def no_targets() -> SenseTargets:
     return SenseTargets(torch.zeros(0, 0), rows, rows.clone())
 
 
-def save_targets(folder: Path, targets: SenseTargets) -> None:
-    """Write the targets into `folder`, which appears whole or not at all."""
+def save_targets(folder: Path, targets: SenseTargets, made_of: Mapping[str, object] | None = None) -> None:
+    """Write the targets into `folder`, which appears whole or not at all; `made_of` is for `check_made_of`."""
     with output(folder, checksums=True) as partial:
         partial.mkdir()
         save_file({name: value.contiguous() for name, value in targets._asdict().items()}, partial / _FILE)
+        if made_of is not None:
+            save_made_of(partial, made_of)
 
 
 def load_targets(folder: str | Path) -> SenseTargets:

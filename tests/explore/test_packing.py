@@ -1,5 +1,7 @@
 """What a page holds is what was put into it, in fewer bytes."""
 
+import random
+
 import numpy as np
 import pytest
 
@@ -62,3 +64,36 @@ def test_numbers_take_as_few_bytes_as_they_need(most, bytes_):
 
 def test_there_may_be_no_numbers():
     assert smallest([]).tolist() == []
+
+
+@pytest.mark.parametrize("value", [-1, 2**32])
+def test_a_number_that_has_no_place_is_an_error_and_not_another_number(value):
+    with pytest.raises(ValueError, match="numbers from 0 to 4294967295"):
+        smallest([0, value])
+
+
+def test_a_line_that_would_be_two_is_an_error():
+    with pytest.raises(ValueError, match="'words' has an end within it"):
+        packed({"words": ["so", "much\nmore"]})
+    assert unpacked(packed({"words": []})) == {"words": []}
+
+
+def test_places_never_go_back_where_a_text_repeats_itself():
+    """A step back has no number on the page: it became a leap forward, and all contexts after it stood elsewhere."""
+    for seed in range(100):
+        draw = random.Random(seed)
+        words = [draw.choice(["la", "lala", "so"]) for _ in range(30)]
+        chosen = sorted(draw.sample(range(30), 15))
+        windows = [
+            Window(
+                "song", " ".join(words[max(0, i - 2) : i]), f" {words[i]}", "".join(f" {w}" for w in words[i + 1 :][:2])
+            )
+            for i in chosen
+        ]
+        joined = join_windows(windows)
+        text = "\n".join(joined.lines)
+        assert joined.places == sorted(joined.places)
+        for place, window in zip(joined.places, windows):
+            assert text[: place - 1].endswith(window.left) and text[place:].startswith(
+                f"{window.word.strip()}{window.right}"
+            )

@@ -25,7 +25,7 @@ from dskd.lexicon.readers.wordnet_indirect import indirect_antonyms
 from dskd.lexicon.relations import ANTONYM, SYNONYM, Relation, heldout_pairs, heldout_words, is_heldout, merge
 from dskd.lexicon.store import antonyms, load_lexicon, save_lexicon, synonyms
 from dskd.lexicon.table import build_table, check_sources, conflicts_table, negations_table
-from dskd.lexicon.tokens import inflected_forms, word_tokens
+from dskd.lexicon.tokens import check_tokens, inflected_forms, word_tokens
 
 WHOLE = ["fast", "rapid", "slow", "bank", "go", "travel", "stay", "quickly"]  # words that become one token
 
@@ -211,6 +211,16 @@ def test_heads_are_one_token_and_tails_short(reader, tokenizer):
     total = sum(sum(kinds.values()) for kinds in summary["pairs_after_the_vote"].values())
     assert total == len(table) + summary["dropped_head_not_a_token"] + summary["dropped_tail_too_long"]
     assert table["relation"].dtype == "int8" and table["head_token"].dtype == "int32"
+
+
+@pytest.mark.parametrize("column", ["head_token", "tail_tokens"])
+def test_a_table_of_other_tokens_is_another_tokenizer_s(reader, tokenizer, column):
+    table, _ = built(lexicon(), wordnet.relations(reader), tokenizer)
+    check_tokens(table, tokenizer)
+    other = train_tokenizer([" ".join(["", *WHOLE[4:]])] * 50)
+    for wrong, of in ((table, other), (table.assign(**{column: table[column].to_list()[::-1]}), tokenizer)):
+        with pytest.raises(UserError, match="made with another tokenizer, which has other tokens for '"):
+            check_tokens(wrong, of)
 
 
 def test_word_tokens_are_those_inside_a_text(tokenizer):

@@ -192,6 +192,8 @@ def test_the_nearest_senses_are_those_of_a_plain_loop(made):
         assert near[:-1].tolist() == sorted(rows, key=wanted.get) and near[-1] == -1 and distances[-1] == torch.inf
         assert distances[:-1].tolist() == pytest.approx(sorted(wanted.values()), abs=1e-4)
     assert (made.nearest(states, 119).rows == -1).all()
+    with pytest.raises(UserError, match="-100 is no token"):
+        made.nearest(states, -100)
     with pytest.raises(UserError, match="31 dimensions, the senses 32"):
         made.nearest(torch.zeros(31), "fox")
 

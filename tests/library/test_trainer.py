@@ -86,6 +86,9 @@ def test_a_batch_without_labels_and_counts_of_other_losses_are_refused(made):
             loss(student(), batch, counts)
     with pytest.raises(UserError, match="temperature = 0"):
         DistillationLoss(make_teacher(), weights=OutputWeights(1.0, 0.7, 0.0))
+    nothing = [Term(0.0, term.loss) for term in loss.terms]
+    with pytest.raises(UserError, match="all weights are 0, so that nothing is learnt"):
+        DistillationLoss(make_teacher(), nothing, OutputWeights(0.0, 0.0, 1.0))
 
 
 def test_terms_may_come_from_a_generator(made):

@@ -121,7 +121,7 @@ def test_the_tables_take_what_the_measures_give():
     table = agreement(random=CLUSTERS)
     shown = measures_table(plain(FACTS, table))
     assert set(shown["text"]) == {"semcor"} and len(shown) == 4
-    assert shown["senses"].tolist() == ["1.000 [1.000, 1.000]"] * 4  # no better than "random", which is the same
+    assert shown["senses"].tolist() == ["1.000 [-, -]"] * 4  # no better than "random", which is the same
     groups = groups_table(table)
     assert set(groups["words"]) == {"nouns", "adjectives", "rare words", "common words"} and len(groups) == 4 * 3
 
@@ -134,14 +134,21 @@ def test_the_dictionary_at_a_glance_and_without_wic_where_it_could_not_be_had():
     assert list(glance_table(FACTS).columns) == list(row)[:4]
 
 
+def code(name, size, codebook, mean, *blocks):
+    return {"code": name, "bytes": size, "codebook_bytes": codebook, "kl": mean} | {
+        f"block_{number}": value for number, value in enumerate(blocks * 3)
+    }
+
+
 CODES = pd.DataFrame(
     [
-        {"code": "token mean", "bytes": 1.75, "codebook_bytes": 3e6, "kl": 3.0, "block_0": 2.0, "block_1": 4.0},
-        {"code": "senses", "bytes": 2.0, "codebook_bytes": 60e6, "kl": 2.0, "block_0": 1.5, "block_1": 2.5},
-        {"code": "residual 2", "bytes": 2.0, "codebook_bytes": 6e5, "kl": 2.5, "block_0": 2.0, "block_1": 3.0},
-        {"code": "context", "bytes": 0.0, "codebook_bytes": 6e5, "kl": 1.0, "block_0": 1.0, "block_1": 1.0},
+        code("token mean", 1.75, 3e6, 3.0, 2.0, 4.0),
+        code("senses", 2.0, 60e6, 2.0, 1.5, 2.5),
+        code("residual 2", 2.0, 6e5, 2.5, 2.0, 3.0),
+        code("context", 0.0, 6e5, 1.0, 1.0, 1.0),
     ]
 )
+FEW = CODES.drop(columns="block_5")
 
 
 def test_a_codes_bytes_stand_without_and_with_the_codebooks_that_a_text_shares():
@@ -153,14 +160,15 @@ def test_a_codes_bytes_stand_without_and_with_the_codebooks_that_a_text_shares()
         "202.0",
         "8.0",
         "2.1",
-        "2.000 [-3.572, 7.301]",
-    ]  # of two blocks
+        "2.000 [1.434, 2.557]",
+    ]  # of six blocks
+    assert code_rates_table(FEW).iloc[3].tolist()[-1] == "1.000 [-, -]"  # of five
     assert context["bytes a token"] == "0.00" and context["KL (nats/token)"] == "1.000 [1.000, 1.000]"
 
 
 def test_codes_are_compared_block_by_block():
     mean, free = code_differences_table(CODES).to_dict("records")
-    assert list(mean.values()) == ["senses (2.00 bytes)", "token mean (1.75 bytes)", "-1.000 [-6.301, +4.572]"]
+    assert list(mean.values()) == ["senses (2.00 bytes)", "token mean (1.75 bytes)", "-1.000 [-1.557, -.434]"]
     assert list(free.values()) == ["senses (2.00 bytes)", "residual 2 (2.00 bytes)", "-.500 [-.500, -.500]"]
 
 

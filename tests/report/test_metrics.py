@@ -274,8 +274,8 @@ def test_blocks_of_one_document_are_drawn_together_where_there_are_documents_eno
     assert few["heldout"]["ce"] is blocks
 
 
-def test_one_item_alone_is_not_compared():
-    tables = {"in_context": {"synonym_word": np.ones((2, 1)), "synonym_trained": np.ones((2, 5))}}
+def test_few_items_are_not_compared():
+    tables = {"in_context": {"synonym_word": np.ones((2, 5)), "synonym_trained": np.ones((2, 6))}}
     found = differences({"kd": tables, "dskd": tables}, {}, PARAMS)["dskd - kd"]
     assert list(found["in_context"]) == ["synonym_trained"]
 
@@ -321,9 +321,17 @@ def test_a_primary_test_of_what_is_not_measured_is_an_error_that_says_what_is(ru
         summarise(params, students(params))
 
 
-def test_a_mean_of_one_item_is_shown_without_an_interval():
-    tables = {"lexical": {"synonym": np.ones((2, 1))}, "similarity": {"simlex": np.ones((2, 1))}}
-    found = means(tables, {"simlex": np.ones(1)}, PARAMS)
+@pytest.mark.parametrize("items", [1, 5])
+def test_a_primary_test_of_few_items_is_an_error_that_says_how_many_it_takes(items):
+    stacked = {name: {"heldout": {"kl": np.zeros((1, items))}} for name in ("kd", "dskd")}
+    with pytest.raises(UserError, match=f"'heldout.kl', of which this run has {items} items: it takes 6"):
+        primary_tests(stacked, declared(("heldout.kl", "dskd", "kd", 0.01)))
+
+
+@pytest.mark.parametrize("items", [1, 2, 5])
+def test_a_mean_of_few_items_is_shown_without_an_interval(items):
+    tables = {"lexical": {"synonym": np.ones((2, items))}, "similarity": {"simlex": np.ones((2, items))}}
+    found = means(tables, {"simlex": np.ones(items)}, PARAMS)
     kept = json.loads(json.dumps(found, allow_nan=False))
     assert kept["similarity"]["simlex"] == {"mean": 0, "low": None, "high": None}
     assert mean_cell(found["lexical"]["synonym"]).split() == ["1.000", "[-,", "-]"]

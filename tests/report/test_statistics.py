@@ -99,9 +99,11 @@ def test_equal_values_have_an_interval_without_width():
     assert estimate(np.full(9, 0.25), 100, 0) == {"mean": 0.25, "low": 0.25, "high": 0.25}
 
 
-def test_one_item_has_no_interval():
-    assert estimate(np.array([3.0]), 100, 0) == {"mean": 3.0, "low": None, "high": None}
-    assert np.isnan(bootstrap_interval(np.array([3.0]), 100, 0)).all()
+@pytest.mark.parametrize("items", [1, 2, 5])
+def test_fewer_than_six_items_have_no_interval(items):
+    assert estimate(np.arange(items), 100, 0) == {"mean": (items - 1) / 2, "low": None, "high": None}
+    assert np.isnan(bootstrap_interval(np.arange(items), 100, 0)).all()
+    assert not np.isnan(bootstrap_interval(np.arange(6), 100, 0)).any()
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])

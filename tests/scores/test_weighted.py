@@ -93,25 +93,30 @@ def test_the_same_seed_gives_the_same_numbers_and_another_one_others():
 
 
 def test_the_interval_is_that_of_the_percentiles_of_all_resamples():
-    """Two units, values 0 and 1: a resample's mean is 0, a half or 1, with a quarter, a half and a quarter."""
+    """Six units, values 0 and 1, three of each: the mean of the two middle resamples of 400 is that of all."""
     seen = []
 
     def statistic(weights):
         seen.append(weights)
-        return share(np.array([0.0, 1.0]))(weights)
+        return share(np.array([0.0, 1.0] * 3))(weights)
 
-    assert figure(statistic, np.arange(2), Draws(400, 0)) == (0.5, 0.0, 1.0)
+    found = figure(statistic, np.arange(6), Draws(400, 0))
     *resamples, last = seen
-    assert len(resamples) == 400 and last.tolist() == [1, 1]
-    assert all(weights.sum() == 2 for weights in resamples)
-    assert sum(weights[0] == 1 for weights in resamples) / 400 == pytest.approx(0.5, abs=0.08)
+    assert len(resamples) == 400 and last.tolist() == [1] * 6
+    assert all(weights.sum() == 6 for weights in resamples)
+    means = [weights[1::2].sum() / 6 for weights in resamples]
+    assert found == (0.5, *np.percentile(means, [2.5, 97.5]))
+    assert sum(weights[0] == 0 for weights in resamples) / 400 == pytest.approx((5 / 6) ** 6, abs=0.08)
 
 
-def test_of_one_unit_there_is_no_interval_and_no_star():
-    units = np.array(["a"] * 4)
-    found = figure(share(np.arange(4.0)), units, DRAWS)
-    assert found.value == 1.5 and np.isnan([found.low, found.high]).all()
-    by_way = {"senses": share(np.ones(4)), "random": share(np.zeros(4))}
+@pytest.mark.parametrize("words", ["aaaaaa", "aaabbb", "abcdea"])
+def test_of_fewer_than_six_units_there_is_no_interval_and_no_star(words):
+    """Resamples stay between the least and the greatest unit, which may all lie on one side of the truth."""
+    units = np.array(list(words))
+    found = figure(share(np.arange(6.0)), units, DRAWS)
+    assert found.value == 2.5 and np.isnan([found.low, found.high]).all()
+    assert not np.isnan(figure(share(np.arange(6.0)), np.arange(6), DRAWS)).any()
+    by_way = {"senses": share(np.ones(6)), "random": share(np.zeros(6))}
     table = pd.DataFrame(table_rows(("wic", "all", "accuracy"), by_way, units, 1, DRAWS))
     kept = plain({}, table)
     assert kept == json.loads(json.dumps(kept, allow_nan=False)) and kept["wic_accuracy_less_random_low"] is None
@@ -122,8 +127,14 @@ def test_of_one_unit_there_is_no_interval_and_no_star():
 
 
 def test_resamples_of_one_kind_of_rows_are_left_out():
-    positive = np.array([True, True, False])
-    assert figure(auc(np.array([2.0, 3.0, 1.0]), positive), np.arange(3), DRAWS) == (1.0, 1.0, 1.0)
+    positive = np.array([True, True, False] * 2)
+    assert figure(auc(np.array([2.0, 3.0, 1.0] * 2), positive), np.arange(6), DRAWS) == (1.0, 1.0, 1.0)
+
+
+@pytest.mark.parametrize("kind", [True, False])
+def test_rows_of_one_kind_have_no_auc(kind):
+    with pytest.raises(ValueError, match="rows of one kind"):
+        auc(np.arange(3.0), np.full(3, kind))
 
 
 # --- differences and tables ------------------------------------------------------------------------------------------
@@ -141,20 +152,20 @@ def test_a_difference_is_taken_on_the_same_resamples():
 
 
 def test_a_table_has_a_row_for_each_way_and_what_senses_give_more():
-    right = np.array([1.0, 1.0, 1.0, 0.0, 1.0, 1.0])
+    right = np.array([1.0, 1.0, 1.0, 0.0, 1.0, 1.0] * 2)
     by_way = {"senses": share(right), "random": share(right - 0.5), "better": share(right * 0 + 1)}
-    units = np.array(["a", "a", "b", "b", "c", "c"])
-    rows = table_rows(("wic", "all", "accuracy"), by_way, units, 3, DRAWS)
+    units = np.array(list("aabbccddeeff"))
+    rows = table_rows(("wic", "all", "accuracy"), by_way, units, 6, DRAWS)
     senses, random, better = rows
     assert [row["by"] for row in rows] == ["senses", "random", "better"]
     for row in rows:
         assert set(row) <= set(COLUMNS)
-        assert [row[key] for key in ("set", "group", "measure", "rows", "words")] == ["wic", "all", "accuracy", 6, 3]
+        assert [row[key] for key in ("set", "group", "measure", "rows", "words")] == ["wic", "all", "accuracy", 12, 6]
     assert set(COLUMNS) - set(senses) == {f"senses_less_{end}" for end in ("value", "low", "high")}
     assert set(random) == set(COLUMNS)
     assert senses["value"] == pytest.approx(5 / 6) and random["value"] == pytest.approx(1 / 3)
-    assert (senses["low"], senses["high"]) == (0.5, 1.0) and better["low"] == better["high"] == 1
+    assert 0.5 < senses["low"] < 5 / 6 < senses["high"] == 1 and better["low"] == better["high"] == 1
     more = [random[f"senses_less_{end}"] for end in ("value", "low", "high")]
     assert more == pytest.approx([0.5, 0.5, 0.5])
     less = [better[f"senses_less_{end}"] for end in ("value", "low", "high")]
-    assert less == pytest.approx([-1 / 6, -0.5, 0.0])
+    assert less == pytest.approx([-1 / 6, senses["low"] - 1, 0.0])

@@ -9,6 +9,7 @@ from sklearn.metrics import roc_auc_score
 from dskd.infra.randomness import uniform
 from dskd.model.tokenizer import load_tokenizer
 from dskd.report.metrics import spearman, spearman_difference
+from dskd.scores.measure import _facts
 from dskd.scores.word_states import (
     CARRIER,
     antonym_scores,
@@ -275,6 +276,15 @@ def test_the_cosine_s_threshold_learns_which_of_the_two_is_the_more_similar(sign
     found = antonym_scores(states, pairs[:120], ~synonyms[:120], pairs[120:], ~synonyms[120:]).cosine
     assert found.sign == sign and found.correct.all() and found.train_accuracy == 1
     assert found.auc == (sign == 1)
+
+
+@pytest.mark.parametrize("antonym", [True, False])
+def test_pairs_of_one_class_have_no_auc(antonym):
+    states, pairs = noise(width=8)
+    antonyms = np.arange(600) % 2 == 0
+    found = antonym_scores(shifted(states), pairs[:600], antonyms, pairs[600:], np.full(len(pairs) - 600, antonym))
+    assert found.cosine.auc is None and 0 < found.cosine.correct.mean() < 1
+    assert _facts(found.cosine)["auc"] is None
 
 
 def test_two_words_may_change_places():

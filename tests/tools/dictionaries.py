@@ -40,7 +40,7 @@ from dskd.pipeline.dictionary_measures import (
 from dskd.pipeline.inputs import (
     kept_dtype,
     load_teacher,
-    teacher_hash,
+    senses_of,
     teacher_tokenizer,
     text_files,
     wordnet_reader,
@@ -215,7 +215,7 @@ def measure(params, probes, sample: Reservoir, settings: list[dict], of: dict) -
         start = time.monotonic()
         senses = build_senses(small, chosen.senses)
         if values == BASE and of["key"] == params.senses.key:
-            save_senses(BUILD / "senses", senses, lambda folder, _: save_made_of(folder, {"teacher": teacher_hash()}))
+            save_senses(BUILD / "senses", senses, lambda folder, _: save_made_of(folder, senses_of()))
         made["cluster_seconds"] = round(time.monotonic() - start, 1)
         made["sample_megabytes"] = round(len(small.positions) * small.states[0].shape[1] * 2e-6)
         dictionaries = with_random(senses, small, params.evaluate.seed)
