@@ -2,6 +2,7 @@
 
     trials.py docs/trials/round4.yaml     train what is missing, score all, write docs/trials/round4.csv
     trials.py --half test …               the other half: once, for what was chosen
+    trials.py --only kd dskd -- …         of a file with a `grid` these objectives alone; the table keeps its other rows
 
 A file with a `grid` gives each objective as many trials: every rate with every value of one weight. It is scored by
 held-out text alone on the first half. `--half test` then takes the best of each objective by that table (`choose`),
@@ -75,6 +76,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("round", type=Path)
     parser.add_argument("--half", choices=("dev", "test"), default="dev")
+    parser.add_argument("--only", nargs="+", default=[], help="objectives of a grid (default: all)")
     parser.add_argument("--threads", type=int, help="of the processor (default: those of params.yaml)")
     args = parser.parse_args()
     given = YAML(typ="safe").load(args.round)
@@ -83,9 +85,11 @@ def main() -> int:
     params = stages.begin()
     torch.set_num_threads(args.threads or params.runtime.threads)
     params = changed(params, {"distill": given["distill"]})
-    families = grid(given["grid"]) if "grid" in given else {}
+    families = only(grid(given["grid"]) if "grid" in given else {}, args.only)
     objectives = {name: of for family in families.values() for name, of in family.items()} or given["objectives"]
     pairs = given.get("pairs", [])
+    if args.only and args.half == "test":
+        raise UserError("--only is for the half for choosing: the other compares all that were chosen")
     if families and args.half == "test":
         chosen = choose(read_table(dev, objectives), families)
         objectives = {name: objectives[name] for name in chosen.values()}
@@ -105,8 +109,12 @@ def main() -> int:
     if measures not in (ALL, TEXT):
         raise UserError(f"{args.round}: measures are {ALL} or {TEXT}, not {measures!r}")
     found = differences(score(students, trials, args.half, measures, params), pairs, given["seeds"], params)
+    if args.only and table.exists():
+        before = pd.read_csv(table)
+        found = pd.concat([before[~before["objective"].isin(trials)], found], ignore_index=True)
     found.to_csv(table, index=False)
-    draw(found, list(trials), table.with_suffix(".svg"))
+    if not args.only:
+        draw(found, list(trials), table.with_suffix(".svg"))
     print(found.to_string(index=False))
     return 0
 
@@ -136,6 +144,13 @@ def grid(given: dict) -> dict[str, dict[str, dict]]:
             for value in of["values"]
         }
     return found
+
+
+def only(families: dict[str, dict], names: list[str]) -> dict[str, dict]:
+    """These of the grid's objectives; all where none is named. UserError where one is not in it."""
+    if unknown := set(names) - set(families):
+        raise UserError(f"--only names {', '.join(sorted(unknown))}; the grid has {', '.join(families) or 'nothing'}")
+    return {name: of for name, of in families.items() if not names or name in names}
 
 
 def choose(found: pd.DataFrame, families: dict[str, dict], measure: str = "kl") -> dict[str, str]:

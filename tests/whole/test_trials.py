@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from ruamel.yaml import YAML
 from tiny.project import ROOT
-from tools.trials import choose, differences, grid, half_of, read_table, student, trial
+from tools.trials import choose, differences, grid, half_of, only, read_table, student, trial
 
 from dskd.errors import UserError
 from dskd.params import load_params
@@ -80,6 +80,14 @@ GRID = {
         "dskd": {"weight": "sense", "values": [0.1, 1], "targets": "lexicon"},
     },
 }
+
+
+def test_a_part_of_a_grid_is_asked_for_by_name():
+    families = grid(GRID)
+    assert only(families, []) == families
+    assert list(only(families, ["dskd"])) == ["dskd"]
+    with pytest.raises(UserError, match="--only names span; the grid has kd, dskd"):
+        only(families, ["span"])
 
 
 def test_a_grid_has_every_rate_with_every_weight():
