@@ -8,6 +8,7 @@
 # make gpu     whether every path is right on a GPU, and its speeds beside others'; rows in tests/speed/gpu.csv
 # make verify  run the smoke profile twice under different circumstances and compare every hash
 # make mutants  put small faults into the core, one at a time, and see whether the tests fail; rows in docs/mutants.csv
+# make fuzz     give each reader a thousand hostile inputs; rows in docs/fuzz.csv
 # make kill    kill a small run at 30 seeded moments and compare every hash with the undisturbed run's; rows in docs/killing.csv
 # make docs    build the pages as a site in build/site; a broken link is an error (needs .venv-docs alone, which it makes)
 # make lock    write requirements.txt anew from pyproject.toml
@@ -20,7 +21,7 @@ export DVC_NO_ANALYTICS := true
 IS_CLONE = git cat-file -e HEAD:./dvc.yaml 2>/dev/null || \
 	{ echo "make $@ needs a clone of the repository: git clone it" >&2; exit 1; }
 
-.PHONY: repro study grid explore test bench gpu verify mutants kill docs lock
+.PHONY: repro study grid explore test bench gpu verify mutants fuzz kill docs lock
 .DELETE_ON_ERROR:
 
 # From a tarball, which is no Git repository, DVC runs when it is told so.
@@ -76,6 +77,9 @@ verify: $(READY)
 
 mutants: $(READY)
 	python tests/tools/mutants.py
+
+fuzz: $(READY)
+	python tests/tools/fuzzing.py
 
 kill: $(READY)
 	python tests/tools/killing.py
