@@ -267,10 +267,11 @@ def paper_project(root: Path, mirror: Path) -> None:
     config = json.loads((root / "given/teacher/config.json").read_text()) | {"max_position_embeddings": 4096}
     (root / "given/teacher/config.json").write_text(json.dumps(config))
     shutil.copytree(ROOT / "profiles", root / "profiles")
-    teacher = yaml.safe_load((root / "params.yaml").read_text())["sources"]["teacher"]
+    own = yaml.safe_load((root / "params.yaml").read_text())["sources"]
     apply_profile("paper", root)
     values = yaml.safe_load((root / "params.yaml").read_text())
-    values["sources"]["teacher"] = teacher | {"sha256": sha256_tree(root / "given/teacher")}
+    values["sources"]["teacher"] = own["teacher"] | {"sha256": sha256_tree(root / "given/teacher")}
+    values["sources"]["wikipedia"] = own["wikipedia"]
     values["prompts"]["sets"]["squad_v2"] = settings(mirror).sets["squad_v2"].model_dump()
     for group in ("runtime", "lexicon", "corpus", "student", "senses"):
         values[group] |= CHANGES[group]
