@@ -269,7 +269,8 @@ class CorpusParams(Group):
 
 # senses: token and sense; residual: a quantiser without words; context: a guess from the layer below (docs/codes.md)
 EXACT = "exact"
-CODEC = r"^(exact|token_mean|random_sense|(senses|context)(\+[1-9][0-9]?)?|residual\+[1-9][0-9]?)$"
+_WORDS = r"(context\+)?token_mean|(senses|context|context\+senses)(\+[1-9][0-9]?)?"
+CODEC = rf"^(exact|random_sense|{_WORDS}|residual\+[1-9][0-9]?)$"
 
 
 class HarvestParams(Group):

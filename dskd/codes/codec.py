@@ -5,6 +5,7 @@ token_mean      the token alone: its one sense is the mean of its states
 random_sense    the token, and a sense of it that is drawn at random
 residual+M      M bytes of a residual quantiser, which knows no words
 context         a linear guess from the state that enters the first trained layer, which the reader has anyway
+context+senses, context+token_mean    token and sense, or the token alone, for what the guess leaves
 senses+M, context+M    the same, and M bytes for what it leaves
 """
 
@@ -37,17 +38,15 @@ class Code(NamedTuple):
 
 def make_code(codec: str, of: Material) -> Code:
     """The code that a value of `harvest.codec` other than `exact` names."""
-    kind, _, size = codec.partition("+")
-    code = Code()
-    if kind == "context":
-        code = Code(line=context_line(of))
-    elif kind != "residual":
-        senses = rounded(token_senses(of))
-        if kind == "token_mean":
+    parts = codec.split("+")
+    code = Code(line=context_line(of)) if "context" in parts else Code()
+    if {"senses", "token_mean", "random_sense"} & set(parts):
+        senses = rounded(token_senses(of, code.line))
+        if "token_mean" in parts:
             senses = rounded(token_means(senses))
-        code = Code(senses, drawn=of.settings.seed if kind == "random_sense" else None)
-    if size:
-        tables = residual_tables(left_of_sample(code, of), int(size), of.settings.seed, ITERATIONS)
+        code = code._replace(senses=senses, drawn=of.settings.seed if "random_sense" in parts else None)
+    if parts[-1].isdigit():
+        tables = residual_tables(left_of_sample(code, of), int(parts[-1]), of.settings.seed, ITERATIONS)
         code = code._replace(rest=tuple(map(stored, tables)))
     return code
 

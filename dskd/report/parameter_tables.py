@@ -16,8 +16,8 @@ _PATTERNS = {
     "^[a-z]{2,3}$": "two or three letters",
     "^([a-z]+-|-[a-z]+)$": "texts like un- or -less",
     r"^[a-z_]+\.[a-z0-9_]+$": "two names with a full stop between",
-    CODEC: "`exact`, `senses`, `token_mean`, `random_sense`, `context`, `senses+M`, `context+M` or `residual+M` with M "
-    "from 1 to 99",
+    CODEC: "`exact`, `senses`, `token_mean`, `random_sense`, `context`, `context+senses`, `context+token_mean`, "
+    "`senses+M`, `context+M`, `context+senses+M` or `residual+M` with M from 1 to 99",
 }
 # The models of dskd/params.py that a parameter may be, in words.
 _GROUPS = {

@@ -11,6 +11,7 @@ from dskd.states.store import States
 BLOCKS, LENGTH, D, TOKENS = 24, 25, 8, 6
 HEAD = widened(Head(torch.randn(40, D, generator=generator(9)).bfloat16()))
 KINDS = ["senses", "token_mean", "random_sense", "senses+3", "residual+2", "context", "context+2"]
+KINDS += ["context+senses", "context+token_mean"]
 
 
 @pytest.fixture(scope="module")
@@ -50,6 +51,9 @@ def error(codec: str, of: Material) -> float:
         ("residual+3", [256, 256, 256], False),
         ("context", [], True),
         ("context+1", [256], True),
+        ("context+token_mean", [TOKENS], True),
+        ("context+senses", [3 * TOKENS], True),
+        ("context+senses+1", [3 * TOKENS, 256], True),
     ],
 )
 def test_a_codec_says_which_tables_there_are(material, codec, rows, guessed):
@@ -65,6 +69,8 @@ def test_what_a_code_leaves_falls_with_what_it_keeps(material):
     assert found["senses+3"] < 0.3 * found["senses"]
     assert found["residual+2"] < 0.5 * found["residual+1"]
     assert found["context+2"] < 0.5 * found["context"]
+    assert found["context+senses"] < 0.7 * min(found["context"], found["senses"])
+    assert found["context+senses"] < 0.9 * found["context+token_mean"]
     spread = float((whole(material)[0].float() @ material.metric).var(dim=0).sum())
     assert found["context"] < 0.95 * spread
 

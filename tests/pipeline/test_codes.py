@@ -112,7 +112,7 @@ def test_students_of_another_code_differ(coded):
     assert len({found[f"{STUDENT}/model.safetensors"] for found in seen}) == 3
 
 
-@pytest.mark.parametrize("codec", ["token_mean", "random_sense", "context", "context+1"])
+@pytest.mark.parametrize("codec", ["token_mean", "random_sense", "context", "context+1", "context+senses"])
 def test_every_codec_trains(project, codec):
     change(harvest={"codec": codec})
     must("codes")

@@ -36,7 +36,7 @@ from dskd.states.store import States, take_positions
 
 ROWS, BUILD = Path("docs/trials/codes.csv"), Path("build/codes")
 SEED = 0
-BLOCKS, STEP = 32, 8  # blocks of the held-out text, drawn by the seed, of which every eighth position is measured
+BLOCKS, STEP = 32, 2  # blocks of the held-out text, drawn by the seed, of which every second position is measured
 OF_FREQUENCY = 8192  # training positions whose mean distribution stands for tokens that a code does not keep
 RESIDUAL = [2, 4, 8, 1, 16, 32]  # bytes for what another code leaves; token and sense take two
 TOP = [1, 2, 3, 4, 8, 16, 32]
