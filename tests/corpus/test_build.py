@@ -14,6 +14,8 @@ from tokenizers import AddedToken, Tokenizer
 from tokenizers.processors import TemplateProcessing
 
 from dskd.corpus.build import build_corpus, token_bytes
+from dskd.corpus.documents import Document
+from dskd.corpus.packing import Packing, pack_pieces
 from dskd.corpus.store import load_corpus, save_corpus
 from dskd.corpus.wikitext import articles, strip_markup
 from dskd.corpus.word_documents import gloss_documents, lexicon_documents, render_gloss
@@ -256,6 +258,16 @@ def test_pieces_of_held_out_documents_fill_whole_blocks_of_one_document_each(mat
     assert torch.equal(fewer, tensors["heldout"][of_wiki][: len(fewer)])  # a piece does not depend on the budget
 
 
+def test_a_piece_has_all_blocks_that_a_document_and_its_end_fill_and_its_characters_are_those_of_its_blocks(material):
+    tokenizer = material[2]
+    document, number = Document("a", lambda: article(0)), len(tokenizer(article(0))["input_ids"])
+    for length, blocks in ((number + 1, 0), (number, 1), (number - 1, 1), (number // 2, 2), (number // 5, 2)):
+        found = pack_pieces([document], 9, 2, 0, tokenizer, Packing(length, separator_token(tokenizer), "test"))
+        assert found.blocks.shape == (blocks, length + 1)
+        text = tokenizer.decode([token for i, row in enumerate(found.blocks.tolist()) for token in row[i > 0 :]])
+        assert found.characters == len(text)
+
+
 def test_the_lexicon_written_out_is_a_share_of_the_training_text_alone(material):
     words = [f"{a}o{b}e" for a in "abcdefghij" for b in "abcdef"]
     pairs = [(a, b, relation) for a, b in itertools.pairwise(words) for relation in (1, -1)]
@@ -357,9 +369,13 @@ def test_a_token_that_was_added_has_the_bytes_of_its_text(material):
 
 
 def test_an_empty_split_is_an_error(material):
-    with pytest.raises(UserError, match="the heldout corpus is empty"):
+    with pytest.raises(UserError, match=r"the heldout corpus is empty.*tokens; raise corpus.heldout_tokens"):
         build_corpus(corpus(heldout_tokens=8), NOTHING_HELD, *material)
-    with pytest.raises(UserError, match="the train corpus is empty"):
+    with pytest.raises(
+        UserError, match=r"the heldout corpus is empty.*tokens; set corpus.heldout_piece to null, raise"
+    ):
+        build_corpus(corpus(heldout_tokens=8, heldout_piece=40), NOTHING_HELD, *material)
+    with pytest.raises(UserError, match=r"the train corpus is empty.*tokens; raise corpus.train_tokens"):
         everything = tiny_wordnet.lexicon(seed=0, heldout_share=1.0)
         build_corpus(corpus(gloss_share=1.0), everything, *material)
 

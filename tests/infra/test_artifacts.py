@@ -525,6 +525,7 @@ def test_parts_of_an_output_lie_in_folders_that_are_made_as_they_are_needed(tmp_
         for name in ("one", "two"):
             with output(whole / "far" / "below" / f"{name}.txt") as partial:
                 partial.write_text(name)
+                assert not list(whole.rglob("*.writer"))  # the right to write the whole is held already
     assert names(tmp_path) == ["whole"] and names(tmp_path / "whole/far/below") == ["one.txt", "two.txt"]
 
 

@@ -20,7 +20,7 @@ from dskd.lexicon.build import Files, Statements, read_statements, settle_pairs
 from dskd.lexicon.negation import Polarity
 from dskd.lexicon.readers import wordnet
 from dskd.lexicon.readers.morphology import Derivation
-from dskd.lexicon.readers.wordnet import glosses, open_wordnet, prepare
+from dskd.lexicon.readers.wordnet import glosses, open_wordnet, prepare, split_gloss
 from dskd.lexicon.readers.wordnet_indirect import indirect_antonyms
 from dskd.lexicon.relations import ANTONYM, SYNONYM, Relation, heldout_pairs, heldout_words, is_heldout, merge
 from dskd.lexicon.store import antonyms, load_lexicon, save_lexicon, synonyms
@@ -124,6 +124,18 @@ def test_glosses_keep_quotes_of_a_definition_and_drop_authors(reader):
     assert found["bank.n.02"].examples == ("they pulled the canoe up on the bank",)
     assert found["institution.n.01"].definition == 'an organisation (as in the "third sector")'
     assert found["institution.n.01"].examples == ()
+
+
+@pytest.mark.parametrize(
+    ("gloss", "definition", "examples"),
+    [
+        ('(of land)"a wide bank"', "(of land)", ("a wide bank",)),
+        ('by the water."a wide bank"', "by the water.", ("a wide bank",)),
+        ('"a wide bank"; "a steep one"', "", ("a wide bank", "a steep one")),
+    ],
+)
+def test_a_definition_ends_where_the_first_example_s_quotation_mark_stands(gloss, definition, examples):
+    assert split_gloss(gloss) == (definition, examples)
 
 
 # --- merging and holding out -----------------------------------------------------------------------------------------

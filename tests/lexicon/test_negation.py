@@ -81,6 +81,22 @@ def test_risky_affixes_are_off_until_asked_for():
     assert undone("unhappy", affixes=["dis-"]).sign == 1
 
 
+def test_an_affix_counts_only_as_it_is_spelled_and_asked_for():
+    known = {"blessed", "happy", "hap"}
+    assert polarity("unblessed", {"unblessed": [Derivation("blessed", "un-")]}, known, ["-less"]).sign == 1
+    assert polarity("unhappy", {"unhappy": [Derivation("happy", "dis-")]}, known).sign == 1
+
+
+@pytest.mark.parametrize(
+    ("word", "negation", "base", "affix"),
+    [("usable", "unable", "able", "un-"), ("happiness", "hapless", "hap", "-less")],
+)
+def test_a_word_that_shows_no_affix_is_no_negation_whatever_it_is_said_to_be_built_on(word, negation, base, affix):
+    steps = {word: [Derivation(negation, "-ness")], negation: [Derivation(base, affix)]}
+    assert polarity(negation, steps, {base}) == Polarity(base, -1, (affix,))
+    assert polarity(word, steps, {base}).sign == 1
+
+
 def test_derivations_in_a_circle_end():
     steps = {"unable": [Derivation("ununable", "-ed")], "ununable": [Derivation("unable", "un-")]}
     assert polarity("unable", steps, {"unable"}).sign == 1
@@ -119,7 +135,9 @@ def test_a_synonym_of_its_base_negates_nothing():
 def test_a_flip_comes_after_the_relation_that_it_is_made_of(relation, new):
     negated = negations(SAD, DERIVATIONS, KNOWN)
     plain = Relation(*relation, "wordnet", "s")
-    assert list(flip([plain], negated)) == [plain, *([Relation(*new, "wordnet", "s", True)] if new else [])]
+    found = list(flip([plain], negated))
+    assert found == [plain, *([Relation(*new, "wordnet", "s", True)] if new else [])]
+    assert all(type(pair.relation) is int for pair in found)
 
 
 def test_a_pair_that_is_also_stated_is_not_called_flipped():

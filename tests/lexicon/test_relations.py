@@ -37,3 +37,4 @@ def test_a_sense_s_name_is_one_line_without_what_separates_senses():
     assert sense_name("bank", "noun", 1) == "bank.noun.1"
     assert sense_name("bank", "edge; of\n river") == "bank.edge, of river"
     assert sense_name("a" * 150, "b") == "a" * 100 + ".b"
+    assert sense_name("ba\x00nk", "edge\u200b") == "ba nk.edge"

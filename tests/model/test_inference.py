@@ -137,6 +137,11 @@ def test_states_are_those_of_the_whole_model_at_their_place(made, batches):
             assert torch.allclose(state, expected, atol=1e-4)
 
 
+def test_batches_hold_so_many_tokens_at_most_or_one_item_the_longest_first(monkeypatch):
+    monkeypatch.setattr(inference, "_TOKENS", 12)
+    assert list(inference._batches([3, 20, 4, 13, 6, 3], "")) == [[1], [3], [4, 2], [0, 5]]
+
+
 def test_no_items_give_no_scores(made):
     models, _ = made
     assert log_likelihoods(models, []) == {"teacher": [], "cut": []}

@@ -11,6 +11,7 @@ from dskd.errors import UserError
 from dskd.infra import artifacts
 from dskd.infra.hashes import remove
 from dskd.pipeline.inputs import wordnet_reader
+from dskd.report import metrics as metrics_module
 from dskd.report.metrics import (
     Asked,
     asked_words,
@@ -395,6 +396,16 @@ def test_groups_are_parts_of_speech_and_halves_by_frequency(columns):
     assert found["common"]["kd"]["mean"] == pytest.approx(values[:12].mean())
     assert found["rare"]["kd"]["low"] <= found["rare"]["kd"]["mean"] <= found["rare"]["kd"]["high"]
     assert found["n"]["teacher"]["mean"] == pytest.approx(columns["teacher"]["lexical"]["synonym"][1::2].mean())
+
+
+def test_groups_have_fewer_resamples_than_their_whole(columns, monkeypatch):
+    monkeypatch.setattr(metrics_module, "_RANKED", 20)
+    assert PARAMS.evaluate.bootstrap > 20
+    asked = {"synonym": {f"synonym:{i:02}": Asked("n", i) for i in range(ITEMS)}}
+    row = by_group({"teacher": stack([columns["teacher"]])}, {}, asked, PARAMS)["synonym"]["n"]
+    values = columns["teacher"]["lexical"]["synonym"]
+    assert row["teacher"] == estimate(values, 20, PARAMS.evaluate.seed)
+    assert row["teacher"] != estimate(values, PARAMS.evaluate.bootstrap, PARAMS.evaluate.seed)
 
 
 def test_similarity_in_a_group_is_a_rank_correlation(columns):

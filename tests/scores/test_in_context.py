@@ -1,9 +1,12 @@
+import copy
+
 import numpy as np
 import pytest
 import torch
 from tiny import wordnet as tiny_wordnet
 from tiny.models import LOWER_LAST, make_teacher
 from tiny.wordnet import train_tokenizer, write_wordnet
+from tokenizers.processors import TemplateProcessing
 
 from dskd.lexicon.readers.wordnet import open_wordnet, prepare
 from dskd.lexicon.relations import heldout_pairs, is_heldout
@@ -11,7 +14,7 @@ from dskd.model.cut import student_top, teacher_top, trunk
 from dskd.model.inference import Models
 from dskd.model.logits import head_of
 from dskd.scores import in_context
-from dskd.scores.in_context import KINDS, HeldoutText, find_places, in_context_rows
+from dskd.scores.in_context import KINDS, HeldoutText, find_places, in_context_rows, single_tokens
 from dskd.scores.lexical_choice import alike, read_vocabulary, related_words
 
 # Sixty nouns, no two alike: synset i has words 2i and 2i + 1, and its first word is the antonym of synset i ± 1's.
@@ -120,6 +123,19 @@ def test_there_are_as_many_as_asked_for_and_the_seed_draws_them(text, vocabulary
     few = find_places(*given, (0, 5))
     assert all(sum((p.kind, p.rung) == group for p in few) <= 5 for group in {(p.kind, p.rung) for p in few})
     assert set(few) < set(places) and few == find_places(*given, (0, 5)) != find_places(*given, (1, 5))
+
+
+def test_words_of_one_token_are_those_whatever_the_tokenizer_puts_around_a_text(vocabulary, tokenizer):
+    plain, around = single_tokens(vocabulary, tokenizer), copy.deepcopy(tokenizer)
+    special = tokenizer.convert_ids_to_tokens(0)
+    around.backend_tokenizer.post_processor = TemplateProcessing(f"{special} $A", special_tokens=[(special, 0)])
+    assert around(" x")["input_ids"][0] == 0
+    assert single_tokens(vocabulary, around) == plain and set(plain) == set(WORDS)
+
+
+@pytest.mark.parametrize(("word", "expected"), [("a", "bcd"), ("c", "bda"), ("d", "cba")])
+def test_the_words_around_one_are_all_others_the_nearest_first(word, expected):
+    assert "".join(in_context._outwards("abcd", word)) == expected
 
 
 @torch.no_grad()

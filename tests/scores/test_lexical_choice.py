@@ -165,6 +165,12 @@ def test_related_adjectives_reach_through_their_cluster(tmp_path):
     assert related_words(small, "speedy") == {"rapid", "speedy", "fast", "slow", "unhurried"}
 
 
+def test_a_word_that_is_seen_twice_is_usable_and_one_seen_once_is_not(tmp_path):
+    synsets = [(word, "n", [word], [], "a thing") for word in ("once", "twice", "never")]
+    prepare(write_wordnet(tmp_path / "raw", synsets, {"once%1:00:00::": 1, "twice%1:00:00::": 2}), tmp_path / "nltk")
+    assert read_vocabulary(open_wordnet(tmp_path / "nltk")).pos == {"twice": "n"}
+
+
 def test_proper_nouns_and_words_alike_are_not_asked(items, vocabulary):
     seen = {item.word for item in items} | {choice.strip() for item in items for choice in item.choices}
     assert not {"Venice", "venice", "Serenissima", "serenissima"} & seen

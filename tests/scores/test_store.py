@@ -8,6 +8,7 @@ from dskd.infra import artifacts
 from dskd.infra.hashes import remove
 from dskd.scores.lexical_choice import Item
 from dskd.scores.store import (
+    answer_share,
     baseline_table,
     baselines,
     choice_rows,
@@ -178,6 +179,11 @@ def test_the_ladder_has_a_group_a_task_rung_and_side_of_the_teacher():
     }
     np.testing.assert_allclose(one["ladder_probability"]["synonym_trained_wrong"], [0.5, 0.7])
     assert list(one["lexical"]) == ["synonym"] and len(one["lexical"]["synonym"]) == 4  # held-out words alone
+
+
+def test_the_share_of_an_answer_is_a_number_however_unlikely_all_choices_are():
+    row = {"log_likelihoods": [-3000.0, -1000.0, -1000.0 + np.log(3)]}
+    assert [answer_share(row | {"answer": i}) for i in range(3)] == pytest.approx([0, 0.25, 0.75])
 
 
 def test_places_in_context_are_measures_by_kind_and_rung_with_their_documents():

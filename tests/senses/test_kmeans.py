@@ -245,3 +245,15 @@ def test_what_dissolves_is_what_a_plain_loop_dissolves_also_beside_other_sets(le
         alone = without_small(x[i : i + 1], centroids[i : i + 1].clone(), assignment[i : i + 1].clone(), least)
         assert torch.equal(alone[0][0], found[i]) and torch.equal(alone[1][0], clusters[i])
     assert dissolved > 10
+
+
+def test_a_cluster_that_another_s_end_leaves_empty_costs_no_further_step():
+    rows = [34, 34, 40, 60, 66, 66, *range(1000, 1200, 10), 2000, 2000, 2030, 3000, 3000, 3030]
+    centres = [20, 50, 80, 1000, 1040, 2000, 2030, 3000, 3030]  # far from at rest; 2030 and 3030 have one row each
+    x, centres = (torch.tensor(values, dtype=torch.float32)[None, :, None] for values in (rows, centres))
+    clusters = squared_distances(x, centres).argmin(dim=2)
+    left, expected = plain_without_small(x[0].numpy(), centres[0].numpy(), clusters[0].numpy(), 2)
+    assert sorted(left) == [0, 2, 3, 4, 5, 7]  # 40 and 60 were of the second, whose neighbours have come nearer
+    found, assignment = without_small(x, centres, clusters, 2)
+    assert assignment[0].tolist() == expected.tolist()
+    np.testing.assert_allclose(found[0, list(left)].numpy(), list(left.values()), rtol=1e-6)

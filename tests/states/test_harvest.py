@@ -197,6 +197,8 @@ def test_blocks_and_positions_are_read_across_shards_in_the_order_asked_for(stat
         positions = torch.tensor([8 * LENGTH - 1, 0, 3 * LENGTH, 3 * LENGTH - 1, 20, 20, 6 * LENGTH])
         assert torch.equal(take_positions(shards, positions), whole.flatten(0, 1)[positions])
         assert take_positions(shards, positions[:0]).shape == (0, *whole.shape[2:])
+        alone, order = [shards[2]], torch.tensor([1, 0, 1])
+        assert torch.equal(take_blocks(alone, order), shards[2][order])
 
 
 @pytest.fixture

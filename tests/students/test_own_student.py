@@ -23,7 +23,7 @@ from students.test_train import (
     weights_of,
 )
 from tiny.families import make_decoder
-from tiny.models import LOWER_LAST, distill_settings, generator, make_teacher, make_tokenizer
+from tiny.models import LOWER_LAST, VOCABULARY, distill_settings, generator, make_teacher, make_tokenizer
 from tiny.project import STAGES
 from tiny.project import run as run_stage
 from tools.parallel import run_in_processes
@@ -46,6 +46,8 @@ from dskd.report.decoder_shape import KNOWN
 from dskd.report.stage_costs import run_stages
 from dskd.scores.harness import SharedTrunk
 from dskd.scores.heldout import heldout_scores
+from dskd.states.store import Text
+from dskd.students import projection as projection_module
 from dskd.students import train as distill_module
 from dskd.students.batches import Reader, load_batch
 from dskd.students.output_loss import IGNORE, Heads, OutputWeights, output_loss
@@ -150,6 +152,24 @@ def test_the_map_is_found_again_where_the_teacher_s_states_are_one_of_the_studen
     torch.testing.assert_close(found.weight, weight, rtol=1e-2, atol=1e-2)
     torch.testing.assert_close(found.bias, bias, rtol=1e-2, atol=1e-2)
     assert found.weight.requires_grad and found.weight.dtype == torch.float32
+
+
+@pytest.mark.parametrize(("number", "every"), [(64, 1), (65, 2), (129, 3)])
+def test_the_map_is_fitted_on_64_blocks_at_most_that_are_spread_evenly(data, number, every):
+    origin, (row,) = make_origin(), IDS[:1]
+    ids = (row + torch.arange(number)[:, None]).remainder(VOCABULARY).int()
+    states = torch.randn(number, len(row), 32, generator=generator(3))
+    states[torch.arange(number) % every != 0] = torch.nan  # in what is not read
+    text = Text(data[0].states._replace(hidden_states=[states]), data[0].labels, ids)
+    assert fitted_projection(origin, OWN, text).weight.isfinite().all()
+    states[(number - 1) // every * every] = torch.nan  # the last that is read
+    assert fitted_projection(origin, OWN, text).weight.isnan().any()
+
+
+def test_the_map_lies_where_the_student_s_states_are(data, monkeypatch):
+    monkeypatch.setattr(projection_module, "run_part", lambda _, ids: torch.zeros(*ids.shape, 24, device="meta"))
+    found = fitted_projection(make_origin(), OWN, data[0])
+    assert found.weight.device.type == found.bias.device.type == "meta"
 
 
 # ---- training

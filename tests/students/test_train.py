@@ -1,3 +1,4 @@
+import copy
 import shutil
 
 import pytest
@@ -293,6 +294,8 @@ def test_every_part_of_a_batch_computes_with_the_same_tokens(teacher, data):
     assert torch.equal(sure, certain[certain != IGNORE].unique())
     later = load_batch(Reader(text, None, torch.float32, sampling), blocks, 4).vocabulary
     assert not torch.equal(later.tokens, parts[0].tokens)
+    first, unsaid = (load_batch(Reader(text, None, torch.float32, sampling), blocks, *step) for step in ([0], []))
+    assert torch.equal(unsaid.vocabulary.tokens, first.vocabulary.tokens)
 
 
 def test_a_finished_run_that_is_called_again_trains_no_further(teacher, data, tmp_path, monkeypatch):
@@ -450,3 +453,12 @@ def test_one_checkpoint_is_kept_and_the_latest_is_gone_on_from(tmp_path):
     assert torch.equal(weights["w"], saved[12][0]["w"])
     for part, value in saved[12][1].state[saved[12][0]["w"]].items():
         assert torch.equal(optimizer.state[weights["w"]][part], value), part
+
+
+def test_layers_of_which_some_weights_train_keep_the_others(teacher):
+    top = student_top(teacher, LOWER_LAST)
+    plain, top.projection = copy.deepcopy(top.layers), None
+    name, weight = next(iter(top.layers.named_parameters()))
+    train_module._undistribute(top, {name: weight + 1}, copy.deepcopy(plain))
+    for other, value in top.layers.named_parameters():
+        assert torch.equal(value, plain.get_parameter(other) + (other == name)), other

@@ -86,6 +86,32 @@ EQUAL: dict[tuple[str, str, str], str] = {
         "np.array([index[tokens] for tokens in found], dtype=np.int64)",
         "np.array([index[tokens] for tokens in found])",
     ): "whole numbers are int64 as they are",
+    ("infra/output.py", "1e6", "1000001.0"): "megabytes in a message, without decimals",
+    ("lexicon/build.py", "pair[0] < pair[1]", "(pair[0] <= pair[1])"): "two words that are one read alike backwards",
+    (
+        "lexicon/readers/wordnet_indirect.py",
+        "other < offset",
+        "(other <= offset)",
+    ): "no synset of WordNet is opposed to itself",
+    ("corpus/build.py", "0", "1"): "plain text and glosses always have a stream, and their blocks are equally long",
+    (
+        "corpus/packing.py",
+        'np.argsort(hash_integers(_ORDER, seed, keys), kind="stable")',
+        "np.argsort(hash_integers(_ORDER, seed, keys))",
+    ): "no two of the hashes are alike",
+    ("corpus/packing.py", "wanted * length", "(wanted)"): "the end of a progress bar; the other one is killed",
+    (
+        "corpus/packing.py",
+        "min(len(tokens), need) - bar.n",
+        "(min(len(tokens), need) + bar.n)",
+    ): "how far a progress bar is",
+    (
+        "states/harvest.py",
+        "0",
+        "1",
+    ): "the most probable of one that nobody reads is found besides; the others are killed",
+    ("senses/cluster.py", "1", "2"): "what marks padding is not read: no padding is in a cluster",
+    ("senses/cluster.py", "_ROWS // width", "(_ROWS * width)"): "larger batches take memory, and change no bit",
     ("senses/kmeans.py", "not changed.all()", "(changed.all())"): "what is at rest is computed to the same bits again",
     (
         "targets/choose.py",
