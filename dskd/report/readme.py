@@ -257,7 +257,10 @@ def _blocks(root: Path) -> dict[str, dict[str, str]]:
         "docs/codes.md": {
             "codes": markdown(code_rates_table(codes)),
             "worth": markdown(code_differences_table(codes)),
-            "students": markdown(code_students_table(pd.read_csv(root / "docs/trials/codes_students.csv"))),
+            **{
+                block: markdown(code_students_table(pd.read_csv(root / f"docs/trials/{trial}.csv")))
+                for block, trial in (("students", "codes_students"), ("guess", "codes_context"))
+            },
         },
         "docs/results.md": {"results": results_block(run.metrics)},
         "docs/costs.md": {"cost": cost_block(run.provenance), "speed": bench_block(read_speeds(root))},

@@ -467,7 +467,7 @@ OTHERS = {
     "lexicon": ("negations", "steps", "coverage", "sources"),
     "parameters": ("parameters",),
     "senses": ("dictionary", "agreement", "curves"),
-    "codes": ("codes", "worth", "students"),
+    "codes": ("codes", "worth", "students", "guess"),
 }
 SPEEDS = """date,commit,machine,threads,versions,figure,shape,value,unit,reference_value,ratio,target,met
 2026-01-01,a,"one, 2 cores, AVX2",2,torch 2,loss,1024 x 49152,50,tokens/s,20,2.5,2.5,True
@@ -490,7 +490,7 @@ harvest,all,0,12.4,True
 """
 
 
-TRIALS = ("docs/trials/dictionaries.csv", "docs/trials/codes_students.csv")
+TRIALS = tuple(f"docs/trials/{name}.csv" for name in ("dictionaries", "codes_students", "codes_context"))
 
 
 def write_readme(root, metrics):
