@@ -72,8 +72,9 @@ def packed(columns: Mapping[str, np.ndarray | str | list[str]]) -> str:
     The bytes begin with their number, since they are filled up to fours. Base 85 takes 25 % more than the bytes, base
     64 takes 33 %. A comma stands for "<", which HTML would read.
 
-    A list of strings becomes lines; ValueError where one would become two. Of numbers wider than a byte the low bytes
-    of all come first, then the next, which deflates better. Everything is little-endian.
+    A list of strings becomes lines; ValueError where one would become two, or a single empty line none. Of numbers
+    wider than a byte the low bytes of all come first, then the next, which deflates better. Everything is
+    little-endian.
     """
     head, parts = {}, []
     for name, column in columns.items():
@@ -84,6 +85,8 @@ def packed(columns: Mapping[str, np.ndarray | str | list[str]]) -> str:
             lines = column if isinstance(column, str) else _SEPARATOR.join(column)
             if lines is not column and lines.count(_SEPARATOR) != max(len(column) - 1, 0):
                 raise ValueError(f"a line of {name!r} has an end within it, and would be two")
+            if len(column) == 1 and not lines:
+                raise ValueError(f"the only line of {name!r} is empty, and would be none")
             parts.append(lines.encode("utf-8"))
             head[name] = ["text" if isinstance(column, str) else "lines", len(parts[-1])]
     first = json.dumps(head, separators=(",", ":")).encode()

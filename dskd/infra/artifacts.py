@@ -73,6 +73,7 @@ SHOWN = {  # how a line calls what something was made of
     "tokenizer": "tokenizer",
     "corpus": "text",
     "split": "split (student.layers - student.trained)",
+    "student": "student.source",
 }
 
 

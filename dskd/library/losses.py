@@ -249,8 +249,11 @@ def check_number(name: str, value: float) -> None:
 
 
 def check_states(states: Tensor) -> None:
-    """Raise UserError where these are no states with a covariance: too few, not finite, or all alike."""
-    if states.dim() != 2 or len(states) < 2:
+    """Raise UserError where these are no states with a covariance: too few, not finite, or all alike.
+
+    As many states as dimensions leave directions in which they do not differ, and those would count most.
+    """
+    if states.dim() != 2 or len(states) <= states.shape[1]:
         raise UserError(f"states of the shape {list(states.shape)} have no covariance: give (n, d), n several times d")
     if not states.isfinite().all() or not states.float().var(dim=0).sum() > 0:
         raise UserError("these states are not finite, or all alike, and have no covariance: give others")

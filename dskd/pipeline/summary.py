@@ -31,9 +31,11 @@ def main_figures(metrics: Mapping, dictionary: Mapping[str, float]) -> dict[str,
         metrics: of `report.metrics.summarise`.
         dictionary: what reports/senses.json holds.
 
-    What either lacks is left out.
+    What either lacks, or could not be measured (null), is left out.
     """
-    found = {"s": {key: _short(dictionary[name]) for key, name in _DICTIONARY.items() if name in dictionary}}
+    found = {
+        "s": {key: _short(dictionary[name]) for key, name in _DICTIONARY.items() if dictionary.get(name) is not None}
+    }
     objectives = [name for name in metrics["models"] if name not in ("teacher", "cut")]
     base = BASELINE if BASELINE in objectives else objectives[0]
     for name in objectives:

@@ -2,11 +2,13 @@
 
 import json
 import re
+from pathlib import Path
 from typing import NamedTuple
 
 from huggingface_hub import EvalResult, ModelCardData
 
 from dskd.benchmarks.catalogue import BENCHMARKS
+from dskd.infra.artifacts import reading
 from dskd.params import EXACT, Params, PromptsParams, Source, SourcesParams, noncommercial
 
 LICENCE_FILE = "LICENSE.md"  # of a student's folder; the hub looks for this name where `license` is `other`
@@ -116,6 +118,21 @@ def model_card(params: Params, making: Making) -> str:
         params=json.dumps(used, indent=1),
         figures="\n".join(f"| {title} | {making.scores[key]:.4f} |" for key, title in _FIGURES.items()),
     )
+
+
+def made_from(card: Path) -> dict[str, str]:
+    """The hashes in a student's card: of each artifact that it was made from.
+
+    Raises:
+        UserError: the card has none.
+    """
+    with reading(card):
+        found = re.search(
+            r"^## Made from\n.*?```json\n(.*?)```", card.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE
+        )
+        if found is None:
+            raise ValueError('no hashes below "Made from"')
+        return json.loads(found[1])
 
 
 def _front_matter(name: str, origin: Source, scores: dict) -> ModelCardData:

@@ -78,6 +78,12 @@ def test_a_line_that_would_be_two_is_an_error():
     assert unpacked(packed({"words": []})) == {"words": []}
 
 
+def test_a_line_that_would_be_none_is_an_error():
+    assert unpacked(packed({"words": ["", ""], "none": []})) == {"words": ["", ""], "none": []}
+    with pytest.raises(ValueError, match="the only line of 'words' is empty"):
+        packed({"words": [""]})
+
+
 def test_places_never_go_back_where_a_text_repeats_itself():
     """A step back has no number on the page: it became a leap forward, and all contexts after it stood elsewhere."""
     for seed in range(100):

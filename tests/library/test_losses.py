@@ -287,6 +287,8 @@ def test_states_without_a_covariance_and_of_another_width_are_refused(made):
     for faulty in (torch.ones(9, WIDTH), sample.masked_fill(sample > 1, torch.nan)):
         with pytest.raises(UserError, match="not finite, or all alike"):
             StateLoss.whitened(faulty)
+    with pytest.raises(UserError, match=r"\[8, 8\] have no covariance"):  # they leave a direction without any spread
+        StateLoss.whitened(sample[:WIDTH])
     with pytest.raises(UserError, match="whitened for 5 dimensions"):
         StateLoss.whitened(sample[:, :5])(student, torch.cat(states.hidden_states), labels)
     with pytest.raises(UserError, match="the states to whiten by 5"):

@@ -1,5 +1,6 @@
 """Artifacts of another run in the place of this one's."""
 
+import json
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -11,11 +12,14 @@ from tiny.project import ROOT
 
 from dskd.errors import UserError
 from dskd.infra import artifacts
+from dskd.infra.hashes import sha256_tree
 from dskd.lexicon.store import save_lexicon
 from dskd.lexicon.tokens import word_tokens
+from dskd.model.origin import ORIGIN
 from dskd.pipeline.heldout import heldout_of_all
 from dskd.pipeline.inputs import run_lexicon, states_of
 from dskd.pipeline.student import _targets
+from dskd.students.model_card import made_from
 from dskd.targets.store import SenseTargets, save_targets
 
 BOTH = "or get both of one run"
@@ -46,21 +50,40 @@ def test_no_stage_reads_the_lexicon_otherwise():
     assert reading == ["inputs.py"]
 
 
-@pytest.mark.parametrize("other", ["teacher", "corpus"])
-def test_a_student_of_another_run_is_not_scored_in_this_one(run, monkeypatch, other):
+@pytest.mark.parametrize("other", ["teacher", "corpus", "student"])
+def test_a_student_of_another_run_is_not_scored_in_this_one(run, tokenizer, other):
     """The scores on held-out text that its folder has are its own run's, of as many blocks."""
     folder = Path(artifacts.STUDENTS) / "dskd-0"
     folder.mkdir(parents=True)
-    digests = {name: str(digest) for name, digest in states_of().items()}
-    (folder / "README.md").write_text(str(digests | {other: digests[other][::-1]}))
-    params = SimpleNamespace(distill=SimpleNamespace(objectives=["dskd"], seeds=[0]))
-    what = {"teacher": "teacher or tokenizer", "corpus": "text"}[other]
+    tokenizer.save_pretrained(ORIGIN)
+    digests = {**states_of(), "student": sha256_tree(ORIGIN)}
+    write_card(folder, digests | {other: digests[other][::-1]})
+    params = SimpleNamespace(
+        distill=SimpleNamespace(objectives=["dskd"], seeds=[0]), student=SimpleNamespace(source="another model")
+    )
+    what = {"teacher": "teacher or tokenizer", "corpus": "text", "student": "student.source"}[other]
     with pytest.raises(UserError) as refused:
         heldout_of_all(params, None)
     assert str(refused.value) == f"{folder} was made with another {what}: run `dvc repro distill@dskd-0`, {BOTH}"
-    (folder / "README.md").write_text(str(digests))
+    write_card(folder, digests)
     with pytest.raises(AttributeError):  # there are no models here, but it came to them
         heldout_of_all(params, None)
+    params.student.source = None  # of the teacher itself
+    with pytest.raises(UserError, match=r"another student\.source"):
+        heldout_of_all(params, None)
+    write_card(folder, states_of())
+    with pytest.raises(AttributeError):
+        heldout_of_all(params, None)
+
+
+def write_card(folder, digests):
+    (folder / "README.md").write_text(f"# dskd-0\n\n## Made from\n\nHashes:\n\n```json\n{json.dumps(digests)}\n```\n")
+
+
+def test_a_card_without_hashes_is_damaged(tmp_path):
+    (tmp_path / "README.md").write_text("# dskd-0\n")
+    with pytest.raises(UserError, match=r'README\.md is damaged \(ValueError: no hashes below "Made from"\)'):
+        made_from(tmp_path / "README.md")
 
 
 @pytest.mark.parametrize("other", ["teacher", "corpus"])
