@@ -91,8 +91,8 @@ def _read(path: Path) -> Iterator[Document]:
 
 
 def _form(path: Path) -> str:
-    """ "files" of a folder, or what a file holds: "rows" or "articles" by its name or how it begins, or a "dump". What
-    is missing or damaged counts as a dump.
+    """The form of a text: "files" for a folder; for a file "rows", "articles" or "dump", by its name or how it begins.
+    What is missing or damaged counts as a dump.
 
     Raises:
         UserError: it is none of them.
