@@ -213,7 +213,8 @@ def means(tables: Columns, human: dict[str, np.ndarray], params: Params) -> dict
                 if not tells_of_others(len(nothing)):
                     value |= {"low": None, "high": None}
             else:
-                value = estimate(values.mean(axis=0), settings.bootstrap, settings.seed)
+                share = table not in ("heldout", "glosses") and margin(table, measure) == _SHARE
+                value = estimate(values.mean(axis=0), settings.bootstrap, settings.seed, share=share)
             found.setdefault(table, {})[measure] = value
     return found
 

@@ -8,6 +8,7 @@ from scipy import special, stats
 from dskd.infra.randomness import hash_integers, tells_of_others, uniform
 
 LEVEL = 0.05  # of every test
+_FEW = 5  # of items that differ: with fewer, resamples know too little of those that might
 
 
 def bootstrap_interval(values: np.ndarray, resamples: int, seed: int, level: float = 0.95) -> tuple[float, float]:
@@ -51,11 +52,25 @@ def of_units(values: np.ndarray, units: np.ndarray) -> np.ndarray:
     return mean + (sums - counts * mean) / counts.mean()
 
 
-def estimate(values: np.ndarray, resamples: int, seed: int) -> dict[str, float | None]:
-    """Mean and 95 % interval, as they stand in a metrics file: None for an interval that there is not."""
+def estimate(values: np.ndarray, resamples: int, seed: int, *, share: bool = False) -> dict[str, float | None]:
+    """Mean and 95 % interval, as they stand in a metrics file: None for an interval that there is not.
+
+    Args:
+        share: the scores go from 0 to 1. Where fewer than five are not 0, or not 1, the interval reaches at least to
+            Clopper and Pearson's (1934) bound: of 30 items none of which is right, it is 0 to .116.
+    """
     low, high = bootstrap_interval(values, resamples, seed)
     there = tells_of_others(len(values))
+    if there and share:
+        not_0, not_1 = (int((np.asarray(values) != end).sum()) for end in (0, 1))
+        high = max(high, _rate_bound(not_0, len(values))) if not_0 < _FEW else high
+        low = min(low, 1 - _rate_bound(not_1, len(values))) if not_1 < _FEW else low
     return {"mean": float(np.mean(values)), "low": low if there else None, "high": high if there else None}
+
+
+def _rate_bound(count: int, n: int, level: float = 1 - LEVEL / 2) -> float:
+    """The upper bound of a rate of which `count` of n were seen, one-sided at `level` (Clopper and Pearson 1934)."""
+    return 1.0 if count >= n else float(special.betaincinv(count + 1, n - count, level))
 
 
 def _resampled_means(values: np.ndarray, resamples: int, seed: int) -> np.ndarray:
@@ -103,7 +118,7 @@ def compare(
     Returns:
         mean, low, high, p, and with a margin margin and p_equivalent: of `paired_bootstrap`: other items and, where
             there are two seeds or more, other seeds. Where all differences are one number nothing shows how others
-            would vary, and p is p_items at least.
+            would vary, and p is p_items at least. Where few items differ, they are those of `_of_few`.
         p_items: of `sign_flip_test` on the differences averaged over seeds: would these very models, trained as
             they are, differ on other items? For one seed's 0/1 scores it is McNemar's test.
         smallest_effect: the true difference that this design finds in 80 % of its repetitions; an estimate, as
@@ -128,7 +143,31 @@ def compare(
         "smallest_effect": smallest_effect(error, df=df),
         "seeds": len(differences),
     }
+    found |= _of_few(differences.mean(axis=0), found)
     return found if margin is None else found | {"outcome": outcome(found["p"], found["p_equivalent"], margin)}
+
+
+def _of_few(differences: np.ndarray, found: dict) -> dict[str, float]:
+    """What becomes less sure of `found` where fewer than five items (n,) differ. Resamples then take the few for all
+    that there are: of 20 items that do not differ, they would make an interval of no width.
+
+    Scores lie from 0 to 1. So the true difference is at most the share of items, among all there could be, on which b
+    is ahead, and at least minus the share on which a is. low and high reach at least to these shares' bounds
+    (`_rate_bound`). p_equivalent is at least the chance of so few, if the share were the margin. smallest_effect is at
+    least the share of which 80 % of repetitions have six items or more, the fewest that the sign test can tell.
+    """
+    ahead, behind, n = int((differences > 0).sum()), int((differences < 0).sum()), len(differences)
+    if ahead + behind >= _FEW:
+        return {}
+    less = {
+        "low": min(found["low"], -_rate_bound(behind, n)),
+        "high": max(found["high"], _rate_bound(ahead, n)),
+        "smallest_effect": max(found["smallest_effect"], float(special.betaincinv(6, n - 5, 0.8)) if n > 5 else 1.0),
+    }
+    if "margin" in found:
+        chance = float(stats.binom.cdf(max(ahead, behind), n, min(found["margin"], 1)))
+        less["p_equivalent"] = max(found["p_equivalent"], chance)
+    return less
 
 
 def outcome(p: float, p_equivalent: float, margin: float) -> str:

@@ -359,10 +359,53 @@ def test_differences_that_do_not_vary_are_no_surer_than_the_exact_test_says(seed
 
 
 @pytest.mark.parametrize("seeds", [1, 3])
-def test_equal_scores_differ_in_nothing(seeds):
+def test_equal_scores_say_as_much_as_that_none_of_so_many_items_differed(seeds):
     a = np.random.default_rng(7).normal(size=(seeds, 30))
-    zero = {"mean": 0.0, "low": 0.0, "high": 0.0, "p": 1.0, "p_items": 1.0, "smallest_effect": 0.0, "seeds": seeds}
-    assert compare(a, a.copy(), 99, 0) == zero
+    found = compare(a, a.copy(), 9999, 0, margin=0.02)
+    bound = 1 - 0.025 ** (1 / 30)
+    assert (found["low"], found["high"]) == pytest.approx((-bound, bound))
+    assert (found["mean"], found["p"], found["p_items"], found["seeds"]) == (0, 1, 1, seeds)
+    assert found["p_equivalent"] == pytest.approx(0.98**30)
+    assert found["outcome"] == "undecided"
+    assert binom.sf(5, 30, found["smallest_effect"]) == pytest.approx(0.8)
+    many = np.zeros((seeds, 149))
+    assert compare(many, many, 9999, 0, margin=0.02)["outcome"] == "equivalent within 0.02"
+
+
+def test_of_few_items_that_differ_each_side_has_its_own_bound():
+    b = np.zeros((1, 40))
+    b[0, :3], b[0, 3] = 1, -1  # b is ahead on three items and behind on one
+    found = compare(np.zeros((1, 40)), b, 999, 0, margin=0.1)
+    upper = binomtest(3, 40).proportion_ci(0.95).high
+    lower = -binomtest(1, 40).proportion_ci(0.95).high
+    assert found["low"] == pytest.approx(lower) and found["high"] == pytest.approx(upper)
+    assert found["p_equivalent"] == pytest.approx(binom.cdf(3, 40, 0.1))
+    b[0, 4] = 1  # a fifth
+    plain = paired_bootstrap(np.zeros((1, 40)), b, 999, 0, margin=0.1)
+    assert compare(np.zeros((1, 40)), b, 999, 0, margin=0.1).items() >= plain.items()
+
+
+@pytest.mark.parametrize("items", [6, 20, 30, 100, 300])
+@pytest.mark.parametrize("ahead", [0.03, 0.04])
+def test_rare_differences_beyond_the_margin_are_called_equivalent_no_more_often_than_the_level_says(items, ahead):
+    """Scores of 0 and 1, of which one in thirty differs: .03 between them, where .02 is the margin."""
+
+    def test(draw, r):
+        difference = (draw.random(items) < ahead).astype(float) - (draw.random(items) < ahead - 0.03)
+        return compare(np.zeros((1, items)), difference[None], 199, r, margin=0.02)["p_equivalent"]
+
+    assert rate(test, 400) <= 0.05 + 3 * math.sqrt(0.05 * 0.95 / 400)
+
+
+@pytest.mark.parametrize(("right", "low", "high"), [(0, 0, 0.1157), (2, 0.0082, 0.2207), (30, 0.8843, 1)])
+def test_a_share_that_is_nearly_none_or_all_has_the_exact_interval(right, low, high):
+    values = np.zeros(30)
+    values[:right] = 1
+    found = estimate(values, 999, 0, share=True)
+    bare = bootstrap_interval(values, 999, 0)
+    assert found["low"] == pytest.approx(min(low, bare[0]), abs=1e-4)
+    assert found["high"] == pytest.approx(max(high, bare[1]), abs=1e-4)
+    assert estimate(values, 999, 0) == {"mean": right / 30, "low": bare[0], "high": bare[1]}
 
 
 @pytest.mark.parametrize("seeds", [1, 3])
