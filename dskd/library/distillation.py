@@ -133,14 +133,24 @@ class DistillationLoss(nn.Module):
     def _check_apart(self, student: PreTrainedModel) -> None:
         """Raise UserError where the student would train the teacher with it, or where nothing of it trains, since the
         teacher is frozen."""
-        of_teacher = {id(weight) for weight in self.teacher.parameters()}
-        shared = [(name, weight) for name, weight in student.named_parameters() if id(weight) in of_teacher]
+        of_teacher = {_place(weight) for weight in self.teacher.parameters()}
+        shared = [(name, weight) for name, weight in student.named_parameters() if _place(weight) in of_teacher]
         trained = any(weight.requires_grad for weight in student.parameters())
         if shared and (any(weight.requires_grad for _, weight in shared) or not trained):
             raise UserError(
                 f"student and teacher share weights ({shared[0][0]}), which train with the one or are frozen with the "
                 "other: give the student a copy (copy.deepcopy)"
             )
+
+
+def _place(weight: Tensor) -> Any:
+    """What is the same for weights that lie in the same memory: where that is. A weight that has no memory, or is of
+    a kind that does not say where, stands for itself."""
+    try:
+        address = weight.untyped_storage().data_ptr()
+    except RuntimeError:  # of a subclass, such as quantised weights
+        address = 0
+    return (weight.device, address) if address else id(weight)
 
 
 def following(labels: Tensor) -> Tensor:

@@ -1,5 +1,7 @@
 """The Trainer's steps are those of a plain loop over whole batches."""
 
+import copy
+
 import pytest
 import torch
 from tiny.models import TEXT, make_teacher
@@ -21,6 +23,7 @@ from dskd import (
     UserError,
     states_of,
 )
+from dskd.library.distillation import _place
 from dskd.library.models import unwrapped
 
 LENGTH = 12
@@ -132,6 +135,23 @@ def test_a_student_that_shares_what_trains_with_the_teacher_is_refused(made):
     with pytest.raises(UserError, match="share weights"):
         loss(teacher.train(), batch)
     assert loss(teacher.eval(), batch).terms["kl"] == pytest.approx(0, abs=1e-6)  # nothing is to train
+
+
+def test_a_student_whose_weights_lie_in_the_teachers_memory_is_refused(made):
+    """Its Parameters are others, and a step of theirs would move the teacher's."""
+    _, batch = made
+    teacher, model = make_teacher(), student()
+    model.load_state_dict(teacher.state_dict(), strict=False, assign=True)
+    loss = DistillationLoss(teacher)
+    with pytest.raises(UserError, match=r"share weights \(model.embed_tokens"):
+        loss(model.train(), batch)
+    loss(copy.deepcopy(model), batch).loss.backward()
+
+
+def test_weights_without_memory_are_not_shared():
+    """Parameters of no numbers, and those of a model that was not loaded, all lie at 0."""
+    for a, b in ((torch.empty(0), torch.empty(0)), (torch.empty(3, device="meta"), torch.empty(3, device="meta"))):
+        assert _place(a) == _place(a) != _place(b)
 
 
 def test_what_runs_a_student_on_many_devices_and_compiles_it_stays_as_it_is(made):
