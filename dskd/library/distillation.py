@@ -11,7 +11,7 @@ from transformers.utils import ModelOutput
 
 from dskd.errors import UserError
 from dskd.library.losses import WEIGHTS, StateLoss, check_number, check_weights, counted, model_head, output_loss
-from dskd.library.models import unwrapped
+from dskd.library.models import evaluating, unwrapped
 from dskd.library.senses import SenseLoss
 from dskd.model.logits import Head, head_of
 from dskd.students.output_loss import OutputWeights
@@ -101,7 +101,7 @@ class DistillationLoss(nn.Module):
         given |= {"output_hidden_states": True, "use_cache": False}
         outputs = student(**given, **_no_logits(plain, student.training))
         self.teacher.to(outputs.hidden_states[-1].device)
-        with torch.no_grad():
+        with torch.no_grad(), evaluating(self.teacher):  # a student that shares frozen modules has switched them
             teacher = self.teacher(**given, **_no_logits(self.teacher, True)).hidden_states[-1]
 
         # A state is of the token that follows it, so the last one of a row is of none.

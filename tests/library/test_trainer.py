@@ -6,7 +6,7 @@ import pytest
 import torch
 from tiny.models import TEXT, make_teacher
 from tools.parallel import run_in_processes
-from transformers import TrainingArguments
+from transformers import GPT2Config, GPT2LMHeadModel, TrainingArguments
 
 from dskd import (
     IGNORE,
@@ -179,6 +179,22 @@ def test_the_teacher_never_trains(made):
     assert not loss.teacher.training
     loss(student(), batch).loss.backward()
     assert all(weight.grad is None for weight in loss.teacher.parameters())
+
+
+def test_the_teacher_has_no_dropout_where_a_student_that_trains_shares_its_modules(made):
+    """`student.train()` switches them on; in the student they stay so."""
+    _, batch = made
+    config = GPT2Config(vocab_size=120, n_embd=32, n_layer=2, n_head=4, bos_token_id=0, eos_token_id=0)
+    teacher = GPT2LMHeadModel(config)
+    loss = DistillationLoss(teacher)
+    model = copy.deepcopy(teacher).requires_grad_(True)
+    model.transformer.wte, model.transformer.wpe = teacher.transformer.wte, teacher.transformer.wpe
+    model.transformer.h[0], model.lm_head = teacher.transformer.h[0], teacher.lm_head
+    wanted = teacher(input_ids=batch["input_ids"]).logits
+    found = []
+    teacher.transformer.register_forward_hook(lambda *given: found.append(teacher.lm_head(given[-1][0])))
+    loss(model.train(), batch).loss.backward()
+    assert torch.equal(found[0], wanted) and all(module.training for module in model.modules())
 
 
 def test_models_of_unlike_vocabularies_are_refused(made):
