@@ -28,7 +28,8 @@ class Distilled(NamedTuple):
     """What a batch gives."""
 
     loss: Tensor  # (), with the gradient
-    terms: dict[str, float]  # each a mean a position, unweighted: "ce", "kl", "StateLoss", and "StateLoss 2" of two
+    # Each a mean a position, unweighted: "ce", "kl" if its weight is not 0, "StateLoss", and "StateLoss 2" of two.
+    terms: dict[str, float]
     outputs: ModelOutput  # of the student
 
 
@@ -57,7 +58,7 @@ class DistillationLoss(nn.Module):
         if not any((weights.ce, weights.kl, *(term.weight for term in self.terms))):
             raise UserError("all weights are 0, so that nothing is learnt: give one that is above 0")
         self.teacher = teacher.eval().requires_grad_(False)
-        self.teacher_head = model_head(teacher)
+        model_head(teacher)  # tried once; its weight may be replaced later
         self.names = _names(self.terms)
         self.losses = nn.ModuleList(term.loss for term in self.terms)  # so that they move to a device with this module
         self.weights = weights
@@ -112,8 +113,11 @@ class DistillationLoss(nn.Module):
             raise UserError(
                 f"there are {len(divisors)} counts, of {1 + len(self.terms)} losses: give those of `counts`"
             )
-        found = output_loss(states, teacher, labels, (head, self.teacher_head), self.weights, count=divisors[0])
-        loss, terms = found.loss.float(), {"ce": float(found.ce), "kl": float(found.kl)}
+        heads = head, head_of(self.teacher)
+        found = output_loss(states, teacher, labels, heads, self.weights, count=divisors[0])
+        loss, terms = found.loss.float(), {"ce": float(found.ce)}
+        if self.weights.kl:
+            terms["kl"] = float(found.kl)
         for name, term, count in zip(self.names, self.terms, divisors[1:]):
             value = term.loss(states, teacher, labels, count=count)
             loss = loss + term.weight * value

@@ -28,7 +28,7 @@ WEIGHTS = OutputWeights(ce=1.0, kl=0.7, temperature=2.0)  # the paper's alpha an
 class OutputLoss(NamedTuple):
     loss: Tensor  # (), ce * CE + kl * T^2 * KL
     ce: Tensor  # (), nats a position; without a gradient
-    kl: Tensor  # (), nats a position at the temperature; without a gradient
+    kl: Tensor  # (), nats a position at the temperature; without a gradient; NaN where its weight is 0: not computed
 
 
 def output_loss(
@@ -49,7 +49,8 @@ def output_loss(
         student, teacher: (..., d) and (..., d_teacher) last hidden states after the final norm.
         labels: (...) int64.
         heads: of student and teacher: `model_head(model)`.
-        weights: of cross-entropy and divergence, and the temperature T.
+        weights: of cross-entropy and divergence, and the temperature T. A divergence of the weight 0 is not computed,
+            and `kl` of the result is NaN.
 
     Raises:
         UserError: states, labels and heads do not fit one another, a label is no token, or a weight or the count is
@@ -81,7 +82,7 @@ def output_loss(
             weights,
             count=divisor_of(count, int((labels != IGNORE).sum())),
         )
-    return OutputLoss(loss, ce, kl)
+    return OutputLoss(loss, ce, kl if weights.kl else torch.full_like(kl, torch.nan))
 
 
 @torch.no_grad()

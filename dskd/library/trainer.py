@@ -15,7 +15,7 @@ _STATES = ("hidden_states", "attentions")
 
 class DistillationTrainer(Trainer):
     """Trainer whose loss is a `DistillationLoss`; all else, gradient accumulation and many devices included, is as in
-    Trainer. Its logs have every term: "ce", "kl", "SenseLoss".
+    Trainer. Its logs have every term: "ce", "kl" (if its weight is not 0), "SenseLoss".
 
     Another trainer takes its loss by inheritance: `class Both(DistillationTrainer, SFTTrainer): pass`.
 

@@ -371,6 +371,13 @@ def test_the_output_loss_in_parts_masked_and_under_autocast():
     assert low != whole and abs(float(low - whole)) < 0.05 * float(whole)
 
 
+def test_a_divergence_of_the_weight_0_is_not_0():
+    head, states = model_head(make_teacher()), torch.randn(2, 9, 32, generator=generator(1))
+    labels = torch.randint(0, 120, (2, 9), generator=generator(0))
+    found = output_loss(states, -states, labels, (head, head), OutputWeights(1.0, 0.0, 2.0))
+    assert found.kl.isnan() and torch.equal(found.loss, found.ce) and found.loss.isfinite()
+
+
 def test_a_head_that_is_not_all_is_refused():
     model = make_teacher()
     model.lm_head.register_forward_hook(lambda *given: given[-1] * 2)

@@ -197,6 +197,24 @@ def test_the_teacher_has_no_dropout_where_a_student_that_trains_shares_its_modul
     assert torch.equal(found[0], wanted) and all(module.training for module in model.modules())
 
 
+def test_the_teachers_head_may_be_replaced(made):
+    """As by load_state_dict(assign=True); a copy of the loss has the head of its own teacher."""
+    _, batch = made
+    teacher, model = make_teacher(tied=False), make_teacher(tied=False, seed=2)
+    loss = DistillationLoss(teacher)
+    teacher.load_state_dict(copy.deepcopy(model.state_dict()), assign=True)
+    assert loss(model, batch).terms["kl"] == pytest.approx(0, abs=1e-6)
+    other = copy.deepcopy(loss)
+    other.teacher.lm_head.weight.zero_()
+    assert other(model, batch).terms["kl"] > 0.01
+
+
+def test_a_divergence_that_is_not_computed_is_not_told(made):
+    _, batch = made
+    terms = DistillationLoss(make_teacher(), [Term(1.0, StateLoss())], OutputWeights(1.0, 0.0, 2.0))
+    assert list(terms(student(), batch).terms) == ["ce", "StateLoss"]
+
+
 def test_models_of_unlike_vocabularies_are_refused(made):
     loss, batch = made
     with pytest.raises(UserError, match="90 tokens, the teacher 120"):
