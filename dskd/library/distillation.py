@@ -36,6 +36,8 @@ class Distilled(NamedTuple):
 class DistillationLoss(nn.Module):
     """`ce * CE + kl * T^2 * KL(teacher || student)`, and other terms with their weights (docs/method.md, section 4).
 
+    There is nothing else in it: of a student with experts, add the router's own loss, `outputs.aux_loss` of the result.
+
     Args:
         teacher: frozen here, and never trained. It is put on the student's device when it is used.
         terms: losses on hidden states. For them the teacher's states need the student's width.

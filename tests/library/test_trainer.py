@@ -6,7 +6,8 @@ import pytest
 import torch
 from tiny.models import TEXT, make_teacher
 from tools.parallel import run_in_processes
-from transformers import GPT2Config, GPT2LMHeadModel, TrainingArguments
+from torch.utils.data import IterableDataset
+from transformers import GPT2Config, GPT2LMHeadModel, MixtralConfig, MixtralForCausalLM, TrainingArguments
 
 from dskd import (
     IGNORE,
@@ -308,6 +309,102 @@ def test_another_loss_that_would_not_be_computed_is_refused(made, tmp_path, argu
     settings = TrainingArguments(str(tmp_path), report_to="none", use_cpu=True, **arguments)
     with pytest.raises(UserError, match=f"{says} asks for another"):
         DistillationTrainer(model=student(), args=settings, distillation=made[0], **more)
+
+
+def routed(coefficient: float, reports: bool) -> MixtralForCausalLM:
+    """A model with experts, whose own loss has the router's where it reports it."""
+    return MixtralForCausalLM(
+        MixtralConfig(
+            vocab_size=120,
+            hidden_size=32,
+            intermediate_size=32,
+            num_hidden_layers=1,
+            num_attention_heads=4,
+            num_key_value_heads=2,
+            num_local_experts=4,
+            output_router_logits=reports,
+            router_aux_loss_coef=coefficient,
+        )
+    )
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_routers_loss_that_would_not_be_computed_is_refused(tmp_path):
+    arguments = TrainingArguments(str(tmp_path), report_to="none", use_cpu=True)
+    loss = DistillationLoss(make_teacher())
+    with pytest.raises(UserError, match="router_aux_loss_coef asks for more"):
+        DistillationTrainer(model=routed(0.01, True), args=arguments, distillation=loss)
+    for silent in (routed(0.0, True), routed(0.01, False)):
+        DistillationTrainer(model=silent, args=arguments, distillation=loss)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_routers_loss_that_trl_asks_for_is_refused(tmp_path, tokenizer):
+    trl, datasets = pytest.importorskip("trl"), pytest.importorskip("datasets")
+
+    class Both(DistillationTrainer, trl.SFTTrainer):
+        pass
+
+    def made_with(coefficient: float) -> Both:
+        arguments = trl.SFTConfig(str(tmp_path), report_to="none", use_cpu=True, router_aux_loss_coef=coefficient)
+        rows = datasets.Dataset.from_list([{"input_ids": [1, 2, 3]}])
+        loss = DistillationLoss(make_teacher())
+        given = {"args": arguments, "train_dataset": rows, "processing_class": padded, "distillation": loss}
+        return Both(model=routed(0.01, False), **given)
+
+    padded = copy.deepcopy(tokenizer)
+    padded.pad_token = padded.eos_token
+    with pytest.raises(UserError, match="router_aux_loss_coef asks for more"):
+        made_with(1.0)
+    made_with(0.0)
+
+
+def settings(folder, **more) -> TrainingArguments:
+    """Steps of two rows, that are logged and not saved."""
+    values = {"report_to": "none", "save_strategy": "no", "use_cpu": True, "per_device_train_batch_size": 2}
+    return TrainingArguments(str(folder), **values, **more)
+
+
+def logged(trainer) -> list[dict[str, float]]:
+    return [point for point in trainer.state.log_history if "loss" in point]
+
+
+class Ending(IterableDataset):
+    """A stream that ends."""
+
+    def __init__(self, rows):
+        self.rows = rows
+
+    def __iter__(self):
+        yield from self.rows
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_the_logged_terms_are_those_of_the_loss_where_a_stream_ends(made, tmp_path):
+    """It begins anew until there are as many steps as were asked for."""
+    _, batch = made
+    rows = Ending([part(batch, i) for i in range(4)])
+    arguments = settings(tmp_path, max_steps=5, logging_steps=1, learning_rate=0.0)
+    loss = DistillationLoss(make_teacher())
+    trainer = DistillationTrainer(model=student(), args=arguments, train_dataset=rows, distillation=loss)
+    trainer.train()
+    assert len(logged(trainer)) == 5
+    for point in logged(trainer):
+        assert point["ce"] + 0.7 * 4 * point["kl"] == pytest.approx(point["loss"], rel=1e-3)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_what_is_logged_is_of_this_training_alone(made, tmp_path):
+    """Two steps were left over, of another learning rate."""
+    _, batch = made
+    rows = [part(batch, i) for i in range(4)]
+    arguments = settings(tmp_path, max_steps=5, logging_steps=3, learning_rate=3e-2, lr_scheduler_type="constant")
+    loss = DistillationLoss(make_teacher())
+    trainer = DistillationTrainer(model=student(), args=arguments, train_dataset=rows, distillation=loss)
+    for _ in range(2):
+        trainer.train()
+        (point,) = logged(trainer)
+        assert point["ce"] + 0.7 * 4 * point["kl"] == pytest.approx(point["loss"], rel=1e-3)
 
 
 @pytest.mark.filterwarnings("ignore")
