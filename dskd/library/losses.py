@@ -54,7 +54,7 @@ def output_loss(
 
     Raises:
         UserError: states, labels and heads do not fit one another, a label is no token, or a weight or the count is
-            none.
+            none; in `backward`, where a second derivative is asked for (`create_graph=True`), which it does not have.
     """
     check_weights(weights)
     check_labels(student, labels, len(heads[0].weight))
@@ -173,7 +173,9 @@ class StateLoss(nn.Module):
 
 def counted(labels: Tensor, mask: Tensor | None) -> Tensor:
     """Which positions count: those with a label, where `mask` is true. UserError where the mask is no mask of them, or
-    the labels are of a kind that cannot hold `IGNORE`."""
+    the labels are one number alone, or of a kind that cannot hold `IGNORE`."""
+    if not labels.dim():
+        raise UserError("the labels are one number without a dimension: give (..., L), those of a row or of a batch")
     if labels.dtype not in _LABELS:
         raise UserError(
             f"the labels are {str(labels.dtype).removeprefix('torch.')}: give whole numbers with a sign, as the "
@@ -205,8 +207,8 @@ def divisor_of(count: float | Tensor | None, here: int) -> float:
 
 
 def seen_by(metric: Tensor | None, *states: Tensor) -> tuple[Tensor, ...]:
-    """The states (n, d) as a metric (d, d) sees them; as they are where there is none."""
-    return states if metric is None else tuple(each @ metric.to(each.device) for each in states)
+    """The states (n, d) as a metric M (d, d) sees them, M x of each; as they are where there is none."""
+    return states if metric is None else tuple(each @ metric.to(each.device).T for each in states)
 
 
 def check_batch(student: Tensor, teacher: Tensor, labels: Tensor) -> None:

@@ -202,6 +202,32 @@ def test_the_state_losses_are_those_of_plain_formulas_and_of_the_pipeline(made):
     torch.testing.assert_close(found, whitened + 2 * span)
 
 
+def test_a_metric_that_is_not_symmetric_sees_states_from_the_left():
+    """||M(s - h)||^2 / d, and the deviation from the mean as M sees it."""
+    draw = generator(5)
+    metric, student, teacher = (torch.randn(n, WIDTH, generator=draw) for n in (WIDTH, 9, 9))
+    labels, mean = torch.arange(9), torch.zeros(WIDTH)
+    seen = [metric @ (own - other) for own, other in zip(student, teacher)]
+    wanted = torch.stack([error.square().mean() for error in seen]).mean()
+    torch.testing.assert_close(StateLoss(metric)(student, teacher, labels), wanted)
+    ways = [F.normalize(metric @ other, dim=0) for other in teacher]
+    along = torch.stack([(error @ way).square() / WIDTH for error, way in zip(seen, ways)]).mean()
+    found = StateLoss(metric, mean, deviation=1.0)(student, teacher, labels)
+    torch.testing.assert_close(found, wanted + along, rtol=1e-3, atol=1e-6)
+
+
+def test_a_label_without_a_dimension_is_one_clear_line(made):
+    head = model_head(make_teacher())
+    one = torch.tensor(5)
+    for loss in every_loss(made):
+        for given in (lambda loss=loss: loss(torch.zeros(WIDTH), torch.zeros(WIDTH), one),
+                      lambda loss=loss: loss.count(one)):  # fmt: skip
+            with pytest.raises(UserError, match="without a dimension"):
+                given()
+    with pytest.raises(UserError, match="without a dimension"):
+        output_loss(torch.zeros(32), torch.zeros(32), one, (head, head))
+
+
 def test_wrong_shapes_and_settings_are_one_clear_line(made):
     states, labels, dictionary, student = made
     teacher = torch.cat(states.hidden_states)
