@@ -15,7 +15,6 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from dskd.errors import UserError
 from dskd.infra import processes
-from dskd.infra.arithmetic import squared_distances
 from dskd.lexicon.tokens import word_tokens
 from dskd.library import files
 from dskd.library.card import About, dictionary_card
@@ -29,7 +28,6 @@ from dskd.senses.contexts import contexts_of
 from dskd.senses.store import Senses, compose_span
 from dskd.states.harvest import predict
 from dskd.states.reservoir import Sampler, open_reservoir
-from dskd.targets.choose import nearest_rows
 
 
 class WordSense(NamedTuple):
@@ -210,13 +208,18 @@ class SenseDictionary:
             raise UserError(f"token = {token} is no token: give an id of the tokenizer, or a word that is one")
         check_width(states, self.senses)
         width = self.senses.centroids.shape[1]
-        flat, centroids = states.detach().reshape(-1, width).float().cpu(), self.senses.centroids
-        rows = nearest_rows(flat, centroids, torch.tensor(list(self.senses.rows(token)), dtype=torch.int64), most)
-        distances = squared_distances(flat[:, None], centroids[rows.clamp_min(0).long()].float())[:, 0] / width
-        check_distances(distances)
-        distances = distances.masked_fill(rows < 0, torch.inf)
+        flat = states.detach().reshape(-1, width).float().cpu()
+        check_distances(flat)
+        own = torch.tensor(list(self.senses.rows(token)), dtype=torch.int64)
+        # Of the differences themselves: where all states lie far off in one direction, products would lose them.
+        found = [(flat - vector).square().mean(dim=1) for vector in self.senses.centroids[own].float()]
+        near = torch.stack(found, dim=1) if found else flat.new_empty(len(flat), 0)
+        check_distances(near)
+        near, order = (part[:, :most] for part in near.sort(dim=1, stable=True))
+        rows, distances = (torch.full((len(flat), most), fill) for fill in (-1, torch.inf))
+        rows[:, : near.shape[1]], distances[:, : near.shape[1]] = own[order], near
         shape = (*states.shape[:-1], most)
-        return NearestSenses(rows.long().view(shape), distances.view(shape))
+        return NearestSenses(rows.view(shape), distances.view(shape))
 
     def tokens_of(self, word: str) -> tuple[int, ...]:
         """The tokens of a word as it is written inside a text, after a space; UserError if it is empty, or of

@@ -11,7 +11,7 @@ from transformers.utils import ModelOutput
 
 from dskd.errors import UserError
 from dskd.library.losses import WEIGHTS, StateLoss, check_number, check_weights, counted, model_head, output_loss
-from dskd.library.models import unwrapped
+from dskd.library.models import evaluating, unwrapped
 from dskd.library.senses import SenseLoss
 from dskd.model.logits import Head, head_of
 from dskd.students.output_loss import OutputWeights
@@ -28,12 +28,15 @@ class Distilled(NamedTuple):
     """What a batch gives."""
 
     loss: Tensor  # (), with the gradient
-    terms: dict[str, float]  # each a mean a position, unweighted: "ce", "kl", "StateLoss", and "StateLoss 2" of two
+    # Each a mean a position, unweighted: "ce", "kl" if its weight is not 0, "StateLoss", and "StateLoss 2" of two.
+    terms: dict[str, float]
     outputs: ModelOutput  # of the student
 
 
 class DistillationLoss(nn.Module):
     """`ce * CE + kl * T^2 * KL(teacher || student)`, and other terms with their weights (docs/method.md, section 4).
+
+    There is nothing else in it: of a student with experts, add the router's own loss, `outputs.aux_loss` of the result.
 
     Args:
         teacher: frozen here, and never trained. It is put on the student's device when it is used.
@@ -57,7 +60,7 @@ class DistillationLoss(nn.Module):
         if not any((weights.ce, weights.kl, *(term.weight for term in self.terms))):
             raise UserError("all weights are 0, so that nothing is learnt: give one that is above 0")
         self.teacher = teacher.eval().requires_grad_(False)
-        self.teacher_head = model_head(teacher)
+        model_head(teacher)  # tried once; its weight may be replaced later
         self.names = _names(self.terms)
         self.losses = nn.ModuleList(term.loss for term in self.terms)  # so that they move to a device with this module
         self.weights = weights
@@ -101,7 +104,7 @@ class DistillationLoss(nn.Module):
         given |= {"output_hidden_states": True, "use_cache": False}
         outputs = student(**given, **_no_logits(plain, student.training))
         self.teacher.to(outputs.hidden_states[-1].device)
-        with torch.no_grad():
+        with torch.no_grad(), evaluating(self.teacher):  # a student that shares frozen modules has switched them
             teacher = self.teacher(**given, **_no_logits(self.teacher, True)).hidden_states[-1]
 
         # A state is of the token that follows it, so the last one of a row is of none.
@@ -112,8 +115,11 @@ class DistillationLoss(nn.Module):
             raise UserError(
                 f"there are {len(divisors)} counts, of {1 + len(self.terms)} losses: give those of `counts`"
             )
-        found = output_loss(states, teacher, labels, (head, self.teacher_head), self.weights, count=divisors[0])
-        loss, terms = found.loss.float(), {"ce": float(found.ce), "kl": float(found.kl)}
+        heads = head, head_of(self.teacher)
+        found = output_loss(states, teacher, labels, heads, self.weights, count=divisors[0])
+        loss, terms = found.loss.float(), {"ce": float(found.ce)}
+        if self.weights.kl:
+            terms["kl"] = float(found.kl)
         for name, term, count in zip(self.names, self.terms, divisors[1:]):
             value = term.loss(states, teacher, labels, count=count)
             loss = loss + term.weight * value
@@ -133,14 +139,24 @@ class DistillationLoss(nn.Module):
     def _check_apart(self, student: PreTrainedModel) -> None:
         """Raise UserError where the student would train the teacher with it, or where nothing of it trains, since the
         teacher is frozen."""
-        of_teacher = {id(weight) for weight in self.teacher.parameters()}
-        shared = [(name, weight) for name, weight in student.named_parameters() if id(weight) in of_teacher]
+        of_teacher = {_place(weight) for weight in self.teacher.parameters()}
+        shared = [(name, weight) for name, weight in student.named_parameters() if _place(weight) in of_teacher]
         trained = any(weight.requires_grad for weight in student.parameters())
         if shared and (any(weight.requires_grad for _, weight in shared) or not trained):
             raise UserError(
                 f"student and teacher share weights ({shared[0][0]}), which train with the one or are frozen with the "
                 "other: give the student a copy (copy.deepcopy)"
             )
+
+
+def _place(weight: Tensor) -> Any:
+    """What is the same for weights that lie in the same memory: where that is. A weight that has no memory, or is of
+    a kind that does not say where, stands for itself."""
+    try:
+        address = weight.untyped_storage().data_ptr()
+    except RuntimeError:  # of a subclass, such as quantised weights
+        address = 0
+    return (weight.device, address) if address else id(weight)
 
 
 def following(labels: Tensor) -> Tensor:

@@ -142,6 +142,8 @@ def check_senses(senses: Senses) -> None:
         raise ValueError("tokens and offsets do not ascend to the last centroid")
     if not rows:
         raise ValueError("there is no sense in it")
+    if not bool((senses.offsets.diff() > 0).all()):
+        raise ValueError(f"the token {int(senses.tokens[senses.offsets.diff() == 0][0])} has no sense")
     if int(senses.tokens[0]) < 0 or int(senses.counts.min()) < 1:
         raise ValueError("a token or a count is below 0, or a sense stands for no state")
     if not bool(senses.centroids.isfinite().all()):

@@ -119,7 +119,8 @@ class Lexicon:
         forms: dict[str, dict[str, bool]] = {}
         signs: dict[tuple[str, str], int] = {}
         for head, tail, relation, source, sense, flipped, form in zip(*(c.to_pylist() for c in data.columns)):
-            if (fault := _fault(head, tail, relation, form)) or signs.setdefault((head, tail), relation) != relation:
+            words = min(head, tail), max(head, tail)  # one relation, whichever is the head
+            if (fault := _fault(head, tail, relation, form)) or signs.setdefault(words, relation) != relation:
                 fault = fault or "is both synonym and antonym"
                 raise UserError(f"{path}: the row {head!a}, {tail!a} {fault}: write the table with Lexicon.save")
             pairs[Pair(head, tail, relation, source, tuple(sense.split(";")), flipped)] = True

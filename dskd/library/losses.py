@@ -28,7 +28,7 @@ WEIGHTS = OutputWeights(ce=1.0, kl=0.7, temperature=2.0)  # the paper's alpha an
 class OutputLoss(NamedTuple):
     loss: Tensor  # (), ce * CE + kl * T^2 * KL
     ce: Tensor  # (), nats a position; without a gradient
-    kl: Tensor  # (), nats a position at the temperature; without a gradient
+    kl: Tensor  # (), nats a position at the temperature; without a gradient; NaN where its weight is 0: not computed
 
 
 def output_loss(
@@ -49,11 +49,12 @@ def output_loss(
         student, teacher: (..., d) and (..., d_teacher) last hidden states after the final norm.
         labels: (...) int64.
         heads: of student and teacher: `model_head(model)`.
-        weights: of cross-entropy and divergence, and the temperature T.
+        weights: of cross-entropy and divergence, and the temperature T. A divergence of the weight 0 is not computed,
+            and `kl` of the result is NaN.
 
     Raises:
         UserError: states, labels and heads do not fit one another, a label is no token, or a weight or the count is
-            none.
+            none; in `backward`, where a second derivative is asked for (`create_graph=True`), which it does not have.
     """
     check_weights(weights)
     check_labels(student, labels, len(heads[0].weight))
@@ -81,7 +82,7 @@ def output_loss(
             weights,
             count=divisor_of(count, int((labels != IGNORE).sum())),
         )
-    return OutputLoss(loss, ce, kl)
+    return OutputLoss(loss, ce, kl if weights.kl else torch.full_like(kl, torch.nan))
 
 
 @torch.no_grad()
@@ -172,7 +173,9 @@ class StateLoss(nn.Module):
 
 def counted(labels: Tensor, mask: Tensor | None) -> Tensor:
     """Which positions count: those with a label, where `mask` is true. UserError where the mask is no mask of them, or
-    the labels are of a kind that cannot hold `IGNORE`."""
+    the labels are one number alone, or of a kind that cannot hold `IGNORE`."""
+    if not labels.dim():
+        raise UserError("the labels are one number without a dimension: give (..., L), those of a row or of a batch")
     if labels.dtype not in _LABELS:
         raise UserError(
             f"the labels are {str(labels.dtype).removeprefix('torch.')}: give whole numbers with a sign, as the "
@@ -204,8 +207,8 @@ def divisor_of(count: float | Tensor | None, here: int) -> float:
 
 
 def seen_by(metric: Tensor | None, *states: Tensor) -> tuple[Tensor, ...]:
-    """The states (n, d) as a metric (d, d) sees them; as they are where there is none."""
-    return states if metric is None else tuple(each @ metric.to(each.device) for each in states)
+    """The states (n, d) as a metric M (d, d) sees them, M x of each; as they are where there is none."""
+    return states if metric is None else tuple(each @ metric.to(each.device).T for each in states)
 
 
 def check_batch(student: Tensor, teacher: Tensor, labels: Tensor) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from transformers import Trainer
+from transformers.trainer_utils import TrainOutput
 
 from dskd.errors import UserError
 from dskd.library.distillation import DistillationLoss
@@ -15,7 +16,7 @@ _STATES = ("hidden_states", "attentions")
 
 class DistillationTrainer(Trainer):
     """Trainer whose loss is a `DistillationLoss`; all else, gradient accumulation and many devices included, is as in
-    Trainer. Its logs have every term: "ce", "kl", "SenseLoss".
+    Trainer. Its logs have every term: "ce", "kl" (if its weight is not 0), "SenseLoss".
 
     Another trainer takes its loss by inheritance: `class Both(DistillationTrainer, SFTTrainer): pass`.
 
@@ -37,6 +38,10 @@ class DistillationTrainer(Trainer):
         self._logged: dict[str, float] = {}  # sums of the terms since the last log
         self._steps = 0
 
+    def train(self, *args: Any, **kwargs: Any) -> TrainOutput:
+        self._logged, self._steps = {}, 0  # of an earlier call, which may have been interrupted
+        return super().train(*args, **kwargs)
+
     def get_batch_samples(
         self, epoch_iterator: Iterator, num_batches: int, device: torch.device
     ) -> tuple[list, Tensor | int | None]:
@@ -45,7 +50,7 @@ class DistillationTrainer(Trainer):
         if self.accelerator.num_processes > 1:
             counts = torch.tensor(self._counts, dtype=torch.float64, device=device)
             self._counts = self.accelerator.reduce(counts, "sum").tolist()
-        self._steps += 1
+        self._steps += bool(batches)  # a stream that has ended gives none
         return batches, items
 
     def compute_loss(
@@ -84,3 +89,17 @@ class DistillationTrainer(Trainer):
         }
         if asked := [name for name, is_set in others.items() if is_set]:
             raise UserError(f"the loss is that of `distillation`, and {asked[0]} asks for another: leave it out")
+        if _balances_experts(self.model):
+            raise UserError(
+                "the loss is that of `distillation`, and router_aux_loss_coef asks for more, the router's own: set it "
+                "to 0, in the model's config or in SFTConfig"
+            )
+
+
+def _balances_experts(model: nn.Module) -> bool:
+    """Whether the model's own loss would have a part that keeps its experts equally busy."""
+    config = getattr(model, "config", None)
+    if config is None:
+        return False
+    config = config.get_text_config()
+    return bool(getattr(config, "output_router_logits", False) and getattr(config, "router_aux_loss_coef", 1.0))

@@ -13,6 +13,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from dskd.errors import UserError
 from dskd.infra.arithmetic import fused
 from dskd.model import LOSS_CHUNK
 from dskd.model.logits import Head, LogitMap, mapped
@@ -71,7 +72,10 @@ def output_loss(
     Returns:
         The weighted loss (differentiable in `student`, and in the student's head if that trains), the mean CE and the
         mean divergence at temperature T without the factor T^2 (both detached). With no position that counts all three
-        are 0.
+        are 0. A divergence of the weight 0 is not computed, and 0.
+
+    Raises:
+        UserError: in `backward`, where a second derivative is asked for: there is none.
     """
     if count is None:
         count = int((labels != IGNORE).sum())
@@ -124,6 +128,8 @@ class _OutputLoss(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx, upstream, *_):
+        if torch.is_grad_enabled():  # create_graph=True, to which the gradient of the sweep would look constant
+            raise UserError("output_loss has no second derivative: leave out create_graph, or compute it from logits")
         gradients = [None if g is None else g * upstream.to(g.dtype) for g in ctx.saved_tensors]
         return (*gradients, *[None] * 3)
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import save_file
-from tiny.models import TEXT, make_teacher
+from tiny.models import TEXT, dictionary, generator, make_teacher
 
 from dskd import About, DictionarySettings, Lexicon, SenseDictionary, SenseLoss, UserError, states_of
 from dskd.library.card import size_figures
@@ -196,6 +196,19 @@ def test_the_nearest_senses_are_those_of_a_plain_loop(made):
         made.nearest(states, -100)
     with pytest.raises(UserError, match="31 dimensions, the senses 32"):
         made.nearest(torch.zeros(31), "fox")
+
+
+@pytest.mark.parametrize("away", [100.0, 1000.0, 3000.0])
+def test_the_nearest_senses_are_so_where_all_states_lie_far_off(tokenizer, away):
+    """As where one dimension is large in every state: a difference of squares has few digits left."""
+    draw = generator(0)
+    vectors, states = torch.randn(10, 64, generator=draw) * 0.3, torch.randn(200, 64, generator=draw) * 0.3
+    vectors[:, 0] += away
+    states[:, 0] += away
+    found = SenseDictionary(dictionary({5: vectors.tolist()}), tokenizer).nearest(states, 5, most=3)
+    wanted = (states.double()[:, None] - vectors.double()).square().mean(dim=2).topk(3, dim=1, largest=False)
+    assert torch.equal(found.rows, wanted.indices)
+    assert torch.allclose(found.distances.double(), wanted.values, rtol=1e-3)
 
 
 def test_the_variance_that_is_explained_is_that_of_a_plain_loop(made, teacher, tokenizer):

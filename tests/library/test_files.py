@@ -99,6 +99,7 @@ def test_figures_that_are_no_numbers_are_refused_before_anything_is_replaced(mad
         {"tokens": lambda t: t - 1000},
         {"tokens": lambda t: t.float()},
         {"offsets": lambda t: t.flip(0).contiguous()},
+        {"offsets": lambda t: t.where(torch.arange(len(t)) != 2, t[1])},  # a token without a sense
         {"occurrences": lambda t: t[:-1].clone()},
         {"contexts": lambda t: t.flatten()},
     ],

@@ -157,6 +157,7 @@ ROW = {"head": "big", "tail": "large", "relation": 1, "source": "mine", "sense":
         ([{"tail": "la\x1brge"}], r"'la\\x1brge' is no pair"),
         ([{"form": ""}], "form that is no word"),
         ([{}, {"relation": -1}], "is both synonym and antonym"),
+        ([{}, {"head": "large", "tail": "big", "form": "large", "relation": -1}], "is both synonym and antonym"),
     ],
 )
 def test_a_table_whose_rows_are_no_pairs_is_named(tmp_path, rows, says):

@@ -202,6 +202,32 @@ def test_the_state_losses_are_those_of_plain_formulas_and_of_the_pipeline(made):
     torch.testing.assert_close(found, whitened + 2 * span)
 
 
+def test_a_metric_that_is_not_symmetric_sees_states_from_the_left():
+    """||M(s - h)||^2 / d, and the deviation from the mean as M sees it."""
+    draw = generator(5)
+    metric, student, teacher = (torch.randn(n, WIDTH, generator=draw) for n in (WIDTH, 9, 9))
+    labels, mean = torch.arange(9), torch.zeros(WIDTH)
+    seen = [metric @ (own - other) for own, other in zip(student, teacher)]
+    wanted = torch.stack([error.square().mean() for error in seen]).mean()
+    torch.testing.assert_close(StateLoss(metric)(student, teacher, labels), wanted)
+    ways = [F.normalize(metric @ other, dim=0) for other in teacher]
+    along = torch.stack([(error @ way).square() / WIDTH for error, way in zip(seen, ways)]).mean()
+    found = StateLoss(metric, mean, deviation=1.0)(student, teacher, labels)
+    torch.testing.assert_close(found, wanted + along, rtol=1e-3, atol=1e-6)
+
+
+def test_a_label_without_a_dimension_is_one_clear_line(made):
+    head = model_head(make_teacher())
+    one = torch.tensor(5)
+    for loss in every_loss(made):
+        for given in (lambda loss=loss: loss(torch.zeros(WIDTH), torch.zeros(WIDTH), one),
+                      lambda loss=loss: loss.count(one)):  # fmt: skip
+            with pytest.raises(UserError, match="without a dimension"):
+                given()
+    with pytest.raises(UserError, match="without a dimension"):
+        output_loss(torch.zeros(32), torch.zeros(32), one, (head, head))
+
+
 def test_wrong_shapes_and_settings_are_one_clear_line(made):
     states, labels, dictionary, student = made
     teacher = torch.cat(states.hidden_states)
@@ -369,6 +395,13 @@ def test_the_output_loss_in_parts_masked_and_under_autocast():
     with torch.autocast("cpu", torch.bfloat16):
         low = output_loss(states, other, labels, heads).loss
     assert low != whole and abs(float(low - whole)) < 0.05 * float(whole)
+
+
+def test_a_divergence_of_the_weight_0_is_not_0():
+    head, states = model_head(make_teacher()), torch.randn(2, 9, 32, generator=generator(1))
+    labels = torch.randint(0, 120, (2, 9), generator=generator(0))
+    found = output_loss(states, -states, labels, (head, head), OutputWeights(1.0, 0.0, 2.0))
+    assert found.kl.isnan() and torch.equal(found.loss, found.ce) and found.loss.isfinite()
 
 
 def test_a_head_that_is_not_all_is_refused():

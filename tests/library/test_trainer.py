@@ -1,10 +1,13 @@
 """The Trainer's steps are those of a plain loop over whole batches."""
 
+import copy
+
 import pytest
 import torch
 from tiny.models import TEXT, make_teacher
 from tools.parallel import run_in_processes
-from transformers import TrainingArguments
+from torch.utils.data import IterableDataset
+from transformers import GPT2Config, GPT2LMHeadModel, MixtralConfig, MixtralForCausalLM, TrainingArguments
 
 from dskd import (
     IGNORE,
@@ -21,6 +24,7 @@ from dskd import (
     UserError,
     states_of,
 )
+from dskd.library.distillation import _place
 from dskd.library.models import unwrapped
 
 LENGTH = 12
@@ -134,6 +138,23 @@ def test_a_student_that_shares_what_trains_with_the_teacher_is_refused(made):
     assert loss(teacher.eval(), batch).terms["kl"] == pytest.approx(0, abs=1e-6)  # nothing is to train
 
 
+def test_a_student_whose_weights_lie_in_the_teachers_memory_is_refused(made):
+    """Its Parameters are others, and a step of theirs would move the teacher's."""
+    _, batch = made
+    teacher, model = make_teacher(), student()
+    model.load_state_dict(teacher.state_dict(), strict=False, assign=True)
+    loss = DistillationLoss(teacher)
+    with pytest.raises(UserError, match=r"share weights \(model.embed_tokens"):
+        loss(model.train(), batch)
+    loss(copy.deepcopy(model), batch).loss.backward()
+
+
+def test_weights_without_memory_are_not_shared():
+    """Parameters of no numbers, and those of a model that was not loaded, all lie at 0."""
+    for a, b in ((torch.empty(0), torch.empty(0)), (torch.empty(3, device="meta"), torch.empty(3, device="meta"))):
+        assert _place(a) == _place(a) != _place(b)
+
+
 def test_what_runs_a_student_on_many_devices_and_compiles_it_stays_as_it_is(made):
     """accelerate would take out what keeps the copies alike."""
     model = student()
@@ -159,6 +180,40 @@ def test_the_teacher_never_trains(made):
     assert not loss.teacher.training
     loss(student(), batch).loss.backward()
     assert all(weight.grad is None for weight in loss.teacher.parameters())
+
+
+def test_the_teacher_has_no_dropout_where_a_student_that_trains_shares_its_modules(made):
+    """`student.train()` switches them on; in the student they stay so."""
+    _, batch = made
+    config = GPT2Config(vocab_size=120, n_embd=32, n_layer=2, n_head=4, bos_token_id=0, eos_token_id=0)
+    teacher = GPT2LMHeadModel(config)
+    loss = DistillationLoss(teacher)
+    model = copy.deepcopy(teacher).requires_grad_(True)
+    model.transformer.wte, model.transformer.wpe = teacher.transformer.wte, teacher.transformer.wpe
+    model.transformer.h[0], model.lm_head = teacher.transformer.h[0], teacher.lm_head
+    wanted = teacher(input_ids=batch["input_ids"]).logits
+    found = []
+    teacher.transformer.register_forward_hook(lambda *given: found.append(teacher.lm_head(given[-1][0])))
+    loss(model.train(), batch).loss.backward()
+    assert torch.equal(found[0], wanted) and all(module.training for module in model.modules())
+
+
+def test_the_teachers_head_may_be_replaced(made):
+    """As by load_state_dict(assign=True); a copy of the loss has the head of its own teacher."""
+    _, batch = made
+    teacher, model = make_teacher(tied=False), make_teacher(tied=False, seed=2)
+    loss = DistillationLoss(teacher)
+    teacher.load_state_dict(copy.deepcopy(model.state_dict()), assign=True)
+    assert loss(model, batch).terms["kl"] == pytest.approx(0, abs=1e-6)
+    other = copy.deepcopy(loss)
+    other.teacher.lm_head.weight.zero_()
+    assert other(model, batch).terms["kl"] > 0.01
+
+
+def test_a_divergence_that_is_not_computed_is_not_told(made):
+    _, batch = made
+    terms = DistillationLoss(make_teacher(), [Term(1.0, StateLoss())], OutputWeights(1.0, 0.0, 2.0))
+    assert list(terms(student(), batch).terms) == ["ce", "StateLoss"]
 
 
 def test_models_of_unlike_vocabularies_are_refused(made):
@@ -254,6 +309,102 @@ def test_another_loss_that_would_not_be_computed_is_refused(made, tmp_path, argu
     settings = TrainingArguments(str(tmp_path), report_to="none", use_cpu=True, **arguments)
     with pytest.raises(UserError, match=f"{says} asks for another"):
         DistillationTrainer(model=student(), args=settings, distillation=made[0], **more)
+
+
+def routed(coefficient: float, reports: bool) -> MixtralForCausalLM:
+    """A model with experts, whose own loss has the router's where it reports it."""
+    return MixtralForCausalLM(
+        MixtralConfig(
+            vocab_size=120,
+            hidden_size=32,
+            intermediate_size=32,
+            num_hidden_layers=1,
+            num_attention_heads=4,
+            num_key_value_heads=2,
+            num_local_experts=4,
+            output_router_logits=reports,
+            router_aux_loss_coef=coefficient,
+        )
+    )
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_routers_loss_that_would_not_be_computed_is_refused(tmp_path):
+    arguments = TrainingArguments(str(tmp_path), report_to="none", use_cpu=True)
+    loss = DistillationLoss(make_teacher())
+    with pytest.raises(UserError, match="router_aux_loss_coef asks for more"):
+        DistillationTrainer(model=routed(0.01, True), args=arguments, distillation=loss)
+    for silent in (routed(0.0, True), routed(0.01, False)):
+        DistillationTrainer(model=silent, args=arguments, distillation=loss)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_routers_loss_that_trl_asks_for_is_refused(tmp_path, tokenizer):
+    trl, datasets = pytest.importorskip("trl"), pytest.importorskip("datasets")
+
+    class Both(DistillationTrainer, trl.SFTTrainer):
+        pass
+
+    def made_with(coefficient: float) -> Both:
+        arguments = trl.SFTConfig(str(tmp_path), report_to="none", use_cpu=True, router_aux_loss_coef=coefficient)
+        rows = datasets.Dataset.from_list([{"input_ids": [1, 2, 3]}])
+        loss = DistillationLoss(make_teacher())
+        given = {"args": arguments, "train_dataset": rows, "processing_class": padded, "distillation": loss}
+        return Both(model=routed(0.01, False), **given)
+
+    padded = copy.deepcopy(tokenizer)
+    padded.pad_token = padded.eos_token
+    with pytest.raises(UserError, match="router_aux_loss_coef asks for more"):
+        made_with(1.0)
+    made_with(0.0)
+
+
+def settings(folder, **more) -> TrainingArguments:
+    """Steps of two rows, that are logged and not saved."""
+    values = {"report_to": "none", "save_strategy": "no", "use_cpu": True, "per_device_train_batch_size": 2}
+    return TrainingArguments(str(folder), **values, **more)
+
+
+def logged(trainer) -> list[dict[str, float]]:
+    return [point for point in trainer.state.log_history if "loss" in point]
+
+
+class Ending(IterableDataset):
+    """A stream that ends."""
+
+    def __init__(self, rows):
+        self.rows = rows
+
+    def __iter__(self):
+        yield from self.rows
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_the_logged_terms_are_those_of_the_loss_where_a_stream_ends(made, tmp_path):
+    """It begins anew until there are as many steps as were asked for."""
+    _, batch = made
+    rows = Ending([part(batch, i) for i in range(4)])
+    arguments = settings(tmp_path, max_steps=5, logging_steps=1, learning_rate=0.0)
+    loss = DistillationLoss(make_teacher())
+    trainer = DistillationTrainer(model=student(), args=arguments, train_dataset=rows, distillation=loss)
+    trainer.train()
+    assert len(logged(trainer)) == 5
+    for point in logged(trainer):
+        assert point["ce"] + 0.7 * 4 * point["kl"] == pytest.approx(point["loss"], rel=1e-3)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_what_is_logged_is_of_this_training_alone(made, tmp_path):
+    """Two steps were left over, of another learning rate."""
+    _, batch = made
+    rows = [part(batch, i) for i in range(4)]
+    arguments = settings(tmp_path, max_steps=5, logging_steps=3, learning_rate=3e-2, lr_scheduler_type="constant")
+    loss = DistillationLoss(make_teacher())
+    trainer = DistillationTrainer(model=student(), args=arguments, train_dataset=rows, distillation=loss)
+    for _ in range(2):
+        trainer.train()
+        (point,) = logged(trainer)
+        assert point["ce"] + 0.7 * 4 * point["kl"] == pytest.approx(point["loss"], rel=1e-3)
 
 
 @pytest.mark.filterwarnings("ignore")

@@ -3,6 +3,7 @@ import torch
 from tiny.models import generator
 from torch.nn import functional as F
 
+from dskd.errors import UserError
 from dskd.model.logits import Head, LogitMap, float_logits, widened
 from dskd.students.hidden_loss import hidden_loss
 from dskd.students.output_loss import IGNORE, Heads, OutputWeights, output_loss
@@ -135,6 +136,17 @@ def test_a_batch_without_a_position_that_counts_gives_zero_and_a_zero_gradient(n
     terms = shared_head_loss(student, teacher, head, labels, ce_weight=1.0, kl_weight=0.7, temperature=2.0)
     assert [float(term.detach()) for term in terms] == [0, 0, 0]
     assert (value_and_gradient(terms[0], student)[1] == 0).all()
+
+
+def test_a_second_derivative_is_refused_and_not_a_part_of_one():
+    """The gradient of the sweep is a constant to autograd, so that a Hessian would lack its largest part."""
+    student, teacher, head, labels = example()
+    student.requires_grad_(True)
+    loss, _, _ = shared_head_loss(student, teacher, head, labels, ce_weight=1.0, kl_weight=0.7, temperature=2.0)
+    (first,) = torch.autograd.grad(loss, student, retain_graph=True)
+    assert first.any()
+    with pytest.raises(UserError, match="no second derivative"):
+        torch.autograd.grad(loss + student.square().sum(), student, create_graph=True)
 
 
 def test_splitting_a_batch_with_the_global_count_changes_nothing():
