@@ -96,7 +96,7 @@ class DistillationTrainer(Trainer):
             )
 
 
-def _balances_experts(model: nn.Module) -> bool:
+def _balances_experts(model: nn.Module | None) -> bool:
     """Whether the model's own loss would have a part that keeps its experts equally busy."""
     config = getattr(model, "config", None)
     if config is None:
