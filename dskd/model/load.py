@@ -14,9 +14,9 @@ from transformers.utils import logging
 from dskd.errors import UserError, one_line
 from dskd.infra.arithmetic import arithmetic_dtype
 from dskd.infra.output import output
+from dskd.model.architecture import check_architecture
 from dskd.model.folder import CONFIG, check_folder, code_of_its_own, read_config, read_settings, shown, stored
 from dskd.model.gguf_file import check_file, check_import, read_gguf, stop_ids
-from dskd.model.parts import check_architecture
 from dskd.model.tokenizer import check_ids, load_tokenizer, save_tokenizer
 
 
@@ -92,6 +92,7 @@ def load_decoder(
         if arithmetic_dtype(model.dtype) != model.dtype:  # .to() would also round rotations, which have another dtype
             model = model.to(arithmetic_dtype(model.dtype))
         model.eval().requires_grad_(False)
+        _check_head(model, name)
         check_architecture(model)
         _check_rotations(folder, model, name)
         check_ids(tokenizer, model.config.vocab_size, name)
@@ -144,6 +145,14 @@ def _whole(name: str, **where) -> PreTrainedModel:
                 f"{name}: {shown(key)} holds numbers that are infinite or none: fetch or make the model anew"
             )
     return model
+
+
+def _check_head(model: PreTrainedModel, name: str) -> None:
+    """Raise UserError where the folder holds the inside of a decoder alone, whose head would be its embedding: such
+    models give vectors of texts and predict no token."""
+    inside = type(model.base_model).__name__
+    if inside in (model.config.architectures or ()):
+        raise UserError(f"{name} is a {inside}, which has no head to predict tokens: take a {type(model).__name__}")
 
 
 def _check_rotations(folder: str | Path, model: PreTrainedModel, name: str) -> None:

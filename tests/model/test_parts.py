@@ -7,11 +7,12 @@ from tiny.families import FAMILIES, make_decoder
 from tiny.models import FIRST, LAYERS, LOWER_LAST, make_ids, trained
 
 from dskd.errors import UserError
+from dskd.model.architecture import check_architecture
 from dskd.model.cut import student_top, teacher_top, trunk
 from dskd.model.inference import Models
 from dskd.model.load import load_decoder
-from dskd.model.logits import Head, head_of, mapped
-from dskd.model.parts import check_architecture, check_layers, layered_config, part, run_part
+from dskd.model.logits import head_of, mapped
+from dskd.model.parts import check_layers, layered_config, part, run_part
 from dskd.params import StudentParams
 from dskd.states.harvest import predict
 from dskd.students.store import assemble_student, export_student, load_student_top
@@ -91,37 +92,6 @@ def test_the_split_of_a_model_keeps_its_way_of_attention():
     teacher = make_decoder("gemma2")  # its soft cap within attention needs "eager"
     parts = [trunk(teacher, LOWER_LAST), teacher_top(teacher, LOWER_LAST), student_top(teacher, LOWER_LAST)]
     assert {model.config._attn_implementation for model in [teacher, *parts]} == {"eager"}
-
-
-@pytest.mark.parametrize(
-    "family, changes, says",
-    [
-        ("gpt_neox", {}, "GPTNeoXForCausalLM, has no embed_tokens, norm"),
-        ("gpt2", {"n_positions": 64}, "GPT2LMHeadModel, has no embed_tokens, layers, norm, rotary_emb"),
-        ("granite", {"logits_scaling": 3.0}, r"GraniteForCausalLM,.*perhaps by.*logits_scaling"),
-        ("granite", {"embedding_multiplier": 3.0}, r"GraniteForCausalLM,.*perhaps by.*embedding_multiplier"),
-        ("phi", {}, "PhiForCausalLM, has no"),
-    ],
-)
-def test_an_architecture_that_is_built_otherwise_is_an_error_that_names_it(family, changes, says, tokenizer, tmp_path):
-    make_decoder(family, **changes).save_pretrained(tmp_path)
-    tokenizer.save_pretrained(tmp_path)
-    with pytest.raises(UserError, match=f"{says}.*Llama, Mistral"):
-        load_decoder(tmp_path, "float32")
-
-
-def test_a_setting_that_changes_the_logits_unknown_to_us_is_an_error(monkeypatch):
-    teacher = make_decoder("cohere")
-    monkeypatch.setattr("dskd.model.parts.head_of", lambda model: Head(model.get_output_embeddings().weight))
-    with pytest.raises(UserError, match="CohereForCausalLM, computes its logits otherwise"):
-        check_architecture(teacher)
-
-
-def test_layers_without_an_attention_of_that_name_are_an_error():
-    teacher = make_decoder("llama")
-    del teacher.base_model.layers[2].self_attn
-    with pytest.raises(UserError, match=r"LlamaForCausalLM, has no layers\.\*\.self_attn"):
-        check_architecture(teacher)
 
 
 def test_a_layer_that_no_list_of_the_configuration_describes_cannot_move():
