@@ -5,6 +5,7 @@ Most families of decoders are so built; `architecture.check_architecture` tries 
 """
 
 import copy
+import re
 
 import torch
 from torch import Tensor, nn
@@ -47,6 +48,18 @@ def layered_config(config: PreTrainedConfig, layers: list[int]) -> PreTrainedCon
         if "layer" in key and isinstance(value, list) and len(value) == number:
             setattr(config, key, [value[i] for i in layers])
     return config
+
+
+def cast(module: nn.Module, dtype: torch.dtype, model: PreTrainedModel) -> None:
+    """Round what belongs to this model to `dtype`, all but what transformers keeps in float32 where it loads such a
+    model: by its router's float32 numbers a mixture of experts tells experts apart that are one number in bfloat16."""
+    kinds = [re.compile(kind.replace("*", ".*")) for kind in model._get_dtype_plan(dtype)]
+    tensors = dict(module.named_parameters()) | dict(module.named_buffers())
+    kept = {name: tensor.data for name, tensor in tensors.items() if any(kind.search(name) for kind in kinds)}
+    module.to(dtype)
+    tensors = dict(module.named_parameters()) | dict(module.named_buffers())
+    for name, wide in kept.items():
+        tensors[name].data = wide.float()
 
 
 def check_layers(model: PreTrainedModel, layers: list[int]) -> None:

@@ -3,8 +3,9 @@ import copy
 import pytest
 import torch
 from model.test_inference import assert_scored_as_alone, items
+from safetensors.torch import load_file
 from tiny.families import FAMILIES, make_decoder
-from tiny.models import FIRST, LAYERS, LOWER_LAST, make_ids, trained
+from tiny.models import FIRST, LAYERS, LOWER_LAST, generator, make_ids, trained
 
 from dskd.errors import UserError
 from dskd.model.architecture import check_architecture
@@ -12,7 +13,7 @@ from dskd.model.cut import student_top, teacher_top, trunk
 from dskd.model.inference import Models
 from dskd.model.load import load_decoder
 from dskd.model.logits import head_of, mapped
-from dskd.model.parts import check_layers, layered_config, part, run_part
+from dskd.model.parts import cast, check_layers, layered_config, part, run_part
 from dskd.params import StudentParams
 from dskd.states.harvest import predict
 from dskd.students.store import assemble_student, export_student, load_student_top
@@ -58,6 +59,35 @@ def test_an_exported_student_gives_the_logits_of_its_parts(family, cut, tied, to
     torch.testing.assert_close(logits(teacher, load_student_top(tmp_path, teacher, cut), cut), found)
     tied_now = model.get_output_embeddings().weight is model.get_input_embeddings().weight
     assert type(model) is type(teacher) and tied_now == tied
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32], ids=["bfloat16", "float32"])
+@torch.no_grad()
+def test_an_exported_student_routes_to_the_experts_that_it_routed_to(dtype, tokenizer, tmp_path, monkeypatch):
+    """The routers' correction is kept in float32, and in bfloat16 these values are one number; on some machines all
+    is computed in float32."""
+    monkeypatch.setattr("dskd.model.load.arithmetic_dtype", lambda _: dtype)
+    options = {"n_routed_experts": 8, "num_experts_per_tok": 2, "moe_intermediate_size": 32, "n_group": 1}
+    model = make_decoder("glm4_moe", head_dim=8, topk_group=1, first_k_dense_replace=0, **options).bfloat16()
+    for name, tensor in (*model.named_parameters(), *model.named_buffers()):
+        if "correction" in name:
+            tensor.data = 3 + 0.004 * torch.randn(tensor.shape, generator=generator(1))
+        elif name.endswith("gate.weight"):
+            tensor.mul_(0.01)
+    model.save_pretrained(tmp_path / "teacher")
+    tokenizer.save_pretrained(tmp_path / "teacher")
+    teacher, _ = load_decoder(tmp_path / "teacher", "bfloat16")
+    top = student_top(teacher, FIRST)
+    cast(top.layers, torch.bfloat16, teacher)
+    cast(top.layers, teacher.dtype, teacher)
+    found = logits(teacher, top, FIRST)
+    export_student(teacher, top, FIRST, tokenizer, tmp_path / "student", torch.bfloat16)
+    student, _ = load_decoder(tmp_path / "student", "bfloat16")
+    assert torch.equal(found, teacher.lm_head(run_part(part(teacher, [0, 1, 2, 3], norm=True), ids=IDS)))
+    assert torch.equal(student(input_ids=IDS).logits, found)
+    weights = load_file(tmp_path / "student/model.safetensors")
+    wide = {key for key, weight in weights.items() if weight.dtype == torch.float32}
+    assert wide == {key for key in weights if ".mlp.gate." in key}
 
 
 @pytest.mark.parametrize("cut, kinds", [(FIRST, "ssfs"), (LOWER_LAST, "sssf")])
