@@ -17,7 +17,7 @@ from dskd.infra.output import output
 from dskd.model.architecture import check_architecture
 from dskd.model.folder import CONFIG, check_folder, code_of_its_own, read_config, read_settings, shown, stored
 from dskd.model.gguf_file import check_file, check_import, read_gguf, stop_ids
-from dskd.model.tokenizer import check_ids, load_tokenizer, save_tokenizer
+from dskd.model.tokenizer import TOKENIZER, check_ids, load_tokenizer, save_tokenizer
 
 
 def import_model(fetched: Path, place: Path, dtype: str, name: str | None = None) -> None:
@@ -31,11 +31,13 @@ def import_model(fetched: Path, place: Path, dtype: str, name: str | None = None
     if fetched.is_file():
         import_gguf(fetched, place, dtype, name)
         return
-    load_decoder(fetched, dtype, name)
+    _, tokenizer = load_decoder(fetched, dtype, name)
     for file in code_of_its_own(fetched):
         print(f"{name or fetched}: {file} names code (auto_map); transformers' own is used instead", file=sys.stderr)
     with output(place, checksums=True) as partial:
         shutil.copytree(fetched, partial)
+        if not (partial / TOKENIZER).exists():  # it was made of other files, as vocab.json and merges.txt
+            save_tokenizer(tokenizer, partial)
 
 
 def import_gguf(source: Path, destination: Path, dtype: str = "bfloat16", name: str | None = None) -> None:
