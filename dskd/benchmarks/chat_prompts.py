@@ -164,11 +164,20 @@ def chat_rows(name: str, rows: list[dict], pool: list[dict], tokenizer, seed: in
 
     `answer` is the label. Examples come from the pool: rows of another split, or for SQuAD (one example, or none
     where `shots` is 0) all rows of the same. Tokenise a prompt without adding special tokens.
+
+    Raises:
+        UserError: as `render`, or where the tokenizer changes a label, as one that has small letters alone does.
     """
     if name.startswith("squad"):
         by_paragraph = paragraphs(pool) if shots else {}
         return [_squad_row(row, squad_example(row, by_paragraph, seed), tokenizer) for row in rows]
     labels = LABELS.get(name, LETTERS)
+    for label in labels[: max((len(row["choices"]) for row in rows), default=0)]:
+        if (read := letter(tokenizer.decode(tokenizer(label, add_special_tokens=False)["input_ids"]))) != label:
+            raise UserError(
+                f"the teacher's tokenizer makes {read!r} of the label {label!r}, so that no answer to {name} would be "
+                "right: take another teacher (sources.teacher)"
+            )
     return [_choice_row(row, pool, labels, tokenizer, seed, shots) for row in rows]
 
 

@@ -220,9 +220,19 @@ def _target_bytes(blocks: np.ndarray, tokenizer, separator: int) -> TargetBytes:
 
 
 def token_bytes(tokenizer, ids: list[int]) -> list[int]:
-    """How many UTF-8 bytes of text each token stands for, whole characters or not."""
+    """How many UTF-8 bytes of text each token stands for, whole characters or not.
+
+    Raises:
+        UserError: the tokenizer has no token for each byte, so that some text is lost in it.
+    """
     tokens, added = tokenizer.convert_ids_to_tokens(ids), tokenizer.added_tokens_decoder
-    if '"ByteLevel"' in json.dumps(json.loads(tokenizer.backend_tokenizer.to_str())["decoder"]):
+    decoder = json.dumps(json.loads(tokenizer.backend_tokenizer.to_str())["decoder"])
+    if '"ByteLevel"' not in decoder and '"ByteFallback"' not in decoder:
+        raise UserError(
+            "the teacher's tokenizer has no tokens for single bytes (neither byte-level nor SentencePiece with byte "
+            "fallback), so that bits per byte cannot be told: take another teacher (sources.teacher)"
+        )
+    if '"ByteLevel"' in decoder:
         # One letter of the vocabulary's alphabet a byte; a token that was added is written as it is.
         return [len(token.encode() if number in added else token) for number, token in zip(ids, tokens)]
     # SentencePiece: "▁" is a space, "<0xE2>" one byte.

@@ -180,6 +180,8 @@ def _summary(tokenizer: PreTrainedTokenizerBase, senses: Senses, tokens: tuple[i
         if not number:
             return 0, f"no senses: not each of {pieces} has some"
         return number, f"{_count(number, 'sense')}, composed of those of {pieces}"
+    if not tokens:
+        return 0, "no senses: the tokenizer does not know all of it"
     rows = senses.rows(tokens[0])
     if not rows:
         return (

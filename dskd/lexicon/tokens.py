@@ -17,7 +17,8 @@ _BEFORE = ","
 
 
 def word_tokens(tokenizer, words: Iterable[str]) -> dict[str, tuple[int, ...]]:
-    """The token ids of each word written with a leading space, as inside a sentence.
+    """The token ids of each word written with a leading space, as inside a sentence; none where the tokenizer does not
+    know all of it: its token for what is unknown is that of many words.
 
     Raises:
         UserError: the tokenizer joins a comma and the space after it.
@@ -30,7 +31,9 @@ def word_tokens(tokenizer, words: Iterable[str]) -> dict[str, tuple[int, ...]]:
     rows = tokenizer([f"{_BEFORE} {word}" for word in words], **options)["input_ids"]
     if any(row[: len(prefix)] != prefix for row in rows):
         raise UserError("this tokenizer joins a word with the comma before it: use a teacher with another tokenizer")
-    return {word: tuple(row[len(prefix) :]) for word, row in zip(words, rows)}
+    unknown = tokenizer.unk_token_id
+    spans = [tuple(row[len(prefix) :]) for row in rows]
+    return {word: () if unknown in span else span for word, span in zip(words, spans)}
 
 
 def check_tokens(lexicon: "pd.DataFrame", tokenizer) -> None:

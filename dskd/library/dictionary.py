@@ -23,6 +23,7 @@ from dskd.library.hub import fetched
 from dskd.library.models import no_autocast
 from dskd.library.settings import DictionarySettings
 from dskd.library.texts import TextChunk, check_model, is_unicode, last_states, text_chunks
+from dskd.model.logits import head_of
 from dskd.senses.cluster import build_senses
 from dskd.senses.contexts import contexts_of
 from dskd.senses.store import Senses, compose_span
@@ -104,8 +105,8 @@ class SenseDictionary:
 
         Raises:
             UserError: the texts fill no block, no token is frequent enough for a sense, a setting is wrong, the
-                tokenizer is of another model, the model's states are not finite, or several processes run this
-                together.
+                tokenizer is of another model, the model sees what follows, its states are not finite, or several
+                processes run this together.
         """
         settings = settings or DictionarySettings()
         params, about = settings.params(), about or About()
@@ -227,7 +228,7 @@ class SenseDictionary:
         if not (word := unicodedata.normalize("NFC", " ".join(word.split()))):
             raise UserError("there is no word to look up: give one")
         if not is_unicode(word) or not (tokens := word_tokens(self.tokenizer, [word])[word]):
-            raise UserError(f"{word!a} has no character that the tokenizer knows: give another word")
+            raise UserError(f"{word!a} is no word that the tokenizer knows: give another one")
         return tokens
 
     @no_autocast()
@@ -261,10 +262,11 @@ class SenseDictionary:
 
 
 def _keys(key: str, model: PreTrainedModel, states: Tensor, chunk: TextChunk) -> Tensor:
-    """The token that each state (b, L, d) belongs to: (b, L) int32."""
+    """The token that each state (b, L, d) belongs to: (b, L) int32. UserError where the model's head is more than a
+    matrix, and it is the predicted one."""
     if key == "observed":
         return chunk.labels
-    head = model.get_output_embeddings().weight
+    head = head_of(model).weight
     return predict(states.to(head), head).cpu()
 
 

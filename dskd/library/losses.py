@@ -15,6 +15,7 @@ from transformers import PreTrainedModel
 
 from dskd.errors import UserError
 from dskd.library.models import evaluating
+from dskd.model.architecture import sees_ahead
 from dskd.model.logits import Head, head_of, mapped
 from dskd.students.hidden_loss import hidden_loss, whitening
 from dskd.students.output_loss import IGNORE, Heads, OutputWeights
@@ -90,16 +91,23 @@ def model_head(model: PreTrainedModel) -> Head:
     """How a model's logits follow from its last hidden states: what `output_loss` takes. It is tried on a few tokens.
 
     Raises:
-        UserError: the model's logits do not follow from its last hidden states in a way that is known here.
+        UserError: the model's logits do not follow from its last hidden states in a way that is known here, or they
+            know the tokens that they are to predict.
     """
-    head = head_of(model)
+    head, kind = head_of(model), type(model).__name__
+    if getattr(model.config, "is_encoder_decoder", False):
+        raise UserError(f"{kind} has an encoder, which reads the whole text: take a model of AutoModelForCausalLM")
     ids = (torch.arange(1, 9, device=model.device) * (model.config.vocab_size // 9))[None]
     with evaluating(model):
         whole = model(input_ids=ids, output_hidden_states=True, use_cache=False)
+        ahead = sees_ahead(lambda ids: model(input_ids=ids.to(model.device)).logits, model.config.vocab_size)
+    if getattr(whole, "hidden_states", None) is None:
+        raise UserError(f"{kind} gives no hidden states: take a model of AutoModelForCausalLM")
+    if ahead:
+        raise UserError(f"{kind} sees what follows a token, and is to predict it: take a model of AutoModelForCausalLM")
     states = whole.hidden_states[-1].to(head.weight.dtype)
     found, logits = mapped((states @ head.weight.T).float(), head.logit_map), whole.logits.float()
     if not (logits - found).abs().max() <= 0.02 * logits.abs().max():  # NaN is a fault
-        kind = type(model).__name__
         raise UserError(f"{kind} computes its logits otherwise than from last hidden states and head: take another")
     return head
 

@@ -10,6 +10,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from dskd.errors import UserError
 from dskd.library.models import check_plain, evaluating, no_autocast
+from dskd.model.architecture import sees_ahead
 from dskd.model.parts import run_part
 from dskd.model.tokenizer import before_text, check_ids, separator_token
 
@@ -30,7 +31,8 @@ class TextChunk(NamedTuple):
 
 
 def check_model(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, length: int, batch_size: int) -> None:
-    """Raise UserError where model and tokenizer do not fit, or a block of so many tokens is more than it reads."""
+    """Raise UserError where model and tokenizer do not fit, a block of so many tokens is more than it reads, or the
+    model sees what follows a token, which is tried on a few."""
     check_plain(model)
     name, head = type(model).__name__, model.get_output_embeddings()
     if not hasattr(head, "weight"):
@@ -42,6 +44,14 @@ def check_model(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, leng
             raise UserError(f"{title} = {value!r}: it takes a whole number of 1 or more")
     if most is not None and length > most:
         raise UserError(f"length = {length}, and {name} reads {most} tokens at most: take a smaller length")
+    base = cast(PreTrainedModel, model.base_model)
+    with torch.no_grad(), no_autocast(), evaluating(model):
+        encoder = getattr(model.config, "is_encoder_decoder", False)
+        if encoder or sees_ahead(lambda ids: run_part(base, ids=ids), model.config.vocab_size):
+            raise UserError(
+                f"{name} sees what follows a token, so that its states know the token that they are to predict: take a "
+                "model of AutoModelForCausalLM"
+            )
 
 
 def text_chunks(texts: Iterable[str], tokenizer: PreTrainedTokenizerBase, length: int) -> Iterator[TextChunk]:

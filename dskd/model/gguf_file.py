@@ -18,7 +18,8 @@ from dskd.errors import UserError
 from dskd.model.folder import check_pointer, shown
 from dskd.model.tokenizer import after_text, before_text, check_tokenizer
 
-_INSTEAD = "take the model's Hugging Face folder instead"
+_FOLDER = "the model's Hugging Face folder"
+_INSTEAD = f"take {_FOLDER} instead"
 # Below the architecture's name; these change no number, or are held against others.
 _HARMLESS = {
     "pooling_type",
@@ -27,12 +28,13 @@ _HARMLESS = {
     "tensor_data_layout",
     "vocab_size",
 }
+_WHOLE = {3, 4}  # types of tokens: control, user-defined
 # Below "tokenizer.ggml."; besides, every "…_token_id".
 _OF_TOKENIZER = {"model", "pre", "tokens", "scores", "token_type", "token_type_count", "merges"}
 _OF_TOKENIZER |= {"add_bos_token", "add_eos_token", "add_space_prefix"}
 # Ways to split a text that give the tokens of GPT-2's, which transformers takes for a name that it does not know. Those
 # of the second line only split off digits first, which no merge of such a vocabulary joins.
-_LIKE_GPT2 = {"default", "gpt-2", "phi-2", "mpt", "olmo"}
+_LIKE_GPT2 = {"gpt-2", "phi-2", "mpt", "olmo"}
 _LIKE_GPT2 |= {"smollm", "starcoder", "refact", "command-r", "codeshell", "exaone"}
 _LIKE_LLAMA3 = {"llama3", "llama-v3", "llama-bpe", "falcon3", "falcon-h1", "pixtral", "midm-2.0", "lfm2"}
 
@@ -213,10 +215,16 @@ def _check_tokenizer(reader: GGUFReader, tokenizer: PreTrainedTokenizerBase, arc
                 f"{name}: transformers drops {shown(key)} of the file, and texts would be split otherwise: {_INSTEAD}"
             )
     kind, split = _value(reader, "tokenizer.ggml.model", ""), _value(reader, "tokenizer.ggml.pre", "default")
+    if kind == "gpt2" and split == "default":  # which is of several models, and none's own
+        raise UserError(
+            f"{name} does not say how a text is split (tokenizer.ggml.pre): take a newer file, or {_FOLDER}"
+        )
     if kind == "gpt2" and split not in _LIKE_GPT2 | GGUF_PRE_TOKENIZER_SPLITS.keys():
         raise UserError(
             f"{name}: transformers does not know how to split a text by tokenizer.ggml.pre = {shown(split)}: {_INSTEAD}"
         )
+    if kind == "gpt2":
+        _check_whole(reader, tokenizer, name)
     spaced = tokenizer.tokenize("a")[:1] != ["a"]
     made = {"add_bos_token": bool(before_text(tokenizer)), "add_eos_token": bool(after_text(tokenizer))}
     default = {"add_bos_token": kind == "llama" or split in _LIKE_LLAMA3, "add_eos_token": False}
@@ -226,3 +234,16 @@ def _check_tokenizer(reader: GGUFReader, tokenizer: PreTrainedTokenizerBase, arc
         wanted = bool(_value(reader, f"tokenizer.ggml.{key}", default[key]))
         if wanted != has:
             raise UserError(f"{name}: tokenizer.ggml.{key} is {wanted}, but transformers makes it {has}: {_INSTEAD}")
+
+
+def _check_whole(reader: GGUFReader, tokenizer: PreTrainedTokenizerBase, name: str) -> None:
+    """Raise UserError where a token that a text has whole, a turn's mark or one that was added, is cut into pieces."""
+    tokens = _value(reader, "tokenizer.ggml.tokens", [])
+    kinds = _value(reader, "tokenizer.ggml.token_type", [])
+    asked = [(number, token) for number, (token, kind) in enumerate(zip(tokens, kinds)) if token and kind in _WHOLE]
+    rows = tokenizer([token for _, token in asked], add_special_tokens=False)["input_ids"] if asked else []
+    for (number, token), row in zip(asked, rows):
+        if row != [number]:
+            raise UserError(
+                f"{name}: transformers does not find the token {number}, {shown(token)}, whole in a text: {_INSTEAD}"
+            )

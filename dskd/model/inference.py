@@ -13,6 +13,7 @@ from torch import Tensor
 from tqdm import tqdm
 from transformers import DynamicCache, PreTrainedModel, PreTrainedTokenizerBase
 
+from dskd.errors import UserError
 from dskd.model import SCORE_CHUNK
 from dskd.model.logits import Head, float_logits, mapped, widened
 from dskd.model.parts import run_part
@@ -61,6 +62,7 @@ def log_likelihoods(models: Models, items: Sequence[Choices]) -> dict[str, list[
     lower, tops, head = models.lower, models.tops, widened(models.head)
     found: dict[str, list] = {name: [None] * len(items) for name in tops}
     packed = [_pack(item) for item in items]
+    _check_rotation(lower, max((max(row.positions) + 1 for row in packed), default=0))
     for batch in _batches([len(p.ids) for p in packed], "choices"):
         rows = [packed[i] for i in batch]
         length = max(len(row.ids) for row in rows)
@@ -88,6 +90,7 @@ def states_at(models: Models, sequences: Sequence[Sequence[int]], positions: Seq
     width = lower.config.hidden_size
     found = {name: torch.empty(len(sequences), width) for name in tops}
     cut = [list(ids[: position + 1]) for ids, position in zip(sequences, positions)]  # what follows is not seen
+    _check_rotation(lower, max(map(len, cut), default=0))
     for batch in _batches([len(ids) for ids in cut], "states"):
         ids = _padded([cut[i] for i in batch])
         # Padding stands on the right, where a causal model's earlier positions cannot see it.
@@ -109,6 +112,7 @@ def greedy(
     lower, tops, head = models.lower, models.tops, widened(models.head)
     ends = torch.tensor(sorted(stops), dtype=torch.int64)
     found: dict[str, list] = {name: [None] * len(prompts) for name in tops}
+    _check_rotation(lower, max(map(len, prompts), default=0) + tokens - 1)
     for batch in _batches([len(prompt) for prompt in prompts], "answers"):
         sizes = torch.tensor([len(prompts[i]) for i in batch])
         length = int(sizes.max())
@@ -156,6 +160,18 @@ def run(
     return model(
         **inputs, attention_mask=masks, position_ids=positions, cache=cache, use_cache=cache is not None
     ).last_hidden_state
+
+
+def _check_rotation(model: PreTrainedModel, length: int) -> None:
+    """Raise UserError where a model turns all of a sequence otherwise once it has so many tokens (longrope): what is
+    scored would hang on what stands beside it in a batch, and an answer's tokens on states of the other kind."""
+    rotation = getattr(model.config, "rope_parameters", None) or {}
+    most = rotation.get("original_max_position_embeddings") or length
+    if rotation.get("rope_type") == "longrope" and length > most:
+        raise UserError(
+            f"a text to be scored has {length} tokens, and {type(model).__name__} reads it in another way from "
+            f"{most + 1} on (longrope): take shorter texts, fewer examples (benchmarks.shots), or another teacher"
+        )
 
 
 def _layer_masks(model: PreTrainedModel, mask: Tensor, positions: Tensor, keys: Tensor) -> Tensor | dict[str, Tensor]:

@@ -14,10 +14,10 @@ from transformers.utils import logging
 from dskd.errors import UserError, one_line
 from dskd.infra.arithmetic import arithmetic_dtype
 from dskd.infra.output import output
+from dskd.model.architecture import check_architecture
 from dskd.model.folder import CONFIG, check_folder, code_of_its_own, read_config, read_settings, shown, stored
 from dskd.model.gguf_file import check_file, check_import, read_gguf, stop_ids
-from dskd.model.parts import check_architecture
-from dskd.model.tokenizer import check_ids, load_tokenizer, save_tokenizer
+from dskd.model.tokenizer import TOKENIZER, check_ids, load_tokenizer, save_tokenizer
 
 
 def import_model(fetched: Path, place: Path, dtype: str, name: str | None = None) -> None:
@@ -31,11 +31,13 @@ def import_model(fetched: Path, place: Path, dtype: str, name: str | None = None
     if fetched.is_file():
         import_gguf(fetched, place, dtype, name)
         return
-    load_decoder(fetched, dtype, name)
+    _, tokenizer = load_decoder(fetched, dtype, name)
     for file in code_of_its_own(fetched):
         print(f"{name or fetched}: {file} names code (auto_map); transformers' own is used instead", file=sys.stderr)
     with output(place, checksums=True) as partial:
         shutil.copytree(fetched, partial)
+        if not (partial / TOKENIZER).exists():  # it was made of other files, as vocab.json and merges.txt
+            save_tokenizer(tokenizer, partial)
 
 
 def import_gguf(source: Path, destination: Path, dtype: str = "bfloat16", name: str | None = None) -> None:
@@ -92,6 +94,7 @@ def load_decoder(
         if arithmetic_dtype(model.dtype) != model.dtype:  # .to() would also round rotations, which have another dtype
             model = model.to(arithmetic_dtype(model.dtype))
         model.eval().requires_grad_(False)
+        _check_head(model, name)
         check_architecture(model)
         _check_rotations(folder, model, name)
         check_ids(tokenizer, model.config.vocab_size, name)
@@ -144,6 +147,14 @@ def _whole(name: str, **where) -> PreTrainedModel:
                 f"{name}: {shown(key)} holds numbers that are infinite or none: fetch or make the model anew"
             )
     return model
+
+
+def _check_head(model: PreTrainedModel, name: str) -> None:
+    """Raise UserError where the folder holds the inside of a decoder alone, whose head would be its embedding: such
+    models give vectors of texts and predict no token."""
+    inside = type(model.base_model).__name__
+    if inside in (model.config.architectures or ()):
+        raise UserError(f"{name} is a {inside}, which has no head to predict tokens: take a {type(model).__name__}")
 
 
 def _check_rotations(folder: str | Path, model: PreTrainedModel, name: str) -> None:

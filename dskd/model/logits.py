@@ -3,9 +3,10 @@
 from typing import NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from dskd.errors import UserError
 from dskd.infra.arithmetic import fast_bfloat16
 
 
@@ -30,12 +31,34 @@ class Head(NamedTuple):
 
 
 def head_of(model: PreTrainedModel) -> Head:
-    """The head of a whole model; its weight is shared, not copied."""
+    """The head of a whole model; its weight is shared, not copied.
+
+    Raises:
+        UserError: there is none, or it is more than a matrix.
+    """
     softcap = getattr(model.config, "final_logit_softcapping", None)
     scale = getattr(model.config, "logit_scale", None)  # Cohere
     plain = softcap is None and scale is None
     logit_map = None if plain else LogitMap(1.0 if scale is None else scale, softcap)
-    return Head(model.get_output_embeddings().weight, logit_map)
+    return Head(_matrix(model).weight, logit_map)
+
+
+def _matrix(model: PreTrainedModel) -> nn.Linear:
+    """The layer that is the head of a model, taken out of PEFT's `modules_to_save`; UserError where it has none, or one
+    with a bias or with weights beside its own, as LoRA's, which would neither count nor train."""
+    head, name = model.get_output_embeddings(), type(model).__name__
+    if copies := getattr(head, "modules_to_save", None):
+        active = [] if head.disable_adapters else head.active_adapters
+        head = copies[active[0]] if active else head.original_module
+    if not isinstance(head, nn.Module):
+        raise UserError(f"{name} has no output head: load it with AutoModelForCausalLM")
+    weights = sorted(key for key, _ in head.named_parameters())
+    if not isinstance(head, nn.Linear) or weights != ["weight"]:
+        raise UserError(
+            f"the head of {name} is a {type(head).__name__} with {', '.join(weights)}: dskd takes one matrix without a "
+            "bias; leave it out of PEFT's target_modules (modules_to_save is taken)"
+        )
+    return head
 
 
 def mapped(products: Tensor, logit_map: LogitMap | None) -> Tensor:

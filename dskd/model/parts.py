@@ -1,21 +1,17 @@
 """What a model must be made of to be cut: an embedding, a list of layers, a final norm and a head, under the names that
 Llama gave them. A part is a decoder made of some of a model's layers.
 
-Most families of decoders are so built. `check_architecture` tries it on the model at hand instead of keeping a list of
-names: some multiply what enters the layers, others what leaves them.
+Most families of decoders are so built; `architecture.check_architecture` tries it.
 """
 
 import copy
+import re
 
 import torch
 from torch import Tensor, nn
 from transformers import PreTrainedConfig, PreTrainedModel
 
 from dskd.errors import UserError
-from dskd.model.logits import head_of, mapped
-
-SUPPORTED = "Llama, Mistral, Qwen2, Qwen3, Gemma 2 and 3 (text), Cohere and others that are built as they are"
-_PARTS = ("embed_tokens", "layers", "norm", "rotary_emb")
 
 
 def part(model: PreTrainedModel, layers: list[int], norm: bool) -> PreTrainedModel:
@@ -54,32 +50,16 @@ def layered_config(config: PreTrainedConfig, layers: list[int]) -> PreTrainedCon
     return config
 
 
-@torch.no_grad()
-def check_architecture(model: PreTrainedModel) -> None:
-    """Try whether the model, split in the middle, gives the logits that it gives as a whole.
-
-    Raises:
-        UserError: it names the architecture, and the setting where one is known to be the cause.
-    """
-    name = f"the model's architecture, {type(model).__name__},"
-    head = model.get_output_embeddings()
-    missing = [part for part in _PARTS if not hasattr(model.base_model, part)]
-    if not missing and any(not hasattr(layer, "self_attn") for layer in model.base_model.layers):
-        missing = ["layers.*.self_attn"]
-    if missing or not isinstance(head, nn.Linear) or head.bias is not None:
-        why = f"has no {', '.join(missing)}" if missing else "has no plain output head"
-        raise UserError(f"{name} {why} that dskd could cut at: it takes {SUPPORTED}")
-    if odd := set(getattr(model.config, "layer_types", None) or ()) - {"full_attention", "sliding_attention"}:
-        raise UserError(f"{name} has layers of {', '.join(sorted(odd))}: dskd takes {SUPPORTED}")
-    number, vocabulary = model.config.num_hidden_layers, model.config.vocab_size
-    ids = (torch.arange(1, 9) * (vocabulary // 9))[None]
-    lower, upper = list(range(number // 2)), list(range(number // 2, number))
-    states = run_part(part(model, upper, norm=True), states=run_part(part(model, lower, norm=False), ids=ids))
-    whole, split = model(input_ids=ids).logits.float(), mapped(head(states), head_of(model).logit_map).float()
-    if not (whole - split).abs().max() <= 0.02 * whole.abs().max():  # bfloat16 may round otherwise; NaN is a fault
-        settings = [key for key, value in vars(model.config).items() if "multiplier" in key or "scaling" in key]
-        cause = f" (perhaps by {', '.join(settings)})" if settings else ""
-        raise UserError(f"{name} computes its logits otherwise{cause} than from its parts: dskd takes {SUPPORTED}")
+def cast(module: nn.Module, dtype: torch.dtype, model: PreTrainedModel) -> None:
+    """Round what belongs to this model to `dtype`, all but what transformers keeps in float32 where it loads such a
+    model: by its router's float32 numbers a mixture of experts tells experts apart that are one number in bfloat16."""
+    kinds = [re.compile(kind.replace("*", ".*")) for kind in model._get_dtype_plan(dtype)]
+    tensors = dict(module.named_parameters()) | dict(module.named_buffers())
+    kept = {name: tensor.data for name, tensor in tensors.items() if any(kind.search(name) for kind in kinds)}
+    module.to(dtype)
+    tensors = dict(module.named_parameters()) | dict(module.named_buffers())
+    for name, wide in kept.items():
+        tensors[name].data = wide.float()
 
 
 def check_layers(model: PreTrainedModel, layers: list[int]) -> None:

@@ -13,6 +13,7 @@ from dskd.errors import UserError, one_line
 from dskd.infra.hashes import sha256_file
 from dskd.model.folder import TOKENIZER_CONFIG, check_settings, code_of_its_own
 
+TOKENIZER = "tokenizer.json"
 _WORD = "the"  # what every tokenizer knows
 # Texts that close a document in pre-training. A chat model's eos token is the end of a turn instead
 # (SmolLM2-Instruct: eos is <|im_end|>, while documents end with <|endoftext|>), so these come first. Only a special
@@ -63,7 +64,7 @@ def save_tokenizer(tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
 
 def tokenizer_hash(folder: str | Path) -> str:
     """What the tokenizer in the teacher's folder is known by."""
-    return sha256_file(Path(folder) / "tokenizer.json")
+    return sha256_file(Path(folder) / TOKENIZER)
 
 
 def before_text(tokenizer: PreTrainedTokenizerBase) -> list[int]:

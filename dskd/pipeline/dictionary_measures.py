@@ -144,4 +144,4 @@ def heldout_table(params: Params, dictionaries: Dictionaries) -> pd.DataFrame:
 def _often(words: dict[str, tuple[int, ...]], sample: Reservoir) -> dict[str, int]:
     """How often each word's first token was met in the dictionary's text."""
     occurrences = dict(zip(sample.tokens.tolist(), sample.occurrences.tolist()))
-    return {word: occurrences.get(ids[0], 0) for word, ids in words.items()}
+    return {word: occurrences.get(ids[0], 0) if ids else 0 for word, ids in words.items()}

@@ -8,6 +8,7 @@ from dskd.model.cut import student_top, teacher_top, trunk
 from dskd.model.inference import Models
 from dskd.model.logits import head_of
 from dskd.model.origin import load_origin, teacher_split
+from dskd.model.parts import cast
 from dskd.model.tokenizer import stop_tokens
 from dskd.params import Params
 from dskd.pipeline.inputs import load_teacher
@@ -25,7 +26,7 @@ def load_models(params: Params, students: list[str]) -> Models:
     split = teacher_split(params.student, teacher.config.num_hidden_layers)
     of_teacher = {"teacher": teacher_top(teacher, split)}
     tops = {"cut": student_top(origin, params.student)}
-    tops["cut"].layers.to(origin.dtype)
+    cast(tops["cut"].layers, origin.dtype, origin)
     for name in students:
         folder = require(Path(artifacts.STUDENTS) / name, f"distill@{name}")
         tops[name] = load_student_top(folder, origin, params.student)

@@ -12,6 +12,7 @@ from dskd.infra.output import output
 from dskd.model.logits import head_of
 from dskd.model.lora import add_lora, merge_lora
 from dskd.model.origin import ORIGIN, load_origin
+from dskd.model.parts import cast
 from dskd.params import Params, chosen_objective
 from dskd.pipeline.given import Given, read_given
 from dskd.pipeline.heldout import heldout_of, means
@@ -53,7 +54,8 @@ def make_student(params: Params, objective: str, seed: int) -> None:
                 with output(Path(artifacts.CURVES) / name) as place:
                     shutil.copytree(work / "curves", place)
                 merge_lora(student.top)
-                student.top.layers.to(kept_dtype(params)).to(teacher.dtype)  # what is scored is what the folder holds
+                for dtype in (kept_dtype(params), teacher.dtype):  # what is scored is what the folder holds
+                    cast(student.top.layers, dtype, origin)
                 heldout = heldout_of(params, student, teacher_head, given.heldout)
                 chat = bool(tokenizer.chat_template)
                 making = Making(objective, seed, given.teacher_layers, chat, means(heldout), hashes)

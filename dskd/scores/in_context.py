@@ -6,7 +6,8 @@ All three are one token with a space before it, and the unrelated word is about 
 related one and of its part of speech. The context is what stands before the word, up to `_CONTEXT` tokens.
 """
 
-from collections.abc import Iterator, Sequence
+import sys
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -17,6 +18,7 @@ from dskd.infra.artifacts import reading
 from dskd.infra.randomness import hash_integers, text_key
 from dskd.lexicon.relations import ANTONYM, SYNONYM
 from dskd.lexicon.rungs import RUNGS, Trained, rung_of
+from dskd.lexicon.tokens import word_tokens
 from dskd.model.inference import Choices, Models, log_likelihoods
 from dskd.model.tokenizer import before_text
 from dskd.params import LexiconParams
@@ -59,7 +61,7 @@ def find_places(
     settings: tuple[int, int],
 ) -> list[Place]:
     """Places of each kind and rung, as many as there are but at most so many, in an order that is drawn: at most one a
-    word and document.
+    word and document. Where there is none at all, one line says so.
 
     Args:
         settings: the seed, and how many of each kind and rung.
@@ -94,13 +96,20 @@ def find_places(
                 taken.add((word, document))
                 name = f"{kind}:{word}:{block}:{place}"
                 chosen.append(Place(kind, of, name, document, word, other, unrelated))
+    if not chosen:
+        print(
+            f"no word of the held-out text has a relative to be put in its place: {len(tokens)} words of WordNet are "
+            "one token of this tokenizer; scores in context are left out",
+            file=sys.stderr,
+        )
     return chosen
 
 
 def in_context_rows(models: Models, text: HeldoutText, places: Sequence[Place]) -> list[dict]:
     """One row a model and place: model, what the place consists of, and value, the difference in nats."""
-    tokenizer = models.tokenizer
-    asked = [_choices(text, place, tokenizer) for place in places]
+    words = {word for place in places for word in (place.related, place.unrelated)}
+    tokens, beginning = word_tokens(models.tokenizer, words), before_text(models.tokenizer)
+    asked = [_choices(text, place, tokens, beginning) for place in places]
     return [
         {"model": model, **place._asdict(), "value": round(related - unrelated, 5)}
         for model, items in log_likelihoods(models, asked).items()
@@ -108,22 +117,17 @@ def in_context_rows(models: Models, text: HeldoutText, places: Sequence[Place]) 
     ]
 
 
-def _choices(text: HeldoutText, place: Place, tokenizer: PreTrainedTokenizerBase) -> Choices:
+def _choices(
+    text: HeldoutText, place: Place, tokens: Mapping[str, tuple[int, ...]], beginning: Sequence[int]
+) -> Choices:
     block, at = map(int, place.id.rsplit(":", 2)[1:])
-    beginning = before_text(tokenizer)
     context = text.blocks[block, max(len(beginning), at - _CONTEXT) : at].tolist()
-    return Choices([*beginning, *context], [_ids(tokenizer, word) for word in (place.related, place.unrelated)])
+    return Choices([*beginning, *context], [list(tokens[word]) for word in (place.related, place.unrelated)])
 
 
 def single_tokens(vocabulary: Vocabulary, tokenizer: PreTrainedTokenizerBase) -> dict[str, int]:
     """Usable word -> its token, of those that are one token after a space."""
-    words = sorted(vocabulary.pos)
-    rows = tokenizer([f" {word}" for word in words], add_special_tokens=False)["input_ids"] if words else []
-    return {word: row[0] for word, row in zip(words, rows) if len(row) == 1}
-
-
-def _ids(tokenizer: PreTrainedTokenizerBase, word: str) -> list[int]:
-    return tokenizer.encode(f" {word}", add_special_tokens=False)
+    return {word: span[0] for word, span in word_tokens(tokenizer, vocabulary.pos).items() if len(span) == 1}
 
 
 def _relatives(vocabulary: Vocabulary, kind: str, word: str) -> set[str]:

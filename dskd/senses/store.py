@@ -114,6 +114,8 @@ def compose_span(senses: Senses, span: tuple[int, ...]) -> Tensor:
     The senses of the first token are running means; for every further token each takes in the
     nearest (L2) of that token's senses.
     """
+    if not span:  # of a word that the tokenizer does not know
+        return senses.centroids[:0].float()
     first = senses.rows(span[0])
     means = senses.centroids[first.start : first.stop].float()
     for already, token in enumerate(span[1:], start=1):

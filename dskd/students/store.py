@@ -13,7 +13,7 @@ from dskd.infra import artifacts
 from dskd.model.cut import split_depth, student_layers, student_top, trunk
 from dskd.model.load import load_decoder
 from dskd.model.logits import Head, head_of
-from dskd.model.parts import layered_config, part, run_part
+from dskd.model.parts import cast, layered_config, part, run_part
 from dskd.model.tokenizer import save_tokenizer
 from dskd.params import StudentParams
 
@@ -66,9 +66,10 @@ def export_student(
     destination: Path,
     dtype: torch.dtype,
 ) -> None:
-    """Write the student as a Hugging Face folder that loads without `dskd`: weights in `dtype`, tokenizer and chat
-    template. Neither `teacher` nor `top` is changed."""
-    model = copy.deepcopy(assemble_student(teacher, top, student)).to(dtype)
+    """Write the student as a Hugging Face folder that loads without `dskd`: weights in `dtype` (`parts.cast`),
+    tokenizer and chat template. Neither `teacher` nor `top` is changed."""
+    model = copy.deepcopy(assemble_student(teacher, top, student))
+    cast(model, dtype, teacher)
     model.save_pretrained(destination)
     save_tokenizer(tokenizer, destination)
 

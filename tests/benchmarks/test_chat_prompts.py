@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 from tiny.models import make_tokenizer
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from dskd.benchmarks.chat_prompts import (
@@ -264,6 +264,14 @@ def test_chat_rows_of_choices(chat):
         assert row["labels"] == list("ABCD") and row["answer"] == "ABCD"[item["answer"]]
     few = chat_rows("arc_challenge", TEST, TRAIN, chat, 0, shots=2)
     assert few[0]["prompt"].count("<|im_start|>assistant") == 3
+
+
+def test_labels_that_the_tokenizer_changes_are_an_error():
+    chat = byte_tokenizer()
+    chat.backend_tokenizer.normalizer = normalizers.Lowercase()
+    with pytest.raises(UserError, match="makes 'a' of the label 'A', so that no answer to arc_challenge"):
+        chat_rows("arc_challenge", TEST, TRAIN, chat, 0)
+    assert chat_rows("piqa", [choice("valid", 0, choices=2)], [choice("train", 1, choices=2)], chat, 0)
 
 
 def test_chat_rows_of_squad(chat):

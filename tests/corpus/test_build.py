@@ -10,8 +10,9 @@ import pytest
 import torch
 from tiny import wordnet as tiny_wordnet
 from tiny.wordnet import train_metaspace_tokenizer, train_tokenizer, write_wordnet
-from tokenizers import AddedToken, Tokenizer
+from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 from tokenizers.processors import TemplateProcessing
+from transformers import PreTrainedTokenizerFast
 
 from dskd.corpus.build import build_corpus, token_bytes
 from dskd.corpus.documents import Document
@@ -304,6 +305,13 @@ def test_token_bytes_are_those_of_the_text_for_both_kinds_of_tokenizer(material)
     for tokenizer, added in ((material[2], ""), (train_metaspace_tokenizer(["x y z"]), " ")):
         ids = tokenizer(text, add_special_tokens=False)["input_ids"]
         assert sum(token_bytes(tokenizer, ids)) == len((added + text).encode())
+
+
+def test_bytes_are_not_told_of_a_tokenizer_that_loses_some():
+    pieces = Tokenizer(models.WordPiece({"[UNK]": 0, "the": 1, "##re": 2}, unk_token="[UNK]"))
+    pieces.pre_tokenizer, pieces.decoder = pre_tokenizers.BertPreTokenizer(), decoders.WordPiece()
+    with pytest.raises(UserError, match="no tokens for single bytes"):
+        token_bytes(PreTrainedTokenizerFast(tokenizer_object=pieces, unk_token="[UNK]"), [1, 2, 0])
 
 
 def test_a_special_token_in_a_text_closes_no_document(tmp_path, material):

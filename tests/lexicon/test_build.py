@@ -9,9 +9,12 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import yaml
+from tiny.models import dictionary
 from tiny.project import run
 from tiny.wordnet import lexicon, train_metaspace_tokenizer, train_tokenizer, write_wordnet
+from tokenizers import Tokenizer, models, pre_tokenizers
 from tokenizers.processors import TemplateProcessing
+from transformers import PreTrainedTokenizerFast
 
 from dskd.errors import UserError
 from dskd.infra.hashes import sha256_tree
@@ -25,7 +28,8 @@ from dskd.lexicon.readers.wordnet_indirect import indirect_antonyms
 from dskd.lexicon.relations import ANTONYM, SYNONYM, Relation, heldout_pairs, heldout_words, is_heldout, merge
 from dskd.lexicon.store import antonyms, load_lexicon, save_lexicon, synonyms
 from dskd.lexicon.table import build_table, check_sources, conflicts_table, negations_table
-from dskd.lexicon.tokens import check_tokens, inflected_forms, word_tokens
+from dskd.lexicon.tokens import check_tokens, head_forms, inflected_forms, word_tokens
+from dskd.senses.store import compose_span
 
 WHOLE = ["fast", "rapid", "slow", "bank", "go", "travel", "stay", "quickly"]  # words that become one token
 
@@ -239,6 +243,16 @@ def test_word_tokens_are_those_inside_a_text(tokenizer):
     for word, span in word_tokens(tokenizer, ["bank", "banking company", "é"]).items():
         inside = tokenizer(f"the {word}", add_special_tokens=False)["input_ids"]
         assert tuple(inside[-len(span) :]) == span and tokenizer.decode(list(span)) == f" {word}"
+
+
+def test_a_word_that_the_tokenizer_does_not_know_has_no_tokens_and_is_no_head():
+    plain = Tokenizer(models.WordLevel({"[UNK]": 0, "bank": 1, "river": 2}, unk_token="[UNK]"))
+    plain.pre_tokenizer = pre_tokenizers.Whitespace()
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=plain, unk_token="[UNK]")
+    found = word_tokens(tokenizer, ["bank", "river bank", "zebra", "river zebra"])
+    assert found == {"bank": (1,), "river bank": (2, 1), "river zebra": (), "zebra": ()}
+    assert head_forms(tokenizer, ["bank", "zebra", "lion"], 3, {}) == {"bank": [("bank", 1)]}
+    assert not len(compose_span(dictionary({1: [[0.0, 1.0]]}), found["zebra"]))
 
 
 def test_word_tokens_have_one_space_where_the_tokenizer_adds_its_own():

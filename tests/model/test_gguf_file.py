@@ -2,8 +2,9 @@ import numpy as np
 import pytest
 import torch
 from tiny.families import make_decoder
-from tiny.ggufs import gguf_tensors, write_gguf
-from tiny.models import make_ids, make_teacher
+from tiny.ggufs import CONTROL, NORMAL, USER_DEFINED, gguf_tensors, write_gguf
+from tiny.models import make_ids, make_teacher, make_tokenizer
+from tokenizers import AddedToken
 
 from dskd.errors import UserError
 from dskd.infra.hashes import sha256_tree
@@ -110,6 +111,8 @@ def test_a_weight_that_is_no_number_is_an_error(tmp_path, teacher, tokenizer):
         ({"split.count": 2, "split.no": 0}, "one of 2 split GGUF files .*llama-gguf-split --merge"),
         ({"split.tensors.count": 99}, "56 of 99 tensors"),
         ({"general.type": "adapter"}, "of the type 'adapter'"),
+        ({"tokenizer.ggml.pre": None}, r"does not say how a text is split \(tokenizer\.ggml\.pre\): take a newer"),
+        ({"tokenizer.ggml.pre": "default"}, "does not say how a text is split"),
         ({"tokenizer.ggml.pre": "deepseek-llm"}, "tokenizer.ggml.pre = deepseek-llm"),
         ({"tokenizer.ggml.pre": "llama-bpe"}, "add_bos_token is True, but transformers makes it False"),
         ({"tokenizer.ggml.normalizer.lowercase": True}, "tokenizer.ggml.normalizer.lowercase"),
@@ -119,6 +122,24 @@ def test_metadata_that_changes_the_numbers_and_is_dropped_is_an_error(tmp_path, 
     source = write_gguf(tmp_path / "x.gguf", teacher, tokenizer, metadata)
     with pytest.raises(UserError, match=says):
         import_gguf(source, tmp_path / "out")
+
+
+@pytest.mark.parametrize("special", [True, False])
+@pytest.mark.parametrize("token, whole", [("<think>", True), ("<｜User｜>", False), ("größe", True), ("    ", False)])
+def test_a_token_that_a_text_has_whole_is_found_whole_or_the_file_refused(tmp_path, token, whole, special):
+    tokenizer = make_tokenizer()
+    tokenizer.add_tokens([AddedToken(token, special=special, normalized=False)])
+    vocabulary = tokenizer.get_vocab()
+    types = [NORMAL] * len(vocabulary)
+    types[vocabulary[token]] = CONTROL if special else USER_DEFINED
+    types[vocabulary[tokenizer.eos_token]] = CONTROL
+    model = make_teacher(vocabulary=len(vocabulary))
+    source = write_gguf(tmp_path / "x.gguf", model, tokenizer, {"tokenizer.ggml.token_type": types})
+    if whole:
+        _, found = imported(source, tmp_path / "out")
+        assert found(f"the{token}dog").input_ids.count(vocabulary[token]) == 1
+    else:
+        assert f"does not find the token {vocabulary[token]}, " in refused(source)
 
 
 def test_metadata_that_changes_nothing_is_taken(tmp_path, teacher, tokenizer):

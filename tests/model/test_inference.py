@@ -2,8 +2,10 @@ import itertools
 
 import pytest
 import torch
+from tiny.families import make_decoder
 from tiny.models import LOWER_LAST, make_ids
 
+from dskd.errors import UserError
 from dskd.model import inference
 from dskd.model.cut import student_top, teacher_top, trunk
 from dskd.model.inference import Choices, Models, greedy, log_likelihoods, states_at
@@ -140,6 +142,22 @@ def test_states_are_those_of_the_whole_model_at_their_place(made, batches):
 def test_batches_hold_so_many_tokens_at_most_or_one_item_the_longest_first(monkeypatch):
     monkeypatch.setattr(inference, "_TOKENS", 12)
     assert list(inference._batches([3, 20, 4, 13, 6, 3], "")) == [[1], [3], [4, 2], [0, 5]]
+
+
+def test_a_text_that_a_model_reads_otherwise_because_it_is_long_is_an_error():
+    rotation = {"rope_type": "longrope", "rope_theta": 1e4, "original_max_position_embeddings": 12}
+    rotation |= {"short_factor": [1.0, 1.1, 1.2, 1.3], "long_factor": [2.0, 3.0, 4.0, 5.0]}
+    model = make_decoder("phi3", rope_parameters=rotation, original_max_position_embeddings=12)
+    models = Models(trunk(model, LOWER_LAST), {"teacher": teacher_top(model, LOWER_LAST)}, head_of(model), None, 64)
+    prompt = make_ids(1, 8)[0].tolist()  # 9 tokens
+    ((value, _),) = log_likelihoods(models, [Choices(prompt, [[5, 7, 6]])])["teacher"][0]
+    assert value == pytest.approx(naive(model, prompt, [5, 7, 6])[0], abs=1e-4)
+    assert len(greedy(models, [prompt], 4, [])["teacher"][0]) == 4
+    for ask in (lambda: log_likelihoods(models, [Choices(prompt, [[5]]), Choices(prompt, [[5, 7, 6, 4, 3]])]),
+                lambda: greedy(models, [prompt], 5, []),
+                lambda: states_at(models, [prompt + prompt], [12])):  # fmt: skip
+        with pytest.raises(UserError, match=r"a text to be scored has 13 tokens.*longrope"):
+            ask()
 
 
 def test_no_items_give_no_scores(made):

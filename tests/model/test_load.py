@@ -16,6 +16,7 @@ from dskd.infra.hashes import sha256_tree
 from dskd.model.cut import student_top
 from dskd.model.folder import INDEX, WEIGHTS
 from dskd.model.load import import_model, load_decoder
+from dskd.model.tokenizer import tokenizer_hash
 from dskd.students.store import assemble_student, export_student
 
 IDS = make_ids(2, 12).long()
@@ -280,6 +281,18 @@ def test_no_call_leaves_it_to_transformers_whether_code_is_run():
     for name, call in calls:
         said = {word.arg: ast.unparse(word.value) for word in call.keywords}
         assert (said.get("trust_remote_code"), said.get("local_files_only")) == ("False", "True"), name
+
+
+def test_a_tokenizer_of_other_files_is_kept_in_the_form_that_the_stages_read(folder, tokenizer):
+    model = json.loads((folder / "tokenizer.json").read_text())["model"]
+    (folder / "tokenizer.json").unlink()
+    (folder / "vocab.json").write_text(json.dumps(model["vocab"]))
+    (folder / "merges.txt").write_text("\n".join(["#version: 0.2", *map(" ".join, model["merges"])]) + "\n")
+    change(folder / "tokenizer_config.json", tokenizer_class="GPT2Tokenizer")
+    import_model(folder, Path("kept"), "float32", "sources.teacher")
+    assert len(tokenizer_hash("kept")) == 64
+    _, found = load_decoder("kept", "float32")
+    assert found("the lazy dog").input_ids == tokenizer("the lazy dog").input_ids
 
 
 # --- through the command line ----------------------------------------------------------------------------------------

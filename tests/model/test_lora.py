@@ -1,8 +1,10 @@
 import pytest
 import torch
 from students.test_train import OBJECTIVES, assert_same, fresh_accelerator, make_data, stop_at, uncompiled, weights_of
+from tiny.families import make_decoder
 from tiny.models import LOWER_LAST, distill_settings
 
+from dskd.errors import UserError
 from dskd.model.cut import student_top
 from dskd.model.logits import head_of
 from dskd.model.lora import add_lora, merge_lora
@@ -36,6 +38,15 @@ def test_a_student_starts_as_without_lora_and_trains_the_thin_matrices_alone(tea
     assert len(training) == 2 * 7 * 2 and all("lora_" in name and 4 in shape for name, shape in training.items())
     merge_lora(top)
     assert_same(weights_of(top), weights_of(plain))
+
+
+@pytest.mark.parametrize("family", ["mixtral", "qwen3_moe"])
+def test_experts_that_would_not_train_are_an_error(family):
+    options = {"num_local_experts": 4, "num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 32}
+    top = student_top(make_decoder(family, **options), LOWER_LAST)
+    with pytest.raises(UserError, match=r"student\.lora puts no matrices beside 0\.mlp\..* set student\.lora to null"):
+        add_lora(top, LORA, seed=0)
+    assert all(weight.requires_grad for weight in top.layers.parameters())
 
 
 def test_merged_weights_give_the_trained_student_and_a_plain_folder(teacher, data, tokenizer, tmp_path):

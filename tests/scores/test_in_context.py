@@ -5,7 +5,8 @@ import pytest
 import torch
 from tiny import wordnet as tiny_wordnet
 from tiny.models import LOWER_LAST, make_teacher
-from tiny.wordnet import train_tokenizer, write_wordnet
+from tiny.wordnet import train_metaspace_tokenizer, train_tokenizer, write_wordnet
+from tokenizers import normalizers
 from tokenizers.processors import TemplateProcessing
 
 from dskd.lexicon.readers.wordnet import open_wordnet, prepare
@@ -131,6 +132,22 @@ def test_words_of_one_token_are_those_whatever_the_tokenizer_puts_around_a_text(
     around.backend_tokenizer.post_processor = TemplateProcessing(f"{special} $A", special_tokens=[(special, 0)])
     assert around(" x")["input_ids"][0] == 0
     assert single_tokens(vocabulary, around) == plain and set(plain) == set(WORDS)
+
+
+def test_words_of_one_token_are_found_where_the_tokenizer_puts_a_space_before_every_text(vocabulary):
+    tokenizer = train_metaspace_tokenizer(["".join(f" {word}" for word in WORDS)] * 3, size=2000)
+    prepended = [normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")]  # as Llama 2 has it: " bank" has two spaces
+    tokenizer.backend_tokenizer.normalizer = normalizers.Sequence(prepended)
+    tokenizer.backend_tokenizer.pre_tokenizer = None
+    assert len(tokenizer.encode(" " + WORDS[0], add_special_tokens=False)) > 1
+    assert set(single_tokens(vocabulary, tokenizer)) == set(WORDS)
+
+
+def test_a_text_without_a_place_is_named(text, vocabulary, trained, tokenizer, capsys):
+    short = HeldoutText(text.blocks[:, :10], text.documents, text.counts)
+    assert find_places(short, LEXICON, vocabulary, trained, tokenizer, (0, 5)) == []
+    said = capsys.readouterr().err
+    assert "60 words of WordNet are one token" in said and len(said.splitlines()) == 1
 
 
 @pytest.mark.parametrize(("word", "expected"), [("a", "bcd"), ("c", "bda"), ("d", "cba")])

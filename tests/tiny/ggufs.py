@@ -19,7 +19,7 @@ _IN_LAYER = {
     "input_layernorm": "attn_norm",
     "post_attention_layernorm": "ffn_norm",
 }
-CONTROL, NORMAL = 3, 1  # types of tokens
+CONTROL, USER_DEFINED, NORMAL = 3, 4, 1  # types of tokens
 
 
 def gguf_tensors(model: PreTrainedModel, architecture: str = "llama") -> dict[str, np.ndarray]:
@@ -50,7 +50,7 @@ def write_gguf(
     """Write a model with a byte-level tokenizer.
 
     Args:
-        metadata: more keys and values, or other values.
+        metadata: more keys and values, or other values; None leaves a key out.
         tensors: default: `gguf_tensors(model, architecture)`.
     """
     config, vocabulary = model.config, tokenizer.get_vocab()
@@ -68,6 +68,7 @@ def write_gguf(
         f"{architecture}.rope.freq_base": float(config.rope_parameters["rope_theta"]),
         f"{architecture}.vocab_size": config.vocab_size,
         "tokenizer.ggml.model": "gpt2",
+        "tokenizer.ggml.pre": "gpt-2",
         "tokenizer.ggml.tokens": tokens,
         "tokenizer.ggml.token_type": [CONTROL if token in special else NORMAL for token in tokens],
         "tokenizer.ggml.merges": [" ".join(merge) for merge in merges],
@@ -76,6 +77,8 @@ def write_gguf(
     writer = gguf.GGUFWriter(path, architecture)
     add = {bool: writer.add_bool, int: writer.add_uint32, float: writer.add_float32, str: writer.add_string}
     for key, value in every.items():
+        if value is None:
+            continue
         add.get(type(value), writer.add_array)(key, value)
     for name, values in (gguf_tensors(model, architecture) if tensors is None else tensors).items():
         writer.add_tensor(name, values)

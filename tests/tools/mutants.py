@@ -49,7 +49,12 @@ CORE = {
     "corpus/prompts.py": [],
     "model/cut.py": [],
     "model/inference.py": [],
-    "model/logits.py": ["model/test_inference.py", "model/test_parts.py", "students/test_losses.py"],
+    "model/logits.py": [
+        "model/test_inference.py",
+        "model/test_architecture.py",
+        "model/test_parts.py",
+        "students/test_losses.py",
+    ],
     "states/harvest.py": [],
     "states/store.py": ["states/test_harvest.py"],
     "senses/cluster.py": [],
