@@ -1,21 +1,15 @@
 """Which documents have the same text, whatever they are called: no copy of a held-out text may be trained on."""
 
 import hashlib
-import re
 import unicodedata
 from collections.abc import Iterable
 
 from dskd.corpus.documents import Document
+from dskd.infra.letters import letters
 
-_NO_LETTERS = re.compile(r"[\W_]+")
 # Of a text with a title: what is shorter is no text of its own. Articles are like that of which WikiExtractor left the
 # head of a table alone; dozens of stations along one line then say the same.
 _SHORTEST = 50  # letters and digits
-
-
-def letters(text: str) -> str:
-    """The letters and digits of a text, in lower case; other forms of a letter (NFKC) are the same."""
-    return _NO_LETTERS.sub("", unicodedata.normalize("NFKC", text).lower())
 
 
 def fingerprint(document: Document, text: str = "") -> str:

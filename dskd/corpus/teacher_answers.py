@@ -18,9 +18,9 @@ from dskd.benchmarks.catalogue import BENCHMARKS, read_benchmark
 from dskd.benchmarks.chat_prompts import chat_rows, end_of_turn, letter
 from dskd.benchmarks.gather import canonical_rows, gather
 from dskd.benchmarks.squad import answer_text, f1
-from dskd.corpus.copies import letters
 from dskd.corpus.prompts import Prompts, join_prompts, load_prompts, save_prompts
 from dskd.errors import UserError
+from dskd.infra.letters import letters
 from dskd.model.inference import Models, greedy
 from dskd.model.logits import head_of
 from dskd.model.parts import part
