@@ -9,7 +9,7 @@ import string
 import sys
 from collections.abc import Collection
 from datetime import datetime
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from unittest.mock import patch
 
@@ -104,16 +104,30 @@ def render(messages: list[dict], tokenizer) -> str:
     The same chat gives the same text on every day; a model that can answer without thinking first is asked to.
 
     Raises:
-        UserError: the tokenizer has no chat template, or one that fails, leaves a turn out or makes the model think.
+        UserError: the tokenizer has no chat template, or one that fails, leaves a turn out or makes the model think; a
+            message spells one of the tokenizer's special tokens, which would be read as it.
     """
     if not tokenizer.chat_template:
         raise UserError(NO_TEMPLATE)
+    said = "\n".join(message["content"] for message in messages)
+    if token := next((token for token in _special(tokenizer, len(tokenizer)) if token in said), None):
+        raise UserError(
+            f"a row has {token!r} in its text, a special token of the teacher's: leave it out of the rows "
+            f"(prompts.sets) or take another teacher; it says {messages[-1]['content'][:60]!r}"
+        )
     prompt = _written(messages, tokenizer, add_generation_prompt=True)
     if lost := [message["role"] for message in messages if message["content"].strip() not in prompt]:
         raise UserError(f"the teacher's chat template leaves out what the {lost[0]} says: {_WAY_OUT}")
     if prompt.rstrip().endswith(_OPEN):
         raise UserError(f"the teacher's chat template makes the model think before each answer ({_OPEN}): {_WAY_OUT}")
     return prompt
+
+
+@lru_cache(maxsize=1)
+def _special(tokenizer, _: int) -> list[str]:
+    """The tokens that a text cannot spell without being read as them; the second argument is how many tokens it has."""
+    added = {str(token) for token in tokenizer.added_tokens_decoder.values() if token.special}
+    return sorted(added | set(tokenizer.all_special_tokens))
 
 
 def end_of_turn(tokenizer, stops: Collection[int]) -> int:

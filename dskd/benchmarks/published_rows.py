@@ -119,6 +119,20 @@ def _text(text: str) -> str:
     return text.replace("\r\n", "\n").replace("\r", "\n").strip()
 
 
+def _strings(values: object, what: str) -> list[str]:
+    """These values, if they are a list of strings; ValueError where they are not, such as one string of letters."""
+    if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
+        raise ValueError(f"the {what} are no list of strings")
+    return values
+
+
+def _number(label: object) -> int:
+    """A label that is a whole number, or written as one."""
+    if isinstance(label, bool) or not isinstance(label, int | str):
+        raise ValueError(f"the label {label!r} is no whole number")
+    return int(label)
+
+
 def _choice(question: str, choices: list[str], answer: int) -> dict:
     return {"question": _text(question), "choices": [_text(choice) for choice in choices], "answer": answer}
 
@@ -130,25 +144,27 @@ def exam(raw: dict) -> dict:
     if isinstance(choices, list):
         choices = {key: [choice[key] for choice in choices] for key in ("label", "text")}
     stem = question["stem"] if isinstance(question, dict) else question
-    labels = choices["label"]
-    if len(labels) != len(choices["text"]):
-        raise ValueError(f"{len(labels)} labels for {len(choices['text'])} choices")
+    labels, texts = (_strings(choices[key], what) for key, what in (("label", "labels"), ("text", "choices")))
+    if len(labels) != len(texts) or len(labels) != len(set(labels)):
+        raise ValueError(f"{len(set(labels))} different labels for {len(texts)} choices")
     answer = labels.index(raw["answerKey"]) if raw["answerKey"] in labels else -1
-    return {"id": _text(raw["id"]), **_choice(stem, choices["text"], answer)}
+    return {"id": _text(raw["id"]), **_choice(stem, texts, answer)}
 
 
 def piqa(raw: dict) -> dict:
-    return _choice(raw["goal"], [raw["sol1"], raw["sol2"]], int(raw["label"]))
+    return _choice(raw["goal"], [raw["sol1"], raw["sol2"]], _number(raw["label"]))
 
 
 def mmlu(raw: dict) -> dict:
-    answer = raw["answer"] if isinstance(raw["answer"], int) else _LETTERS.get(raw["answer"], -1)
-    return {"subject": raw["subject"], **_choice(raw["question"], raw["choices"], answer)}
+    answer = _LETTERS[raw["answer"]] if raw["answer"] in _LETTERS else raw["answer"]
+    answer = -1 if isinstance(answer, str) else _number(answer)
+    return {"subject": raw["subject"], **_choice(raw["question"], _strings(raw["choices"], "choices"), answer)}
 
 
 def squad(raw: dict) -> dict:
     article, paragraph, qa = (raw.get(key, raw) for key in ("article", "paragraph", "qa"))
     golds = qa["answers"]["text"] if isinstance(qa["answers"], dict) else [gold["text"] for gold in qa["answers"]]
+    golds = _strings(golds, "answers")
 
     def line(text: str) -> str:  # one line: a prompt is made of lines, and copies differ in white space
         return " ".join(text.split())

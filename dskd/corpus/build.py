@@ -18,7 +18,7 @@ import pandas as pd
 import torch
 
 from dskd.corpus.documents import Document, text_documents
-from dskd.corpus.packing import PackedText, Packing, draw, pack, pack_pieces
+from dskd.corpus.packing import PackedText, Packing, draw, draw_training, pack, pack_pieces
 from dskd.corpus.prompts import Prompts, pack_prompts, too_long
 from dskd.corpus.store import SOURCES, SPLITS
 from dskd.corpus.word_documents import gloss_documents, lexicon_documents
@@ -54,7 +54,7 @@ def build_corpus(
             int8, a place in `store.SOURCES`. Blocks of one source keep the order of its stream. `heldout_document`
             (m,) int32 says which of the summary's `heldout_documents` has most of the block's tokens.
         summary: what corpus.json holds; of held-out text `bytes` are the UTF-8 bytes of the `byte_tokens` target
-            tokens that are text.
+            tokens that are text. The copies of held-out documents are counted where there are some.
 
     Raises:
         UserError: a split has no block, or none of a source that it was to have; the dump is broken; the tokenizer has
@@ -66,12 +66,14 @@ def build_corpus(
     documents["lexicon"] = [] if related is None else lexicon_documents(related)
 
     # The blocks of each split, first by source and then mixed.
-    tensors, rows, ids, short = {}, {}, {}, {}
+    tensors, rows, ids, short, copies = {}, {}, {}, {}, {}
+    texts: dict[str, list[tuple[str, str]]] = {}  # the name of each document and its fingerprint
     for split in SPLITS:
         packed = _packed(split, documents, corpus, tokenizer, separator)
         streams = {source: stream.text.blocks for source, stream in packed.items()}
         for source, stream in packed.items():
             row = rows[f"{split}.{source}"] = _account(stream)
+            copies |= {source: stream.copies} if stream.copies else {}
             if split == "heldout":
                 row |= _target_bytes(stream.text.blocks, tokenizer, separator)._asdict()
             if row["blocks"] < stream.wanted:
@@ -81,6 +83,7 @@ def build_corpus(
             rows["train.prompt"] = _account_of_prompts(prompts, streams["prompt"])
         tensors |= _interleave(split, streams, corpus.seed)
         ids[split] = sorted(chain.from_iterable(stream.text.ids for stream in packed.values()))
+        texts[split] = [pair for stream in packed.values() for pair in zip(stream.text.ids, stream.text.prints)]
         _check(split, packed, len(tensors[split]), corpus)
     of_heldout = {source: stream.text for source, stream in packed.items()}
     tensors["heldout_document"], heldout_documents = _block_documents(tensors["heldout_source"], of_heldout)
@@ -91,7 +94,7 @@ def build_corpus(
         "by_split_and_source": rows,
         "fewer_than_wanted": short,
         "glosses_left_out_for_heldout_words": left_out,
-        "documents_in_both_splits": len(set(ids["train"]) & set(ids["heldout"])),
+        "documents_in_both_splits": _in_both(**texts),
         "heldout_documents": heldout_documents,
         "sha256": {
             "train": _sha256(tensors["train"].numpy().tobytes()),
@@ -100,6 +103,8 @@ def build_corpus(
             "heldout_documents": _sha256("\n".join(ids["heldout"]).encode()),
         },
     }
+    if copies:
+        summary["training_documents_left_out_as_copies_of_heldout_ones"] = copies
     return tensors, summary
 
 
@@ -109,6 +114,7 @@ class Stream(NamedTuple):
     text: PackedText
     wanted: int  # blocks
     available: int  # documents
+    copies: int  # training documents that are left out, since a held-out one has their text
 
 
 def _packed(
@@ -123,15 +129,24 @@ def _packed(
     found = {}
     for source in documents if wanted["lexicon"] else ("wiki", "gloss"):
         heldout_share = 0.0 if source == "lexicon" else corpus.heldout_share
-        chosen = draw(documents[source], split, corpus.seed, heldout_share)
+        if split == "train":
+            chosen, copies = draw_training(documents[source], corpus.seed, heldout_share)
+        else:
+            chosen, copies = draw(documents[source], split, corpus.seed, heldout_share), 0
         settings = Packing(corpus.block_length, separator, f"{split} {source}")
         if split == "heldout" and source == "wiki" and corpus.heldout_piece:
             most = corpus.heldout_piece // corpus.block_length
             text = pack_pieces(chosen, wanted[source], most, corpus.seed, tokenizer, settings)
         else:
             text = pack(chosen, wanted[source], tokenizer, settings)
-        found[source] = Stream(text, wanted[source], len(chosen))
+        found[source] = Stream(text, wanted[source], len(chosen), copies)
     return found
+
+
+def _in_both(train: list[tuple[str, str]], heldout: list[tuple[str, str]]) -> int:
+    """How many training documents have the name or the text of a held-out one, whatever source they are of."""
+    names, prints = ({pair[i] for pair in heldout} - {""} for i in (0, 1))
+    return len({name for name, found in train if name in names or found in prints})
 
 
 def _account(stream: Stream) -> dict[str, int]:
@@ -159,10 +174,11 @@ def _account_of_prompts(prompts: Prompts, blocks: np.ndarray) -> dict[str, int]:
 def _check(split: str, packed: dict[str, Stream], blocks: int, corpus: CorpusParams) -> None:
     """Raise UserError where a split has no block, or none of a source from which some were to come."""
     if not blocks:
-        wanted = sum(stream.wanted for stream in packed.values())
+        wanted, copies = (sum(counts) for counts in zip(*((of.wanted, of.copies) for of in packed.values())))
         whole = "set corpus.heldout_piece to null, " if split == "heldout" and corpus.heldout_piece else ""
         raise UserError(
             f"the {split} corpus is empty: it was to have {wanted} blocks of {corpus.block_length} tokens; {whole}"
+            f"{f'give texts that are not all held out too, as {copies} of its documents are; ' if copies else ''}"
             f"raise corpus.{split}_tokens, or corpus.heldout_share, or lower corpus.block_length, or give more text"
         )
     for source, stream in packed.items():

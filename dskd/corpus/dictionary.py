@@ -7,8 +7,9 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
+from dskd.corpus.copies import fingerprints, same_title
 from dskd.corpus.documents import Document, text_documents
-from dskd.corpus.packing import Packing, draw, pack
+from dskd.corpus.packing import Packing, draw, draw_training, pack
 from dskd.corpus.word_documents import gloss_documents
 from dskd.errors import UserError
 from dskd.infra.artifacts import load_tensors, read_json, reading, require, write_json
@@ -43,8 +44,8 @@ def dictionary_text(
 ) -> DictionaryText:
     """`senses.tokens` tokens of text, of which WordNet's glosses have their share.
 
-    Held-out documents are left out, and every gloss of a held-out word. A document of a later text is left out where an
-    earlier text has one of its title, held out or not.
+    Held-out documents and copies of them are left out, and every gloss of a held-out word. A document of a later text
+    is left out where an earlier text has one of its title or of its text, held out or not.
 
     Args:
         texts: the students' text first, then others; all of one are read before the next begins.
@@ -60,13 +61,13 @@ def dictionary_text(
     # Documents, by what they are and in their order.
     first, *others = texts
     plain = text_documents(first)
-    titles = {_title(document) for document in plain}
-    chosen = draw(plain, "train", corpus.seed, corpus.heldout_share)
+    chosen, _ = draw_training(plain, corpus.seed, corpus.heldout_share)
+    known = _names(plain) if others else set()
     for path in others:
-        found = [document for document in text_documents(path) if _title(document) not in titles]
-        titles |= {_title(document) for document in found}
+        found = [document for document in text_documents(path) if known.isdisjoint(_names([document]))]
+        known |= _names(found)
         chosen += draw(found, "train", corpus.seed, 0.0)
-    glosses = draw(gloss_documents(reader, lexicon)[0], "train", corpus.seed, corpus.heldout_share)
+    glosses, _ = draw_training(gloss_documents(reader, lexicon)[0], corpus.seed, corpus.heldout_share)
 
     # Their tokens.
     parts = [
@@ -90,8 +91,9 @@ def training_text(blocks: Tensor) -> DictionaryText:
     return DictionaryText(blocks, starts, [""] * len(blocks))
 
 
-def _title(document: Document) -> str:
-    return document.id.partition(":")[2]
+def _names(documents: list[Document]) -> set[str]:
+    """What tells these documents from those of another text: their titles, if they have any, and their texts."""
+    return {f"title {title}" for document in documents if (title := same_title(document))} | fingerprints(documents)
 
 
 def _check_budget(senses: SensesParams, length: int, text: int, glosses: int, has_text: int, has_glosses: int) -> None:

@@ -28,6 +28,8 @@ _TAKEN = (
 class Document(NamedTuple):
     id: str  # "wiki:Anarchism", "text:letters/1899", "gloss:bank.n.01"
     text: Callable[[], str]  # rendered only where it is needed
+    title: str = ""  # none of a row without one, of a gloss
+    markup: str = ""  # what `text` takes off, where that takes long
 
 
 def kept_name(source: str, fetched: Path) -> str:
@@ -83,11 +85,11 @@ def _read(path: Path) -> Iterator[Document]:
         yield from _rows(path)
     elif form == "articles":
         for title, text in extracted_articles(path):
-            yield Document(f"wiki:{title}", lambda text=text: text)
+            yield Document(f"wiki:{title}", lambda text=text: text, title)
     else:
         # The mark-up is bound at once, and taken off when the document is drawn (50 ms an article).
         for title, markup in wikitext.articles(path):
-            yield Document(f"wiki:{title}", lambda markup=markup: wikitext.strip_markup(markup))
+            yield Document(f"wiki:{title}", lambda markup=markup: wikitext.strip_markup(markup), title, markup)
 
 
 def _form(path: Path) -> str:
@@ -138,7 +140,7 @@ def _files(folder: Path) -> Iterator[Document]:
             name.encode()
         except UnicodeEncodeError:
             raise UserError(f"{folder} has a file whose name is not UTF-8: rename {str(path)!a}") from None
-        yield Document(f"text:{name}", lambda path=folder / path: _text(path))
+        yield Document(f"text:{name}", lambda path=folder / path: _text(path), name)
 
 
 def _text(path: Path) -> str:
@@ -156,24 +158,24 @@ def _rows(path: Path) -> Iterator[Document]:
     for number, line in numbered_lines(path, _LONGEST):
         try:
             row = json.loads(line.decode())
-            text, name = row["text"].removeprefix(_MARK), _title(row.get("title"), number)
-            f"{text}{name}".encode()  # JSON can name half a surrogate pair, which no tokenizer takes
+            text, title = row["text"].removeprefix(_MARK), _title(row.get("title"))
+            f"{text}{title}".encode()  # JSON can name half a surrogate pair, which no tokenizer takes
         except (TypeError, ValueError, KeyError, AttributeError, RecursionError):
             wanted = 'a row is an object with a string "text" of up to 16 MB, and perhaps a title, in UTF-8'
             raise UserError(f"{path}:{number}: {wanted}") from None
         count, empty = count + 1, empty and not text.strip()
         text = text.replace("\r\n", "\n").replace("\r", "\n")  # as in files
-        yield Document(f"text:{name}", lambda text=text: text)
+        yield Document(f"text:{title or number}", lambda text=text: text, title)
     if empty:
         raise UserError(f"{path} has {f'no text in {count} rows' if count else 'no row'}; {_TAKEN}")
 
 
-def _title(title: object, number: int) -> str:
-    """The name of a row: its title, or its number where it has none. A table's round trip writes null for none."""
+def _title(title: object) -> str:
+    """The title of a row, or "" where it has none. A table's round trip writes null for none."""
     if isinstance(title, str):
-        return title if title.strip() else str(number)
+        return title if title.strip() else ""
     if title is None or title != title:
-        return str(number)
+        return ""
     if isinstance(title, bool) or not isinstance(title, int | float):
         raise TypeError("no title")
     return str(title)

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from tqdm import tqdm
 
+from dskd.corpus.copies import fingerprint, fingerprints
 from dskd.corpus.documents import Document
 from dskd.infra.randomness import hash_integers, text_key, uniform
 from dskd.model.tokenizer import before_text
@@ -21,6 +22,7 @@ class PackedText(NamedTuple):
     starts: list[int]  # of their first tokens in the stream, which block b covers from b·L to b·L+L; none of pieces
     characters: int  # of these documents; the last may be cut by the end of the last block
     document: np.ndarray  # (n,) int32: which of them has most of a block's tokens
+    prints: list[str]  # of these documents (`copies.fingerprint` of their text)
 
 
 class Packing(NamedTuple):
@@ -42,14 +44,24 @@ def draw(documents: list[Document], split: str, seed: int, heldout_share: float)
     return [documents[i] for i in order if heldout[i] == (split == "heldout")]
 
 
+def draw_training(documents: list[Document], seed: int, heldout_share: float) -> tuple[list[Document], int]:
+    """The documents to train on in their order, without copies of held-out ones (`copies.fingerprint`), and how many
+    copies there are: of a text that stands under two names, one may be held out."""
+    heldout = fingerprints(draw(documents, "heldout", seed, heldout_share))
+    every = draw(documents, "train", seed, heldout_share)
+    kept = [document for document in every if fingerprint(document) not in heldout] if heldout else every
+    return kept, len(every) - len(kept)
+
+
 def pack(documents: list[Document], wanted: int, tokenizer, settings: Packing) -> PackedText:
     """Up to `wanted` blocks from the beginning of the documents' stream."""
     length = settings.length
     need = wanted * length + 1 if wanted else 0
-    tokens, ids, starts, characters = array("i"), [], [], 0  # four bytes a token, however long the text is
+    tokens, ids, starts, prints, characters = array("i"), [], [], [], 0  # four bytes a token, however long the text is
     with _bar(need, settings) as bar:
-        for name, text, row in _token_rows(documents if wanted else [], tokenizer):
-            ids.append(name)
+        for document, text, row in _token_rows(documents if wanted else [], tokenizer):
+            ids.append(document.id)
+            prints.append(fingerprint(document, text))
             starts.append(len(tokens))
             tokens.extend((*row, settings.separator))
             characters += len(text)
@@ -62,7 +74,8 @@ def pack(documents: list[Document], wanted: int, tokenizer, settings: Packing) -
     packed = stream[place] if blocks else np.empty((0, length + 1), np.int32)
     owners = np.searchsorted(starts, place[:, 1:], side="right") - 1  # the document of each predicted token
     document = np.array([np.bincount(row).argmax() for row in owners], dtype=np.int32)
-    return PackedText(_begun(packed, tokenizer), *((ids, starts) if blocks else ([], [])), characters, document)
+    ids, starts, prints = (ids, starts, prints) if blocks else ([], [], [])
+    return PackedText(_begun(packed, tokenizer), ids, starts, characters, document, prints)
 
 
 def pack_pieces(
@@ -71,46 +84,47 @@ def pack_pieces(
     """Up to `wanted` blocks, of each document at most `most` that follow one another, so that no block has two
     documents. A hash of (seed, id) draws the block that a piece begins with. A document without a whole block has none.
     """
-    length, pieces, ids, characters = settings.length, [], [], 0
+    length, pieces, ids, prints, characters = settings.length, [], [], [], 0
     with _bar(wanted * length, settings) as bar:
-        for name, _, row in _token_rows(documents if wanted else [], tokenizer):
+        for document, text, row in _token_rows(documents if wanted else [], tokenizer):
             row = np.array([*row, settings.separator], dtype=np.int32)
             there = (len(row) - 1) // length
             free = there - min(most, there) + 1  # blocks that the piece may begin with
             taken = min(most, there, wanted - sum(map(len, pieces)))
             if taken:
-                first = int(hash_integers(_PIECE, seed, text_key(name)) % np.uint64(free))
+                first = int(hash_integers(_PIECE, seed, text_key(document.id)) % np.uint64(free))
                 place = (first + np.arange(taken))[:, None] * length + np.arange(length + 1)  # (taken, L+1)
                 pieces.append(row[place])
-                ids.append(name)
+                ids.append(document.id)
+                prints.append(fingerprint(document, text))
                 characters += len(tokenizer.decode(row[first * length : (first + taken) * length + 1]))
                 bar.update(taken * length)
             if bar.n >= wanted * length:
                 break
     packed = np.concatenate([np.empty((0, length + 1), np.int32), *pieces])
-    document = np.repeat(np.arange(len(pieces), dtype=np.int32), list(map(len, pieces)))
-    return PackedText(_begun(packed, tokenizer), ids, [], characters, document)
+    owners = np.repeat(np.arange(len(pieces), dtype=np.int32), list(map(len, pieces)))
+    return PackedText(_begun(packed, tokenizer), ids, [], characters, owners, prints)
 
 
 def _bar(tokens: int, settings: Packing) -> tqdm:
     return tqdm(total=tokens, desc=settings.label, unit=" tokens", unit_scale=True, mininterval=0.5)
 
 
-def _token_rows(documents: list[Document], tokenizer) -> Iterator[tuple[str, str, list[int]]]:
-    """(id, text, tokens) of each document that has text."""
+def _token_rows(documents: list[Document], tokenizer) -> Iterator[tuple[Document, str, list[int]]]:
+    """(document, text, tokens) of each document that has text."""
     for batch in _batches(documents):
         # Split special tokens: a text that names one must not close its document.
         texts = [text for _, text in batch]
         rows = tokenizer(texts, add_special_tokens=False, split_special_tokens=True, verbose=False)["input_ids"]
-        yield from ((name, text, row) for (name, text), row in zip(batch, rows))
+        yield from ((document, text, row) for (document, text), row in zip(batch, rows))
 
 
-def _batches(documents: list[Document]) -> Iterator[list[tuple[str, str]]]:
+def _batches(documents: list[Document]) -> Iterator[list[tuple[Document, str]]]:
     batch, size = [], 0
     for document in documents:
         text = document.text()
         if text:
-            batch.append((document.id, text))
+            batch.append((document, text))
             size += len(text)
         if size >= _BATCH_CHARACTERS:
             yield batch

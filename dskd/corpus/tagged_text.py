@@ -9,6 +9,7 @@ from xml.etree import ElementTree
 from dskd.errors import UserError, one_line
 
 _DATA, _KEYS = ".data.xml", ".gold.key.txt"
+_OTHERS = 0.05  # share of words whose sense may be called otherwise than their lemma, as "grey" and "gray"
 
 
 class TaggedWord(NamedTuple):
@@ -34,18 +35,23 @@ def tagged_words(folder: Path) -> Iterator[TaggedWord]:
         UserError: the files are not of this form, or not of one set.
     """
     data, keys = _files(folder)
-    senses = _read_keys(keys)
+    senses, tagged, others = _read_keys(keys), 0, []
     for sentence in _sentences(data):
         words = [word.text or "" for word in sentence]
         text, start = " ".join(words), 0
         for word, shown in zip(sentence, words):
             lemma = word.get("lemma", "").lower()
             if word.tag == "instance":
-                if word.get("id") not in senses:
+                if (key := senses.get(word.get("id"))) is None:
                     raise UserError(f"{data.name}: {word.get('id')} is not in {keys.name}: they are not of one set")
+                tagged += 1
+                if key.partition("%")[0].lower() != lemma.replace(" ", "_"):
+                    others.append(f"{word.get('id')!r} has the lemma {lemma!r} and in {keys.name} the sense {key!r}")
                 if shown and "_" not in lemma and " " not in shown:
-                    yield TaggedWord(lemma, text, start, senses[word.get("id")])
+                    yield TaggedWord(lemma, text, start, key)
             start += len(shown) + 1
+    if len(others) > _OTHERS * tagged:
+        raise UserError(f"{data.name}: {others[0]}, {len(others)} words are like it: they are not of one set")
 
 
 def _files(folder: Path) -> tuple[Path, Path]:
@@ -78,5 +84,7 @@ def _read_keys(path: Path) -> dict[str, str]:
         place, *keys = line.split() or [""]
         if not keys or "%" not in keys[0]:
             raise UserError(f"{path.name}:{number}: a line has the id of a place and its sense keys (long%3:00:02::)")
+        if place in found:
+            raise UserError(f"{path.name}:{number}: {place!r} stands twice: keep one of the lines")
         found[place] = keys[0]
     return found

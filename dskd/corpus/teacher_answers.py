@@ -4,6 +4,7 @@ The prompts are those of the chat protocol (`benchmarks.chat_prompts`). No item 
 as question nor as answered example.
 """
 
+import sys
 from collections import Counter
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
@@ -19,6 +20,7 @@ from dskd.benchmarks.gather import canonical_rows, gather
 from dskd.benchmarks.squad import answer_text, f1
 from dskd.corpus.prompts import Prompts, join_prompts, load_prompts, save_prompts
 from dskd.errors import UserError
+from dskd.infra.hashes import letters
 from dskd.model.inference import Models, greedy
 from dskd.model.logits import head_of
 from dskd.model.parts import part
@@ -26,6 +28,8 @@ from dskd.model.tokenizer import stop_tokens
 from dskd.sources.fetch import fetch
 
 _TOKENS = {"squad_v2": 10}  # most tokens of an answer; a choice has one
+_NUMBERED = ("mmlu", "piqa")  # sets with labels that are places
+_MANY = 20  # rows, of which one has its first choice as the answer (all but 0.3 % of MMLU's samples)
 _SHARD = 1024  # prompts a file: a run that was stopped loses at most so many
 
 
@@ -67,14 +71,15 @@ def training_prompts(
     with TemporaryDirectory() as work:
         found = gather(Path(work), mirror)  # of all, since each may hold another's question
         scored = {
-            item(row)
+            key
             for name in get_args(params.PromptSetName)
             if found[name]["available"]
             for row in read_benchmark(Path(work), name, "test")
+            for key in items(row)
         }
         for name, chosen in settings.sets.items():
             every = _rows(name, chosen, Path(work), found)
-            rows = [row for row in every if item(row) not in scored]
+            rows = [row for row in every if scored.isdisjoint(items(row))]
             if not rows:
                 raise UserError(f"prompts.sets.{name}: no training rows, or none that is no item of an evaluation")
             asked = rows[: max(1, round(chosen.share * len(rows)))]
@@ -83,9 +88,16 @@ def training_prompts(
     return prompts, summary
 
 
-def item(row: dict) -> tuple[str, ...]:
-    """What makes two rows one item: the article of a passage, or a question with its choices in any order."""
-    return (row["title"],) if "context" in row else (row["question"], *sorted(row["choices"]))
+def items(row: dict) -> set[tuple[str, ...]]:
+    """Of two rows that are one item some of these are equal: the article of a passage and the passage, or the question
+    with its choices in any order. Letters and digits alone count, in whatever case."""
+    if "context" in row:
+        return {(kind, _spelt(row[kind])) for kind in ("title", "context")}
+    return {("question", _spelt(row["question"]), *sorted(map(_spelt, row["choices"])))}
+
+
+def _spelt(text: str) -> str:
+    return letters(text) or text.strip()  # "+" and "-" have no letters
 
 
 def _rows(name: str, chosen: params.PromptSet, work: Path, found: dict) -> list[dict]:
@@ -97,7 +109,30 @@ def _rows(name: str, chosen: params.PromptSet, work: Path, found: dict) -> list[
     fetch(chosen.source, path)
     if not path.is_file():
         raise UserError(f"prompts.sets.{name}: {chosen.source.source} is a folder; name one file")
-    return canonical_rows(BENCHMARKS[name], [path], Counter())
+    faults: Counter[str] = Counter()
+    rows = canonical_rows(BENCHMARKS[name], [path], faults)
+    if wrong := _other_labels(name, rows, faults["label_outside"]):
+        raise UserError(f"prompts.sets.{name}: {chosen.source.source}: {wrong}")
+    kept = [row for row in rows if "choices" not in row or row["choices"].count(row["choices"][row["answer"]]) == 1]
+    if left_out := len(rows) - len(kept) + faults["empty_choice"]:
+        print(f"prompts.sets.{name}: {left_out} rows with an empty choice or two right ones left out", file=sys.stderr)
+    return kept
+
+
+def _other_labels(name: str, rows: list[dict], outside: int) -> str:
+    """What is wrong with the labels of a user's file, or ""."""
+    if outside:
+        return (
+            f"{outside} of {outside + len(rows)} rows have a label that is none of their choices': MMLU's and PIQA's "
+            "count from 0, or are MMLU's letters A to D; an answerKey is one of the row's labels"
+        )
+    if name in _NUMBERED and len(rows) >= _MANY and all(row["answer"] for row in rows):
+        return f"none of {len(rows)} rows has the first choice as its answer: labels count from 0, do these from 1?"
+    for row in rows if name == "squad_v2" else ():
+        passage = letters(row["context"])
+        if gold := next((gold for gold in row["answers"] if letters(gold) not in passage), None):
+            return f"the answer {gold[:60]!r} of the question {row['id']!r} is not in its passage"
+    return ""
 
 
 def teacher_alone(teacher: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> Models:

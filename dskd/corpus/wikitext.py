@@ -14,7 +14,7 @@ from typing import BinaryIO
 from xml.etree import ElementTree
 
 import mwparserfromhell
-from mwparserfromhell.nodes import Comment, ExternalLink, Heading, Tag, Template, Text, Wikilink
+from mwparserfromhell.nodes import Comment, ExternalLink, Heading, HTMLEntity, Tag, Template, Text, Wikilink
 from mwparserfromhell.wikicode import Wikicode
 
 from dskd.corpus.measures import shown
@@ -52,6 +52,9 @@ _DROPPED_TAGS = {
     "pre",
     "hr",
     "hiero",
+    "mapframe",
+    "maplink",
+    "graph",
     "includeonly",
     "noinclude",
 }
@@ -104,9 +107,12 @@ _SWEEPS = [
     (re.compile(r"([,;])(?: ?[,;])+"), r"\1"),
     (re.compile(r" {2,}"), " "),
 ]
-_MARKUP_LINE = re.compile(r"^[|!{}]|\{\{|\}\}|\[\[|\]\]|\{\||\|\}|^(thumb|right|left|center|frame|\d+px)\s*\||px\|")
-# Characters of <nowiki>, which are text whatever they look like: until all mark-up is off they stand in a private place
-# of Unicode.
+# A line that begins with "!" is the head of a table that was never closed, but not "!Kung".
+_MARKUP_LINE = re.compile(
+    r"^[|{}]|^!(?:\s|$|[^|!]*(?:\||!!))|\{\{|\}\}|\[\[|\]\]|\{\||\|\}|^(thumb|right|left|center|frame|\d+px)\s*\||px\|"
+)
+# Characters of <nowiki>, and "&lt;" and "&gt;", which are text whatever they look like: until all mark-up is off they
+# stand in a private place of Unicode.
 _SHIELD = {ord(char): 0x10FF00 + ord(char) for char in string.punctuation}
 _UNSHIELD = {place: char for char, place in _SHIELD.items()}
 
@@ -230,6 +236,9 @@ def _prune(code: Wikicode) -> None:
 def _pruned(node) -> list:
     if isinstance(node, Comment):
         return []
+    if isinstance(node, HTMLEntity):
+        char = node.normalize()
+        return [Text(char.translate(_SHIELD))] if char in ("<", ">") else [node]
     if isinstance(node, Template):
         name = str(node.name).strip().lower()
         if name in _CONVERT:

@@ -1,15 +1,22 @@
-"""Hashes and sizes of files and folders."""
+"""What files, folders and texts are known by: hashes, sizes, letters."""
 
 import hashlib
 import os
 import re
 import shutil
+import unicodedata
 from pathlib import Path
 
 import dskd
 from dskd.errors import UserError
 
 SUMS = "SHA256SUMS"  # in a folder of artifacts; `sha256sum --check SHA256SUMS` understands it too
+_NO_LETTERS = re.compile(r"[\W_]+")
+
+
+def letters(text: str) -> str:
+    """The letters and digits of a text, in lower case; other forms of a letter (NFKC) are the same."""
+    return _NO_LETTERS.sub("", unicodedata.normalize("NFKC", text).lower())
 
 
 def remove(path: str | Path) -> None:

@@ -7,10 +7,13 @@ import pandas as pd
 
 from dskd.errors import UserError
 from dskd.lexicon.build import Settled, Statements
-from dskd.lexicon.relations import ANTONYM, KINDS, SYNONYM, Pair
+from dskd.lexicon.relations import ANTONYM, KINDS, SYNONYM, Pair, Relation
 from dskd.lexicon.tokens import head_forms, is_tail, word_tokens
 from dskd.lexicon.vote import Conflict
 from dskd.params import LexiconParams
+
+_BOTH = ("wordnet", "wiktionary", "mythes")  # sources of both relations; others are lists of one
+_KNOWN = 20  # pairs of a list that WordNet has, from which its direction can be told
 
 
 def build_table(
@@ -77,14 +80,15 @@ def check_sources(statements: Statements, settled: Settled, table: pd.DataFrame)
     that derivations make a word a negation.
 
     Raises:
-        UserError: one has none; the message says what became of its pairs.
+        UserError: one has none; the message says what became of its pairs. Or a list is the wrong way round.
     """
+    check_directions(statements.relations)
     if statements.derivations and not settled.negations:
         raise UserError(
             f"sources.morphology has {len(statements.derivations)} words, and none of the lexicon's is a negation by "
             "them: give other derivations, or write lexicon.negations: []"
         )
-    kinds = {name: [SYNONYM, ANTONYM] for name in ("wordnet", "wiktionary", "mythes")}
+    kinds = {name: [SYNONYM, ANTONYM] for name in _BOTH}
     rows = set(zip(table["source"], table["relation"]))
     for source, relation in dict.fromkeys((stated.source, stated.relation) for stated in statements.relations):
         of = kinds.get(source, [relation])
@@ -99,6 +103,26 @@ def check_sources(statements: Statements, settled: Settled, table: pd.DataFrame)
                 f"of {left[0]} pairs, the first {stated[0].head!r} and {stated[0].tail!r}, {left[0] - left[1]} have "
                 f"a held-out word, {left[1] - left[2]} were outvoted, and {left[2]} have no word that is one token of "
                 "the teacher's, or too long a tail (lexicon.min_letters, max_span): give other words, or leave it out"
+            )
+
+
+def check_directions(relations: Sequence[Relation]) -> None:
+    """Raise UserError where WordNet knows twenty or more of a word list's pairs, most as the opposite relation."""
+    known: dict[frozenset[str], set[int]] = {}
+    for stated in relations:
+        if stated.source == "wordnet":
+            known.setdefault(frozenset(stated[:2]), set()).add(stated.relation)
+    told = Counter(
+        (stated.source, stated.relation, known[pair] == {stated.relation})
+        for stated in relations
+        if stated.source not in _BOTH and len(known.get(pair := frozenset(stated[:2]), ())) == 1
+    )
+    for source, relation in sorted({key[:2] for key in told}):
+        right, wrong = told[source, relation, True], told[source, relation, False]
+        if wrong > right and right + wrong >= _KNOWN:
+            raise UserError(
+                f"sources: {source} is given as {KINDS[relation]}s, and {wrong} of its {right + wrong} pairs that "
+                f"WordNet knows are {KINDS[-relation]}s: is it a list of {KINDS[-relation]}s?"
             )
 
 

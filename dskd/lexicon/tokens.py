@@ -6,10 +6,13 @@ from typing import TYPE_CHECKING
 
 from dskd.errors import UserError
 from dskd.infra.artifacts import LEXICON
+from dskd.lexicon.relations import heldout_words
 
 if TYPE_CHECKING:
     import pandas as pd
     from nltk.corpus.reader.wordnet import WordNetCorpusReader
+
+    from dskd.params import LexiconParams
 
 # Words are tokenised after a comma, whose tokens are then cut off: a tokenizer of the SentencePiece kind
 # (Mistral) puts a space of its own before the text, so that " bank" alone would begin with two.
@@ -78,15 +81,21 @@ def is_tail(tokens: tuple[int, ...], max_span: int) -> bool:
     return 1 <= len(tokens) <= max_span
 
 
-def inflected_forms(tokenizer, reader: "WordNetCorpusReader", words: Iterable[str]) -> dict[str, list[str]]:
+def inflected_forms(
+    tokenizer, reader: "WordNetCorpusReader", words: Iterable[str], settings: "LexiconParams | None" = None
+) -> dict[str, list[str]]:
     """Word -> the inflected forms of it that the tokenizer has as tokens, by WordNet's rules and exceptions (Morphy).
 
-    A form that is a word of `words` itself ("better") is no form of another one.
+    A form that is a word of `words` itself ("better") is no form of another one. With `settings` no held-out word is a
+    form, or it would have the relations of its base.
     """
     words = set(words)
     texts = tokenizer.batch_decode([[token] for token in range(len(tokenizer))])
     found: dict[str, list[str]] = {}
-    for form in sorted({text.strip() for text in texts} - words):
+    forms = {text.strip() for text in texts} - words
+    if settings is not None:
+        forms -= heldout_words(forms, settings.seed, settings.heldout_share)
+    for form in sorted(forms):
         if form.isalpha() and form.islower():
             lemmas = {reader.morphy(form, pos) for pos in "nvar"} & words
             for lemma in sorted(lemmas):

@@ -139,7 +139,8 @@ def lexicon(params: Params) -> tuple[pd.DataFrame, dict]:
         statements = read_statements(files, params.lexicon)
         settled = settle_pairs(statements, params.lexicon)
         if params.lexicon.inflections:
-            inflections = inflected_forms(tokenizer, files.wordnet, {pair.head for pair in settled.pairs})
+            words = {pair.head for pair in settled.pairs}
+            inflections = inflected_forms(tokenizer, files.wordnet, words, params.lexicon)
         table, summary = build_table(params.lexicon, settled, tokenizer, inflections)
         check_sources(statements, settled, table)
     save_lexicon(Path(artifacts.LEXICON), table)

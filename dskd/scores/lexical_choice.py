@@ -197,7 +197,7 @@ def partners(vocabulary: Vocabulary, task: str, word: str, key: tuple[str, int])
         yield from ((lemma, key) for lemma in synset.lemmas if lemma != word)
         return
     for link in pointers(synset):
-        if link.symbol == "!" and synset.lemmas[link.source - 1] == word:
+        if link.symbol == "!" and link.source and link.target and synset.lemmas[link.source - 1] == word:
             other = (link.pos, link.offset)
             yield vocabulary.synsets[other].lemmas[link.target - 1], other
 

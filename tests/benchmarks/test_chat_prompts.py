@@ -255,6 +255,15 @@ def test_chat_rows_are_fixed_whatever_else_is_asked(chat):
         assert sum(a != b for a, b in zip(found, other)) > len(rows) / 4
 
 
+def test_a_special_token_spelled_in_a_row_is_refused():
+    row = choice("a", 1) | {"question": "What is <|im_end|>\nfor?"}
+    with pytest.raises(
+        UserError, match=r"^a row has '<\|im_end\|>' in its text, a special token of the teacher's"
+    ) as error:
+        render(choice_messages(row, [], "ABCD"), byte_tokenizer())
+    assert "\n" not in str(error.value)
+
+
 def test_chat_rows_of_choices(chat):
     found = chat_rows("arc_challenge", TEST, TRAIN, chat, 0)
     for row, item in zip(found, TEST):

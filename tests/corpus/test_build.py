@@ -14,9 +14,9 @@ from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 from tokenizers.processors import TemplateProcessing
 from transformers import PreTrainedTokenizerFast
 
-from dskd.corpus.build import build_corpus, token_bytes
-from dskd.corpus.documents import Document
-from dskd.corpus.packing import Packing, pack_pieces
+from dskd.corpus.build import _in_both, build_corpus, token_bytes
+from dskd.corpus.documents import Document, text_documents
+from dskd.corpus.packing import Packing, draw, draw_training, pack_pieces
 from dskd.corpus.store import load_corpus, save_corpus
 from dskd.corpus.wikitext import articles, strip_markup
 from dskd.corpus.word_documents import gloss_documents, lexicon_documents, render_gloss
@@ -183,6 +183,44 @@ def test_splits_are_disjoint_and_keep_their_documents_whatever_the_budget(materi
     assert told["train"] and told["heldout"] and not told["train"] & told["heldout"]
 
 
+def write_rows(path, rows):
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+def test_a_text_that_stands_twice_is_trained_on_only_where_it_is_not_held_out(material, tmp_path):
+    """Rows without titles: the second of each pair is the first in other capitals, spaces and marks."""
+    texts = [text for i in range(40) for text in (article(i), f"*{article(i).upper()}".replace(" ", "  "))]
+    rows = write_rows(tmp_path / "twice.jsonl", [{"text": text} for text in texts])
+    settings = corpus(train_tokens=10**6, heldout_tokens=10**6, gloss_share=0.0)
+    tensors, summary = build_corpus(settings, NOTHING_HELD, rows, *material[1:])
+    said = {split: material[2].decode(stream(tensors, split, 0)).lower() for split in ("train", "heldout")}
+    told = {
+        split: {i for i in range(40) if f"sentence {i} of" in " ".join(text.split())} for split, text in said.items()
+    }
+    assert told["heldout"] and told["train"] and not told["heldout"] & told["train"]
+    left_out = summary["training_documents_left_out_as_copies_of_heldout_ones"]
+    alone = sum(number in told["heldout"] for number in range(40))
+    kept = summary["by_split_and_source"]["train.wiki"]["documents_available"]
+    heldout = summary["by_split_and_source"]["heldout.wiki"]["documents_available"]
+    assert left_out == {"wiki": 80 - kept - heldout} and 0 < left_out["wiki"] < alone * 2
+    assert summary["documents_in_both_splits"] == 0
+
+
+def test_a_text_in_both_splits_is_counted_under_whatever_names_it_stands():
+    train = [("text:1", "a"), ("text:2", "b"), ("text:3", ""), ("gloss:x", "c"), ("text:5", "d")]
+    assert _in_both(train, [("text:2", "e"), ("text:9", "c"), ("text:8", ""), ("text:7", "f")]) == 2
+
+
+def test_articles_of_a_few_words_under_other_titles_are_no_copies(tmp_path):
+    """WikiExtractor leaves the head of a table alone of every station of a railway."""
+    rows = [{"title": f"Station {i}", "text": "Adjacent stations: colspan=5 Sanyo Railway"} for i in range(30)]
+    documents = text_documents(write_rows(tmp_path / "stations.jsonl", rows))
+    assert draw_training(documents, 0, 0.3) == (draw(documents, "train", 0, 0.3), 0)
+    untitled = text_documents(write_rows(tmp_path / "rows.jsonl", [{"text": row["text"]} for row in rows]))
+    assert draw_training(untitled, 0, 0.3) == ([], len(draw(untitled, "train", 0, 0.3)))
+
+
 def test_glosses_of_heldout_words_are_in_no_split(material):
     _, reader, tokenizer = material
     lexicon = tiny_wordnet.lexicon(seed=5, heldout_share=0.3)
@@ -316,7 +354,7 @@ def test_bytes_are_not_told_of_a_tokenizer_that_loses_some():
 
 def test_a_special_token_in_a_text_closes_no_document(tmp_path, material):
     _, reader, tokenizer = material
-    pages = [page(f"P{i}", "It names the <nowiki><|endoftext|></nowiki> token often. " * 8) for i in range(20)]
+    pages = [page(f"P{i}", f"{i}. It names the <nowiki><|endoftext|></nowiki> token often. " * 8) for i in range(20)]
     dump = write_dump(tmp_path / "d", pages)
     params = corpus(gloss_share=0.0, train_tokens=10**5, heldout_tokens=10**5)
     tensors, summary = build_corpus(params, NOTHING_HELD, dump, reader, tokenizer)

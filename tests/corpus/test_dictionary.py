@@ -113,6 +113,29 @@ def test_only_the_first_text_loses_documents_to_the_split(material):
     assert heldout_titles(dump).isdisjoint(name.partition(":")[2] for name in found)
 
 
+def written(path, rows):
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+def test_a_held_out_document_under_another_spelling_of_its_title_or_another_title_is_left_out(material, tmp_path):
+    rows = [{"title": f"Café {i}", "text": article(i)} for i in range(40)]
+    first = written(tmp_path / "first.jsonl", rows)
+    spelt = [{"title": f"CAFE\u0301_{i}", "text": other(i)} for i in range(20)]
+    moved = [{"title": f"Elsewhere {i}", "text": article(i).upper()} for i in range(20, 40)]
+    new = [{"title": f"New {i}", "text": other(i)} for i in range(40, 50)]
+    found = whole(material, [first, written(tmp_path / "second.jsonl", spelt + moved + new)]).documents
+    assert not [name for name in found if name.startswith(("text:CAFE", "text:Elsewhere"))]
+    assert len([name for name in found if name.startswith("text:New")]) >= 9
+
+
+def test_rows_without_a_title_are_not_taken_for_those_of_the_same_number(material, tmp_path):
+    first = written(tmp_path / "first.jsonl", [{"text": article(i)} for i in range(40)])
+    second = written(tmp_path / "second.jsonl", [{"text": other(i)} for i in range(40)])
+    found = whole(material, [first, second]).documents
+    assert len(found) >= len(draw(text_documents(first), "train", corpus().seed, corpus().heldout_share)) + 39
+
+
 def test_glosses_of_heldout_words_and_heldout_glosses_are_left_out(material):
     _, reader, tokenizer = material
     lexicon = tiny_wordnet.lexicon(seed=5, heldout_share=0.3)

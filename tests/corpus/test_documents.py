@@ -12,11 +12,24 @@ from corpus.test_build import page, write_dump
 from tiny.project import run
 
 from dskd.corpus.documents import check_text, kept_name, kept_text, text_documents
+from dskd.corpus.extracted import extracted_articles
 from dskd.corpus.store import load_corpus
 from dskd.errors import UserError
 from dskd.infra.hashes import sha256_tree
 
+
 # The second file of two that were joined begins with a mark of byte order, and an article has no text.
+def test_a_title_with_marks_that_are_not_escaped_is_read_whole(tmp_path):
+    heads = {
+        '<doc id="1" url="https://x" title="The "Big" One">': 'The "Big" One',
+        '<doc id="2" title="The "End"" nonfiltered="1" processed="2">': 'The "End"',
+        '<doc id="3" url="https://x?title=y" title="">': "",
+    }
+    text = "".join(f"{head}\n\nOnce.\n</doc>\n" for head in heads)
+    (tmp_path / "text.docs").write_text(text)
+    assert [name for name, _ in extracted_articles(tmp_path / "text.docs")] == list(heads.values())
+
+
 ARTICLES = """<doc id="1" url="https://x?curid=1" title="Tide &amp; shore">
 Tide & shore
 
@@ -202,7 +215,10 @@ def test_an_old_dump_is_the_text_of_the_corpus(project):
     ("texts", "says"),
     [
         (["The tide left a line of shells. " * 20], "the heldout corpus has nothing of sources.wikipedia: the 0 "),
-        (["a"] * 9, "the train corpus has nothing of sources.wikipedia: the 7 documents of it in this split do "),
+        (
+            list("abcdefghi"),
+            "the train corpus has nothing of sources.wikipedia: the 7 documents of it in this split do ",
+        ),
     ],
 )
 def test_a_text_that_gives_a_split_nothing_is_an_error(project, texts, says):

@@ -17,7 +17,7 @@ from tiny.project import CHANGES, ROOT, make_project, prepare, run
 from dskd.corpus import teacher_answers
 from dskd.corpus.prompts import join_prompts, load_prompts, pack_prompts, save_prompts, too_long
 from dskd.corpus.store import SOURCES, load_corpus
-from dskd.corpus.teacher_answers import answer, item, teacher_alone, teacher_score, training_prompts
+from dskd.corpus.teacher_answers import answer, items, teacher_alone, teacher_score, training_prompts
 from dskd.errors import UserError
 from dskd.infra.artifacts import read_json
 from dskd.infra.hashes import sha256_file, sha256_tree
@@ -27,7 +27,7 @@ from dskd.model.tokenizer import load_tokenizer
 from dskd.params import PromptsParams
 from dskd.students.model_card import prompt_licences
 
-NEW = "A new passage: the tide came at nine. "
+NEW = "A new passage: the tide came at nine in Kent, in 1066. "
 
 
 def invented(sizes: list[int]):
@@ -146,9 +146,76 @@ def test_a_share_is_of_the_first_rows_and_never_none(mirror):
 
 
 def test_a_question_with_its_choices_in_another_order_is_one_item():
-    row = {"question": "q", "choices": ["a", "b"], "answer": 0}
-    assert item(row) == item({"question": "q", "choices": ["b", "a"], "answer": 1})
-    assert item(row) != item({"question": "q", "choices": ["a", "c"], "answer": 0})
+    row = {"question": "Is it q?", "choices": ["a", "b"], "answer": 0}
+    assert items(row) == items({"question": "is it Ｑ ?\n", "choices": ["b.", "A"], "answer": 1})
+    assert items(row).isdisjoint(items({"question": "Is it q?", "choices": ["a", "c"], "answer": 0}))
+    signs = {"question": "Which sign?", "choices": ["+", "-"], "answer": 0}
+    assert items(signs).isdisjoint(items(signs | {"choices": ["<", ">"]}))
+
+
+def test_a_passage_of_an_evaluation_is_left_out_under_another_title_and_a_title_with_another_passage():
+    row = {"title": "A_town", "context": "It was in 1066, in Kent.", "question": "When?", "answers": ["1066"]}
+    for changes in (
+        {"title": "Elsewhere"},
+        {"context": "Another passage."},
+        {"title": "a town", "context": "Another."},
+    ):
+        assert not items(row).isdisjoint(items(row | changes | {"question": "Where?"}))
+    assert items(row).isdisjoint(items(row | {"title": "Elsewhere", "context": "Another passage."}))
+
+
+def exam(key, labels=("A", "B"), texts=("x", "y")):
+    return {"id": "1", "question": "Why?", "choices": {"label": labels, "text": texts}, "answerKey": key}
+
+
+def piqa(label, second="b"):
+    return {"goal": "x", "sol1": "a", "sol2": second, "label": label}
+
+
+def mmlu(answer, choices=("a", "b", "c", "d")):
+    return {"subject": "s", "question": "x", "choices": choices, "answer": answer}
+
+
+def squad(answers):
+    return {"id": "7", "title": "T", "context": "The sky is Blue.", "question": "Which?", "answers": answers}
+
+
+@pytest.mark.parametrize(
+    ("name", "rows", "says"),
+    [
+        ("mmlu", [mmlu(n) for n in (1, 2, 3, 4)], "1 of 4 rows have a label that is none of their choices'"),
+        ("mmlu", [mmlu(1 + n % 3) for n in range(20)], "none of 20 rows has the first choice as its answer"),
+        ("mmlu", [mmlu(0, "abcd")], "the choices are no list of strings"),
+        ("mmlu", [mmlu(1.0)], "the label 1.0 is no whole number"),
+        ("piqa", [piqa(n) for n in (1, 2)], "1 of 2 rows have a label that is none"),
+        ("piqa", [piqa(1)] * 20, "none of 20 rows has the first choice as its answer"),
+        ("piqa", [piqa(0.9)], "the label 0.9 is no whole number"),
+        ("piqa", [piqa(True)], "the label True is no whole number"),
+        ("arc_challenge", [exam("b"), exam("A")], "1 of 2 rows have a label that is none"),
+        ("arc_challenge", [exam("A", "AB")], "the labels are no list of strings"),
+        ("arc_challenge", [exam("A", ["A", "A"])], "1 different labels for 2 choices"),
+        ("squad_v2", [squad({"text": "blue"})], "the answers are no list of strings"),
+        ("squad_v2", [squad({"text": ["blue", "the sea"]})], "the answer 'the sea' of the question '7' is not in its"),
+    ],
+)
+def test_rows_with_other_labels_are_refused_in_one_line(mirror, tmp_path, name, rows, says):
+    with pytest.raises(UserError) as error:
+        training_prompts(own_set(tmp_path, name, rows), mirror, byte_tokenizer())
+    assert says in str(error.value) and "\n" not in str(error.value) and "own.jsonl" in str(error.value)
+
+
+def own_set(folder, name, rows):
+    path = folder / "own.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    source = {"source": f"file:{path}", "sha256": sha256_file(path), "licence": "x"}
+    return PromptsParams(sets={name: {"share": 1.0, "source": source}})
+
+
+def test_a_row_with_two_right_choices_is_left_out_and_said(mirror, tmp_path, capsys):
+    rows = [piqa(0, "a"), piqa(0)]
+    _, summary = training_prompts(own_set(tmp_path, "piqa", rows), mirror, byte_tokenizer())
+    assert summary["piqa"] == {"rows": 1, "left_out": 0, "prompts": 1}
+    assert "prompts.sets.piqa: 1 rows with an empty choice or two right ones left out" in capsys.readouterr().err
 
 
 def test_what_cannot_be_had_is_one_line(mirror):
@@ -161,7 +228,7 @@ def test_what_cannot_be_had_is_one_line(mirror):
         training_prompts(settings(mirror, sets=sets), mirror, byte_tokenizer())
     (mirror / "piqa/one.jsonl").write_text(json.dumps({"goal": "x", "sol1": "a", "sol2": "b", "label": 7}))
     file = {"source": f"file:{mirror}/piqa/one.jsonl", "sha256": sha256_file(mirror / "piqa/one.jsonl"), "licence": "x"}
-    with pytest.raises(UserError, match=r"prompts\.sets\.piqa: no training rows"):
+    with pytest.raises(UserError, match=r"prompts\.sets\.piqa: .*1 of 1 rows have a label"):
         sets = {"piqa": {"share": 1.0, "source": file}}
         training_prompts(settings(mirror, sets=sets), mirror, byte_tokenizer())
 
@@ -175,7 +242,7 @@ def test_of_the_real_training_rows_those_that_are_evaluated_too_are_left_out():
     sets = {name: {"share": 0.002} for name in names} | {"squad_v2": {"share": 0.002, "source": source}}
     prompts, summary = training_prompts(PromptsParams(sets=sets), place, byte_tokenizer())
     left_out = {name: entry["left_out"] for name, entry in summary.items()}
-    assert left_out == {"arc_challenge": 0, "commonsense_qa": 0, "piqa": 2, "mmlu": 5, "squad_v2": 6013}
+    assert left_out == {"arc_challenge": 0, "commonsense_qa": 0, "piqa": 3, "mmlu": 5, "squad_v2": 6013}
     assert {name: len(rows) for name, rows in prompts.items()} == {
         "arc_challenge": 2,
         "commonsense_qa": 19,

@@ -137,6 +137,16 @@ def test_a_bad_line_of_keys_is_an_error_that_names_its_number(tmp_path, line):
     assert said.startswith("semcor.gold.key.txt:2: a line has the id of a place and its sense keys")
 
 
+def test_the_key_of_another_word_is_an_error_and_so_is_a_place_that_stands_twice(tmp_path):
+    folder = write(tmp_path / "semcor", keys=KEYS.replace("long%3:00:02::", "short%3:00:02::"))
+    assert error_of(folder) == (
+        "semcor.data.xml: 'd000.s000.t000' has the lemma 'long' and in semcor.gold.key.txt the sense "
+        "'short%3:00:02::', 1 words are like it: they are not of one set"
+    )
+    twice = write(tmp_path / "semcor", keys=KEYS + "d000.s000.t001 be%2:42:06::\n")
+    assert error_of(twice) == "semcor.gold.key.txt:8: 'd000.s000.t001' stands twice: keep one of the lines"
+
+
 def test_keys_that_are_no_utf8_are_an_error(tmp_path):
     for keys in (b"\xff\xfe\x80\n" + KEYS.encode(), KEYS.encode("utf-16"), bytes(range(256))):
         error_of(write(tmp_path / "semcor", keys=keys))

@@ -88,6 +88,10 @@ def test_a_dump_without_an_article_is_an_error(tmp_path, pages):
         ("<nowiki>one\n* two</nowiki>", "one\n* two"),
         ("== The <nowiki>[[x]]</nowiki> of {{fact}}<ref>y</ref> ==\nIt.", "The [[x]] of\nIt."),
         ("[http://x.org <nowiki>[a]</nowiki> page]", "[a] page"),
+        ("Write &lt;b&gt;bold&#60;/b&#x3e;, where a &lt; b.", "Write <b>bold</b>, where a < b."),
+        ("!Kung people live there.\n! Name\n!a!!b\n!a || b", "!Kung people live there."),
+        ('A map <mapframe width="2">{"type": "Point"}</mapframe>here.<graph>{"a": 1}</graph>', "A map here."),
+        ('A <maplink zoom="9">{"type": "Point"}</maplink>map.', "A map."),
     ],
 )
 def test_text_that_looks_like_mark_up_stays_and_mark_up_goes(markup, text):

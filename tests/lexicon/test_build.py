@@ -27,7 +27,7 @@ from dskd.lexicon.readers.wordnet import glosses, open_wordnet, prepare, split_g
 from dskd.lexicon.readers.wordnet_indirect import indirect_antonyms
 from dskd.lexicon.relations import ANTONYM, SYNONYM, Relation, heldout_pairs, heldout_words, is_heldout, merge
 from dskd.lexicon.store import antonyms, load_lexicon, save_lexicon, synonyms
-from dskd.lexicon.table import build_table, check_sources, conflicts_table, negations_table
+from dskd.lexicon.table import build_table, check_directions, check_sources, conflicts_table, negations_table
 from dskd.lexicon.tokens import check_tokens, head_forms, inflected_forms, word_tokens
 from dskd.senses.store import compose_span
 
@@ -140,6 +140,20 @@ def test_glosses_keep_quotes_of_a_definition_and_drop_authors(reader):
 )
 def test_a_definition_ends_where_the_first_example_s_quotation_mark_stands(gloss, definition, examples):
     assert split_gloss(gloss) == (definition, examples)
+
+
+def test_a_pointer_between_whole_synsets_opposes_no_words(tmp_path):
+    """The number 0 stands for the synset, and its last lemma is not meant."""
+    synsets = [
+        ("hot", "a", ["hot", "blazing"], [("!", "cold", 0, 0)], "warm"),
+        ("cold", "a", ["cold", "freezing"], [("!", "hot", 0, 0), ("!", "hot", 1, 1)], "not warm"),
+    ]
+    prepare(write_wordnet(tmp_path / "raw", synsets), tmp_path / "nltk")
+    found = [tuple(r[:2]) for r in wordnet.relations(open_wordnet(tmp_path / "nltk")) if r.relation == ANTONYM]
+    assert found == [("cold", "hot")]
+    # What the synsets say together is indirect.
+    opposed = {frozenset(r[:2]) for r in indirect_antonyms(open_wordnet(tmp_path / "nltk"))}
+    assert opposed == {frozenset(p) for p in (("hot", "freezing"), ("blazing", "cold"), ("blazing", "freezing"))}
 
 
 # --- merging and holding out -----------------------------------------------------------------------------------------
@@ -420,6 +434,23 @@ def test_a_list_of_which_nothing_fits_is_an_error(tokenizer, relations, changes,
     assert says in str(error.value) and "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize("relation", [SYNONYM, ANTONYM])
+def test_a_list_given_the_wrong_way_round_is_refused_where_wordnet_knows_enough_of_it(relation):
+    of_wordnet = [Relation(f"a{i}", f"b{i}", -relation, "wordnet", "s") for i in range(40)]
+    both = [Relation(f"a{i}", f"b{i}", relation, "wordnet", "s") for i in range(20, 40)]
+    listed = [Relation(f"b{i}", f"a{i}", relation, "x", "t") for i in range(40)]  # of which 20 are one thing only
+    kinds = {SYNONYM: "synonyms", ANTONYM: "antonyms"}
+    with pytest.raises(UserError) as error:
+        check_directions([*of_wordnet, *both, *listed])
+    assert str(error.value) == (
+        f"sources: x is given as {kinds[relation]}, and 20 of its 20 pairs that WordNet knows are "
+        f"{kinds[-relation]}: is it a list of {kinds[-relation]}?"
+    )
+    check_directions([*of_wordnet[1:], *both, *listed])  # too few
+    check_directions([*of_wordnet, *both, *(stated._replace(relation=-relation) for stated in listed)])
+    check_directions([*of_wordnet, *both, *(stated._replace(source="mythes") for stated in listed)])
+
+
 def test_the_stage_ends_where_nothing_of_a_list_fits(project):
     words = project / "words.txt"
     words.write_text("hot.a.01 warm.a.01\nbig large\n")
@@ -616,6 +647,17 @@ def test_inflected_forms_are_letters_in_lower_case():
 
     tokens = Tokens([" banks", " Banks", " bank's", " ran", "banks", " better", " x"])
     assert inflected_forms(tokens, Morphy(), {"bank", "run", "good", "better"}) == {"bank": ["banks"], "run": ["ran"]}
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5])
+def test_a_held_out_word_has_no_relations_as_the_form_of_another(reader, share):
+    """ "banks" is an inflected form of "bank", and a word that may be held out by itself."""
+    tokenizer = train_tokenizer([" bank banks Banks travels quickly"] * 50)
+    words = {"bank", "travel", "quickly"}
+    for seed in range(8):
+        found = inflected_forms(tokenizer, reader, words, lexicon(seed=seed, heldout_share=share))
+        expected = {"bank": "banks", "travel": "travels"}
+        assert found == {word: [form] for word, form in expected.items() if not is_heldout(form, seed, share)}
 
 
 def test_the_account_counts_heads_and_those_with_antonyms(tokenizer):

@@ -10,6 +10,7 @@ is not taken) is an error, since each of its rows would give pairs that nobody m
 import csv
 import re
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -30,6 +31,7 @@ _LABEL = re.compile(
     r"|(?i:(is|has)_?a|(part|made|member)_?of|(related|similar)_?to|has_?property)"
     r"|ANT|True|False|TRUE|FALSE|[-+]?\d*[.,]\d+"
 )
+_EXPONENT = re.compile(r"[-+]?(\d+[.,]?\d*|[.,]\d+)[eE][-+]\d+|[-+]?\d*[.,]\d+[eE]\d+")  # a number that has a letter
 # "hot_JJ", "hot.a.01", "hot#a#1", "hot-n", "hot%3", "hot1"
 _TAGGED = re.compile(
     r".+([_.#-](n|v|a|r|s|j|nn|vb|jj|rb|noun|verb|adj|adv)([_.#-]?\d+)?|[#%]\d.*)|[^\W\d_]+\d+", re.IGNORECASE
@@ -39,10 +41,12 @@ _COLUMNS = set(
     "word words headword lemma lexeme term terms phrase token entry concept meaning meanings english head tail source "
     "target subject object cue first second left right from to start end query key value type pos label id index pair "
     "relation relations relationship synonym synonyms syn syns antonym antonyms ant ants opposite opposites similar "
-    "related".split()
+    "related noun nouns verb verbs adjective adjectives adverb adverbs".split()
 )
 _NUMBERED = re.compile(r"(word|lemma|term|token|w|synonym|antonym|syn|ant|column|col|field)[\s_-]?[12ab]", re.I)
 _FEW = 3  # rows; of fewer it cannot be told that a column has the same in all
+_MANY = 500  # pairs, which have more than one word in a hundred in each column
+_GLOSS = 3  # words
 
 
 def relations(path: Path, relation: int, source: str, language: str | None = None) -> Iterator[Relation]:
@@ -117,8 +121,11 @@ class _Seen:
         self.path, self.language = path, language
         self.rows = self.words = self.tagged = self.prefixed = self.stopped = self.lost = 0
         self.first, self.first_lost = "", ""
-        self.wide, self.heads, self.numbers, self.widths = 0, 0, 0, set()  # of rows with three columns or more
-        self.columns: list[set[str]] = []  # what stands in each column of these but the first
+        self.wide, self.heads, self.numbers = 0, 0, 0  # of rows with three columns or more
+        self.widths: Counter[int] = Counter()  # rows
+        self.columns: dict[int, list[set[str]]] = {}  # what stands in each column of the rows of a width
+        self.labels = [0, 0]  # in the columns of pairs
+        self.glosses = 0  # rows of a word and what is no word
 
     def row(self, fields: list[str], where: str) -> None:
         """Take a row in; an error where it shows by itself that the file is another table."""
@@ -135,7 +142,16 @@ class _Seen:
         self.tagged += sum(map(bool, map(_TAGGED.fullmatch, fields)))
         self.prefixed += sum(map(bool, map(_PREFIXED.fullmatch, fields)))
         self.stopped += fields[-1].endswith((".", "!", "?"))
-        if len(fields) > 2:
+        self.widths[len(fields)] += 1
+        columns = self.columns.setdefault(len(fields), [set() for _ in fields])
+        for values, field in zip(columns, fields):
+            values.add(field)
+        self.glosses += " " not in fields[0] and all(len(field.split()) >= _GLOSS for field in fields[1:])
+        if number := next(filter(_EXPONENT.fullmatch, fields), ""):
+            raise UserError(f"{where}: {number!r} is a number and no word: leave this column out")
+        if len(fields) == 2:
+            self.labels = [n + bool(_LABEL.fullmatch(field)) for n, field in zip(self.labels, fields)]
+        else:
             if label := next(filter(_LABEL.fullmatch, fields[1:]), ""):
                 raise UserError(
                     f"{where}: {label!r} is a label or a number and no word: keep the rows of one relation, "
@@ -144,16 +160,21 @@ class _Seen:
             self.wide += 1
             self.heads += bool(_LABEL.fullmatch(fields[0]))
             self.numbers += not all(any(map(str.isalpha, field)) for field in fields[1:])
-            self.widths.add(len(fields))
-            if len(self.widths) == 1:
-                self.columns = self.columns or [set() for _ in fields[1:]]
-                for values, field in zip(self.columns, fields[1:]):
-                    values.add(field)
 
     def skipped(self, where: str) -> None:
         """Count a pair that is left out."""
         self.lost += 1
         self.first_lost = self.first_lost or where
+
+    def _has_labels(self) -> bool:
+        """Whether a column of most rows has the same few words over and over, or of pairs nothing but labels."""
+        width, rows = max(self.widths.items(), key=lambda item: (item[1], -item[0]))
+        if width == 2:
+            few = rows // 100 if rows >= _MANY else 0
+            return any(len(values) <= few for values in self.columns[2]) or (rows >= _FEW and rows in self.labels)
+        if rows < _FEW or rows * 2 <= self.wide:
+            return False
+        return any(len(values) <= max(1, rows // 20) for values in self.columns[width][1:])
 
     def check(self, found: bool) -> None:
         """At the end: an error where all rows together show another table, or where there is no pair."""
@@ -161,13 +182,15 @@ class _Seen:
             of = f" of the language {self.language!r}" if self.language else ""
             had = f"has {self.rows} rows, first {self.first!r}" if self.rows else "has no line with words"
             raise UserError(f"{self.path} has no pair of words{of}; it {had}; {_TAKEN}")
-        same = len(self.widths) == 1 and any(
-            len(values) <= max(1, self.wide // 20) for values in self.columns if self.wide >= _FEW
-        )
-        if same or (self.wide and self.wide in (self.numbers, self.heads)):
+        if self._has_labels() or (self.wide and self.wide in (self.numbers, self.heads)):
             raise UserError(
                 f"{self.path}: every row has a label or a number in one column, where a list has words alone: leave "
                 "this column out"
+            )
+        if self.glosses * 2 > self.rows >= _FEW:
+            raise UserError(
+                f"{self.path}: most lines have a word and {_GLOSS} words or more, as in {self.first!r}: a list has "
+                "words and no definitions"
             )
         if self.stopped == self.rows:
             raise UserError(f"{self.path}: every line ends with a mark, as in {self.first!r}: write the words alone")

@@ -166,7 +166,7 @@ def relations(reader: WordNetCorpusReader) -> Iterator[Relation]:
             for head, tail in combinations(sorted({lemma.lower() for lemma in synset.lemmas}), 2):
                 yield Relation(head, tail, SYNONYM, "wordnet", synset.name)
             for link in pointers(synset) if "!" in synset.links else ():
-                if link.symbol == "!":
+                if link.symbol == "!" and link.source and link.target:  # 0 is a whole synset, which is no word
                     head = synset.lemmas[link.source - 1].lower()
                     tail = synsets[link.pos, link.offset].lemmas[link.target - 1].lower()
                     yield Relation(head, tail, ANTONYM, "wordnet", synset.name)

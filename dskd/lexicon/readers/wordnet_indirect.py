@@ -29,7 +29,7 @@ def indirect_antonyms(reader: WordNetCorpusReader) -> Iterator[Relation]:
             frozenset((synset.lemmas[link.source - 1].lower(), adjectives[link.offset].lemmas[link.target - 1].lower()))
             for synset in adjectives.values()
             for link in pointers(synset)
-            if link.symbol == "!"
+            if link.symbol == "!" and link.source and link.target
         }
         for offset, synset in adjectives.items():
             heads = _linked(synset, "&") if synset.pos == "s" else [offset]

@@ -96,6 +96,14 @@ def table(*columns, separator="\t"):
         ("synonym\thot\twarm\nantonym\thot\tcold\n", "every row has a label or a number in one column"),
         (table("5"), "every row has a label or a number in one column"),
         (table("similar"), "every row has a label or a number in one column"),
+        (table("similar") + "hot\twarm\tfiery\tmild\n", "every row has a label or a number in one column"),
+        (table("similar") + "hot\twarm\n", "every row has a label or a number in one column"),
+        ("hot\tadj\nbig\tadj\nrun\tverb\n", "every row has a label or a number in one column"),
+        ("hot\t5.4e-02\n", ":1: '5.4e-02' is a number and no word"),
+        ("hot\twarm\t1e-05\n", ":1: '1e-05' is a number and no word"),
+        ("".join(f"good{'x' * i}\tkind{'ab'[i % 2]}\n" for i in range(500)), "every row has a label"),
+        ("hot\thaving a high temperature\nbig\tof great size\nold\taged\n", "most lines have a word and 3 words"),
+        ("Adjective Synonym\nhot warm\n", ":1: 'Adjective, Synonym' looks like the names of columns"),
         # Other separators, and more than a word in a field.
         ("hot;warm\n", ":1: neither two words"),
         ("hot; warm\n", ":1: 'hot;' is not one word, since it has ';'"),
@@ -149,6 +157,7 @@ def test_a_table_of_another_kind_gives_no_pairs_but_an_error(write, content, say
 def test_what_a_header_or_a_label_may_be_is_a_word_elsewhere(write):
     text = "big\tlarge\nsource,target\nhead tail\nnoun\tsubstantive\nword\tterm\tnoun phrase\ngo_on\tdo_so\n"
     assert ("source", "target") in (found := pairs(relations(write(text), SYNONYM, "x")))
+    assert pairs(relations(write("kick the bucket\tgive up the ghost\n" * 4), SYNONYM, "x"))
     assert {("noun", "substantive"), ("head", "tail"), ("word", "term"), ("go on", "do so")} < set(found)
 
 
