@@ -607,9 +607,9 @@ def _fault(fault: dict) -> str:
     return f"{key} = {_SHORT.repr(fault['input'])}: {fault['msg'][0].lower()}{fault['msg'][1:]}"
 
 
-def noncommercial(source: Source) -> bool:
-    """Whether a source's licence, as params.yaml words it, forbids commercial use."""
-    return bool(re.search(r"\bNC\b|non-?commercial", source.licence, re.IGNORECASE))
+def noncommercial(licence: str) -> bool:
+    """Whether a licence, as params.yaml words it, forbids commercial use."""
+    return bool(re.search(r"\bNC\b|non-?commercial", licence, re.IGNORECASE))
 
 
 def chosen_objective(params: Params, objective: str) -> Objective:

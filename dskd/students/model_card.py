@@ -66,6 +66,11 @@ that it was made from.
 {licences}
 """
 
+# A row of the tables of sources and of prompts, as they are written below.
+_ROW = re.compile(
+    r"^\| (?P<part>.+?) \|(?P<share> [0-9.e+-]+ \|)? `(?P<source>.+)` \| (?P<licence>.*) \|$", re.MULTILINE
+)
+
 _CHAT = """ids = tokenizer.apply_chat_template(
     [{"role": "user", "content": "What is the capital of France?"}],
     add_generation_prompt=True, return_tensors="pt", return_dict=True,
@@ -164,13 +169,43 @@ def licences(sources: SourcesParams, student: Source | None = None) -> str:
     Args:
         student: the model that it was cut from, where that is not the teacher.
     """
-    every = sources.every() | ({"student": student} if student else {})
+    every = _parts(sources, student)
     table = "".join(f"| {name} | `{source.source}` | {source.licence} |\n" for name, source in every.items())
-    closed = [name for name, source in every.items() if noncommercial(source)]
+    sharing = _sharing([name for name, source in every.items() if noncommercial(source.licence)])
+    return f"| part | source | licence |\n| --- | --- | --- |\n{table}\n{sharing}"
+
+
+def _parts(sources: SourcesParams, student: Source | None) -> dict[str, Source]:
+    return sources.every() | ({"student": student} if student else {})
+
+
+def _sharing(closed: list[str]) -> str:
+    """What whoever shares a student keeps to; `closed` are the parts whose licence forbids commercial use."""
     sharing = "Whoever shares this student names these sources and keeps to their licences."
     if closed:
         sharing += f" Not for commercial use: the licence of {' and '.join(closed)} forbids it."
-    return f"| part | source | licence |\n| --- | --- | --- |\n{table}\n{sharing}"
+    return sharing
+
+
+def with_licences_of(params: Params, text: str) -> str:
+    """A student's card or licences, with the licences that the parameters have now for the sources that it names: a
+    licence may be corrected after the student was trained. Other sources keep theirs."""
+    now = {
+        (name, source.source): source.licence for name, source in _parts(params.sources, params.student.source).items()
+    }
+    for name, chosen in params.prompts.sets.items():
+        if chosen.source:
+            now[BENCHMARKS[name].title, chosen.source.source] = chosen.source.licence
+    closed = []
+
+    def corrected(row: re.Match) -> str:
+        licence = now.get((row["part"], row["source"]), row["licence"])
+        if row["share"] is None and noncommercial(licence):  # the sentence is of the sources, not of the prompts
+            closed.append(row["part"])
+        return f"| {row['part']} |{row['share'] or ''} `{row['source']}` | {licence} |"
+
+    text = _ROW.sub(corrected, text)
+    return re.sub(r"^Whoever shares this student .*$", lambda _: _sharing(closed), text, flags=re.MULTILINE)
 
 
 def prompt_licences(settings: PromptsParams) -> str:

@@ -6,7 +6,7 @@ from huggingface_hub.utils import validate_repo_id
 from whole.test_pipeline import ROOT
 
 from dskd.params import Lora, PromptSet, PromptsParams, load_params
-from dskd.students.model_card import LICENCE_FILE, Making, licences, model_card
+from dskd.students.model_card import LICENCE_FILE, Making, licences, model_card, prompt_licences, with_licences_of
 
 SCORES = {"ce": 4.0, "kl": 1.0, "agreement": 0.5}
 
@@ -82,3 +82,19 @@ def test_a_noncommercial_source_is_named(params, licence):
 @pytest.mark.parametrize("licence", ["Apache-2.0", "NCSA", "CC BY-SA 4.0"])
 def test_other_licences_are_not_taken_for_one(params, licence):
     assert "Not for commercial use" not in licences(with_licence(params, licence))
+
+
+def test_licences_that_were_corrected_are_those_of_a_card_of_now(params):
+    """Those of other sources stay as they are."""
+    prompts = PromptsParams(sets={"piqa": PromptSet(share=0.125, source=params.sources.wordnet)})
+    old = params.model_copy(update={"prompts": prompts})
+    text = licences(old.sources) + prompt_licences(prompts)
+    assert with_licences_of(old, text) == text
+    wordnet = with_licence(params, "CC BY-NC 4.0").wordnet
+    sets = {"piqa": PromptSet(share=0.125, source=wordnet)}
+    sources = params.sources.model_copy(update={"wordnet": wordnet})
+    new = params.model_copy(update={"sources": sources, "prompts": PromptsParams(sets=sets)})
+    assert with_licences_of(new, text) == licences(new.sources) + prompt_licences(new.prompts)
+    assert with_licences_of(old, with_licences_of(new, text)) == text
+    others = text.replace("pypi:", "hf:")
+    assert with_licences_of(new, others) == others
