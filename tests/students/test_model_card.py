@@ -12,7 +12,7 @@ SCORES = {"ce": 4.0, "kl": 1.0, "agreement": 0.5}
 
 
 def making(objective, scores=SCORES, chat=True):
-    return Making(objective, 0, 30, chat, scores, {})
+    return Making(objective, 0, 30, chat, scores, 1234, {})
 
 
 @pytest.fixture
@@ -34,6 +34,11 @@ def test_the_card_names_every_source_and_its_licence(params):
     with_lora = params.student.model_copy(update={"lora": Lora(rank=16, alpha=32.0)})
     text = model_card(params.model_copy(update={"student": with_lora}), making("kd"))
     assert '"rank": 16' in text
+
+
+def test_the_card_says_of_how_many_tokens_its_means_are(params):
+    """The text may have fewer than corpus.heldout_tokens."""
+    assert "Means over 1234 tokens" in model_card(params, making("dskd"))
 
 
 def test_the_hub_reads_the_front_matter(params):
