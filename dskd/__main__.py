@@ -112,7 +112,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _main(options: argparse.Namespace) -> int:
-    from dskd.errors import UserError, is_disk_full
+    from dskd.errors import UserError, is_disk_full, no_memory
 
     # Threads of OpenMP that wait for others spin, and take the processor from those that they wait for where another
     # process is busy. Asleep they cost nothing alone (docs/costs.md). It counts for libraries that are loaded after it.
@@ -124,14 +124,14 @@ def _main(options: argparse.Namespace) -> int:
         return _fail(str(error))
     except ModuleNotFoundError as error:  # the library was installed without the pipeline's packages
         return _fail(f"{error.name} is missing, which the pipeline needs: pip install 'dskd[pipeline,evaluate]'")
-    except MemoryError as error:
-        return _fail(f"out of memory ({error or 'no more could be had'}): free some, or take smaller numbers")
     except OSError as error:
         if is_disk_full(error) or error.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
             what = f"{error.strerror or error}: {error.filename or 'output'}"
             return _fail(f"{what}; make room or allow writing, and run again")
         raise
-    except RuntimeError as error:
+    except (MemoryError, RuntimeError) as error:
+        if line := no_memory(type(error).__name__, str(error)):
+            return _fail(line)
         if "LOCAL_RANK" not in os.environ or "Connection" not in str(error):
             raise
         time.sleep(5)  # another process has failed and says why; the launcher is about to end this one

@@ -28,3 +28,14 @@ def without_passwords(text: str) -> str:
 def is_disk_full(error: BaseException) -> bool:
     """Whether `error` says that no space is left (safetensors and Arrow wrap the system's error)."""
     return getattr(error, "errno", None) == errno.ENOSPC or "No space left on device" in str(error)
+
+
+def no_memory(kind: str, message: str) -> str | None:
+    """The one line on an error of this kind and message where it says that no memory could be had; None where it does
+    not. torch says so by errors of its own."""
+    named = kind in ("MemoryError", "OutOfMemoryError")
+    if not (named or (kind == "RuntimeError" and re.search(r"can't allocate memory|out of memory", message))):
+        return None
+    size = re.search(r"tried to allocate ([\d.]+ (?:bytes|[KMGT]iB))", message, re.IGNORECASE)
+    said = size[1] if size else message.partition("\n")[0] or "no more could be had"
+    return f"out of memory ({said}): free some, or take smaller numbers"

@@ -45,7 +45,7 @@ LARGEST_SEED = 2**32 - 1
 Seed = Annotated[int, Field(ge=0), _at_most(LARGEST_SEED)]
 
 OBJECTIVE_NAME = re.compile(r"[a-zA-Z0-9_][a-zA-Z0-9_-]{0,79}")  # it names files, and stands in dvc.yaml's commands
-_OTHER_MODELS = ("teacher", "cut", "human")  # the report has these beside the objectives
+_TAKEN = ("teacher", "cut", "human", "items", "s")  # names that metrics.json and summary.json have beside objectives
 
 
 class Group(BaseModel):
@@ -426,7 +426,7 @@ class DistillParams(Group):
     clip_norm: Annotated[float, Field(gt=0)] = Field(
         description="largest norm of the gradient; a larger gradient is scaled down to it"
     )
-    temperature: Annotated[float, Field(gt=0)] = Field(
+    temperature: Annotated[float, Field(ge=0.01, le=100)] = Field(
         description="temperature of the KL term (T); more makes both distributions flatter"
     )
     beta: Share = Field(
@@ -454,7 +454,9 @@ class EvaluateParams(Group):
     cloze_items: Count = Field(description="items of each benchmark that are scored by cloze; all if it has fewer")
     wic_train: Count = Field(description="training pairs that WiC's threshold is tuned on")
     antonym_train: Count = Field(description="AntSynNET's training pairs that threshold and probe are fitted on")
-    bootstrap: Count = Field(description="resamples for the intervals and p values; more make them steadier")
+    bootstrap: Annotated[int, Field(ge=1000), _at_most(2**31 - 1)] = Field(
+        description="resamples for the intervals and p values; more make them steadier"
+    )
 
 
 class Primary(Group):
@@ -543,7 +545,7 @@ class Params(Group):
         for name in self.objectives:
             if not OBJECTIVE_NAME.fullmatch(name):
                 raise ValueError(f"objectives: {_SHORT.repr(name)} cannot name files: write letters, digits, _ and -")
-            if name in _OTHER_MODELS:
+            if name in _TAKEN:
                 raise ValueError(f"objectives.{name}: that name is taken; call the objective otherwise")
         for key in ("objectives", "seeds"):
             values = getattr(self.distill, key)
@@ -607,9 +609,9 @@ def _fault(fault: dict) -> str:
     return f"{key} = {_SHORT.repr(fault['input'])}: {fault['msg'][0].lower()}{fault['msg'][1:]}"
 
 
-def noncommercial(source: Source) -> bool:
-    """Whether a source's licence, as params.yaml words it, forbids commercial use."""
-    return bool(re.search(r"\bNC\b|non-?commercial", source.licence, re.IGNORECASE))
+def noncommercial(licence: str) -> bool:
+    """Whether a licence, as params.yaml words it, forbids commercial use."""
+    return bool(re.search(r"\bNC\b|non-?commercial", licence, re.IGNORECASE))
 
 
 def chosen_objective(params: Params, objective: str) -> Objective:

@@ -119,6 +119,9 @@ def test_reading_gives_the_values_that_the_file_says(project):
         ("sources.tagged", f"{{a_pos: {TAGGED}}}", "tagged.a_pos: the dictionary's figures have that name"),
         ("sources.texts", f"{{../x: {TAGGED}}}", "sources.texts.../x"),
         ("senses.tokens", "0", "senses.tokens"),
+        ("evaluate.bootstrap", "999", "evaluate.bootstrap = 999"),
+        ("distill.temperature", "1.0e-30", "distill.temperature = 1e-30"),
+        ("distill.temperature", "1.0e+30", "distill.temperature = 1e+30"),
         ("senses.min_states", "0", "senses.min_states"),
         ("sources.lists", "{a b: {}}", "sources.lists.a b"),
         ("prompts.sets", "{squad_v2: {share: 1.0}}", "squad_v2 needs a source"),
@@ -173,7 +176,7 @@ NO_NAMES = [
 ]
 
 
-@pytest.mark.parametrize("name", [*NO_NAMES, "teacher", "cut", "human"])
+@pytest.mark.parametrize("name", [*NO_NAMES, "teacher", "cut", "human", "items", "s"])
 def test_an_objective_has_a_name_that_files_and_reports_can_have(project, name):
     """It names folders, and stands in commands; the report has teacher and cut beside it."""
     path = project / "params.yaml"

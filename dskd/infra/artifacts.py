@@ -74,6 +74,10 @@ SHOWN = {  # how a line calls what something was made of
     "corpus": "text",
     "split": "split (student.layers - student.trained)",
     "student": "student.source",
+    "variant": "kind of targets (objectives.*.targets)",
+    "settings": "value of targets.*",
+    "senses": "sense dictionary",
+    "lexicon": "lexicon",
 }
 
 
@@ -227,7 +231,7 @@ def save_made_of(folder: Path, made_of: Mapping[str, object]) -> None:
     write_json(folder / ORIGIN_FILE, made_of)
 
 
-def check_made_of(folder: str | Path, stage: str, wanted: Mapping[str, str | int]) -> None:
+def check_made_of(folder: str | Path, stage: str, wanted: Mapping[str, object]) -> None:
     """Raise UserError where a folder was made of another one of these; the message names the stage that makes it."""
     path = require(Path(folder) / ORIGIN_FILE, stage)
     with reading(path, stage):

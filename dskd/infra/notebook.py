@@ -23,9 +23,9 @@ from papermill.engines import NBClientEngine, papermill_engines
 from papermill.exceptions import PapermillExecutionError
 
 import dskd
-from dskd.errors import UserError
+from dskd.errors import UserError, no_memory
 from dskd.infra.normalise import check_source_notebooks, normalise, notebook_text, relinked
-from dskd.infra.output import output, writing
+from dskd.infra.output import WENT_ON, output, writing
 from dskd.infra.page import to_html
 from dskd.infra.provenance import record
 
@@ -69,7 +69,7 @@ def run_notebook(stage: str, parameters: dict[str, str | int], root: Path) -> No
     start = time.perf_counter()
     executed = _execute(source, failed, parameters, root)
     seconds = time.perf_counter() - start
-    peak = executed.metadata.pop("peak_memory")
+    peak, went_on = executed.metadata.pop("peak_memory"), executed.metadata.pop("went_on")
     notebook = normalise(executed, root)
     is_page = stage == "report"
     path = root / "reports" / "index.html" if is_page else folder / f"{name}.ipynb"
@@ -78,7 +78,7 @@ def run_notebook(stage: str, parameters: dict[str, str | int], root: Path) -> No
         partial.write_text(text, encoding="utf-8")
     failed.unlink(missing_ok=True)
     if not stage.startswith("explore_"):  # which are no stages
-        record(root, name, seconds, round(peak / (2**20 if sys.platform == "darwin" else 2**10)))
+        record(root, name, seconds, round(peak / (2**20 if sys.platform == "darwin" else 2**10)), went_on)
 
 
 def _source(stage: str, root: Path) -> Path:
@@ -104,6 +104,8 @@ def _execute(source: Path, record_path: Path, parameters: dict, root: Path) -> n
         except PapermillExecutionError as error:
             if error.ename == "UserError" or "No space left on device" in error.evalue:
                 raise UserError(" ".join(error.evalue.split())) from None
+            if line := no_memory(error.ename, error.evalue):
+                raise UserError(f"{where}: {line}") from None
             print("\n".join(error.traceback), file=sys.stderr, flush=True)
             line = error.evalue.strip().partition("\n")[0]
             cell = f"{where}, In [{error.exec_count}]"
@@ -126,6 +128,11 @@ def _scratch_place() -> str:
     raise UserError(f"the path of {chosen} is too long for the sockets of a notebook's kernel: set TMPDIR to a shorter")
 
 
+def _noted(scratch: str) -> str:
+    """The file by which a stage says that it went on from what an earlier run had made."""
+    return os.path.join(scratch, "went_on")
+
+
 class _Kernel(AsyncKernelManager):
     scratch = ""
 
@@ -141,6 +148,7 @@ class _Kernel(AsyncKernelManager):
             "TZ": "UTC",
             "COLUMNS": "100",
             "IPYTHONDIR": self.scratch,
+            WENT_ON: _noted(self.scratch),
             "PYTHONPATH": os.pathsep.join(filter(None, [package, os.environ.get("PYTHONPATH")])),
         }
         # The kernel's own log would show when it is stopped amid a cell. What child processes print (pip)
@@ -171,6 +179,7 @@ class _Client(PapermillNotebookClient):
         request = self.kc.execute("", silent=True, store_history=False, user_expressions={"peak": _PEAK})
         reply = self.wait_for_reply(request)["content"]["user_expressions"]["peak"]
         self.nb.metadata["peak_memory"] = int(reply["data"]["text/plain"])
+        self.nb.metadata["went_on"] = os.path.exists(_noted(self.scratch))
 
 
 class _Engine(NBClientEngine):

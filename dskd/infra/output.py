@@ -13,6 +13,7 @@ from filelock import FileLock, Timeout
 from dskd.errors import UserError, is_disk_full
 from dskd.infra.hashes import SUMS, checksum_lines, remove, sha256_tree
 
+WENT_ON = "DSKD_WENT_ON"  # environment: a file to make where a stage goes on, whose time is not that of the whole
 _PATIENCE = 5  # seconds to wait for another writer, which may be about to end
 
 
@@ -71,6 +72,8 @@ def _resume(path: Path, partial: Path, mark: Path, fingerprint: str) -> None:
     partial.mkdir(exist_ok=True)
     if known != fingerprint:
         _write_mark(mark, fingerprint)
+    elif WENT_ON in os.environ and any(partial.iterdir()):
+        Path(os.environ[WENT_ON]).touch()
 
 
 def _replace(new: Path, path: Path) -> None:

@@ -27,14 +27,19 @@ PACKAGES = [
 PACKAGES += ["papermill", "nbconvert", "dvc", "safetensors", "tokenizers"]
 
 
-def record(root: Path, name: str, seconds: float, peak_memory_mb: int) -> None:
-    """Merge one stage's time and memory into `reports/provenance.json`, with what it ran on."""
+def record(root: Path, name: str, seconds: float, peak_memory_mb: int, went_on: bool = False) -> None:
+    """Merge one stage's time and memory into `reports/provenance.json`, with what it ran on.
+
+    Args:
+        went_on: the stage went on from what an earlier run had made, so that its time is not that of the whole.
+    """
     path = root / PROVENANCE
     try:
         earlier = dict(read_json(path).get("stages", {}))
     except (OSError, TypeError, ValueError, UserError):  # none yet, or damaged by hand: it can be made again
         earlier = {}
-    stages = {**earlier, name: {"seconds": round(seconds, 1), "peak_memory_mb": peak_memory_mb}}
+    cost = {"seconds": round(seconds, 1), "peak_memory_mb": peak_memory_mb}
+    stages = {**earlier, name: cost | ({"went_on": True} if went_on else {})}
     write_json(
         path,
         {

@@ -3,6 +3,7 @@
 from pathlib import Path
 from statistics import fmean
 
+from dskd.errors import UserError
 from dskd.infra import artifacts
 from dskd.infra.artifacts import require
 from dskd.infra.hashes import sha256_tree
@@ -13,7 +14,7 @@ from dskd.params import Params, student_names
 from dskd.pipeline.inputs import cached_text, states_of
 from dskd.scores.heldout import heldout_scores
 from dskd.states.store import Text
-from dskd.students.model_card import made_from
+from dskd.students.model_card import card_parameters, read_card, training
 from dskd.students.store import Student
 
 
@@ -27,9 +28,6 @@ def heldout_of(params: Params, student: Student | None, teacher_head: Head, text
 def heldout_of_all(params: Params, models: Models) -> dict[str, dict[str, list[float]]]:
     """Such scores of the teacher, of the untrained cut and of every student of the run, whose folders have theirs."""
     folders = {name: Path(artifacts.STUDENTS) / name for name in student_names(params)}
-    expected = {**states_of(), "student": sha256_tree(ORIGIN) if params.student.source else None}
-    for folder in folders.values():
-        _check_student(folder, expected)
     cut = models.of("cut")
     student = Student(cut.tops["cut"], cut.head, None if cut is models else cut.lower)
     tops, text = {"teacher": None, "cut": student}, cached_text("heldout", models.lower.config.num_hidden_layers)
@@ -37,13 +35,29 @@ def heldout_of_all(params: Params, models: Models) -> dict[str, dict[str, list[f
     return found | {name: artifacts.read_json(folder / "heldout.json") for name, folder in folders.items()}
 
 
-def _check_student(folder: Path, expected: dict[str, str | None]) -> None:
-    """Raise UserError where a student's card names another teacher, text or origin than the run's."""
+def check_students(params: Params) -> None:
+    """Raise UserError where the card of a student of the run names another teacher, text or origin than the run's, or
+    was written with other parameters of the training than there are now."""
+    expected = {**states_of(), "student": sha256_tree(ORIGIN) if params.student.source else None}
+    for objective in params.distill.objectives:
+        wanted = training(card_parameters(params, objective))
+        for seed in params.distill.seeds:
+            _check_student(Path(artifacts.STUDENTS) / f"{objective}-{seed}", expected, wanted)
+
+
+def _check_student(folder: Path, expected: dict[str, str | None], wanted: dict[str, object]) -> None:
     stage = f"distill@{folder.name}"
-    known = made_from(require(folder / "README.md", stage))
-    others = [artifacts.SHOWN[name] for name, digest in expected.items() if known.get(name) != digest]
+    card = read_card(require(folder / "README.md", stage))
+    others = [artifacts.SHOWN[name] for name, digest in expected.items() if card.hashes.get(name) != digest]
     if others:
         raise artifacts.of_another_run(folder, stage, others)
+    known = training(card.parameters)
+    for key in sorted(wanted.keys() | known.keys()):
+        if wanted.get(key) != known.get(key):
+            raise UserError(
+                f"{folder} was made with {key} = {known.get(key)!r}, and params.yaml has {wanted.get(key)!r}: run "
+                f"`dvc repro {stage}`, or set it back"
+            )
 
 
 def means(heldout: dict[str, list[float]]) -> dict[str, float]:

@@ -86,6 +86,14 @@ def teacher_hash() -> str:
     return sha256_tree(require(artifacts.TEACHER, "sources"))
 
 
+def targets_of(params: Params, objective: str) -> dict[str, object]:
+    """What targets are made of beside states: parameters, and the dictionary and the lexicon as far as they are there,
+    which need not be where a student is trained."""
+    made_of = {"senses": Path(artifacts.SENSES), "lexicon": Path(artifacts.LEXICON)}
+    hashes = {name: sha256_tree(path) for name, path in made_of.items() if path.exists()}
+    return {"variant": params.objectives[objective].targets, "settings": params.targets.model_dump(), **hashes}
+
+
 def senses_of() -> dict[str, str]:
     """What a sense dictionary of the run's teacher is made of."""
     return {"teacher": teacher_hash(), "tokenizer": tokenizer_hash(artifacts.TEACHER)}

@@ -22,6 +22,7 @@ from dskd.corpus.store import SOURCES as CORPUS_SOURCES
 from dskd.corpus.store import heldout_documents, load_corpus, save_corpus
 from dskd.corpus.tagged_text import check_tagged
 from dskd.corpus.teacher_answers import answer_sets
+from dskd.errors import UserError
 from dskd.infra import artifacts, processes
 from dskd.infra.arithmetic import pin
 from dskd.infra.artifacts import require
@@ -37,7 +38,7 @@ from dskd.lexicon.tokens import inflected_forms
 from dskd.model.cut import split_depth
 from dskd.model.folder import check_context
 from dskd.model.load import import_model
-from dskd.model.origin import load_origin, teacher_split
+from dskd.model.origin import ORIGIN, load_origin, teacher_split
 from dskd.params import Objective, Params, chosen_objective, load_params, student_names
 from dskd.pipeline.codes import make_codes
 from dskd.pipeline.dictionary import make_senses
@@ -49,7 +50,7 @@ from dskd.pipeline.dictionary_measures import (
     read_probes,
     run_documents,
 )
-from dskd.pipeline.heldout import heldout_of_all, means
+from dskd.pipeline.heldout import check_students, heldout_of_all, means
 from dskd.pipeline.inputs import (
     cached_states,
     is_of_the_lexicon,
@@ -61,6 +62,7 @@ from dskd.pipeline.inputs import (
     run_lexicon,
     run_senses,
     states_of,
+    targets_of,
     teacher_tokenizer,
     wordnet_reader,
 )
@@ -190,6 +192,9 @@ def harvest(params: Params) -> States:
     if processes.launch(params.launch, "harvest"):
         return cached_states("train")
     teacher, _ = load_teacher(params)
+    if params.harvest.top_tokens > teacher.config.vocab_size:
+        known = f"the teacher knows {teacher.config.vocab_size} tokens"
+        raise UserError(f"harvest.top_tokens = {params.harvest.top_tokens}, but {known}: take at most as many")
     blocks, _ = load_corpus(Path(artifacts.CORPUS))
     split = teacher_split(params.student, teacher.config.num_hidden_layers)
     made_from = fingerprint(
@@ -225,7 +230,8 @@ def targets(params: Params, objective: str) -> SenseTargets:
     weights = chosen_objective(params, objective)
     there = weights.targets != "none"
     chosen = sense_targets(params, weights) if there else no_targets()
-    save_targets(Path(artifacts.TARGETS) / objective, chosen, states_of() if there else None)
+    made_of = states_of() | targets_of(params, objective) if there else None
+    save_targets(Path(artifacts.TARGETS) / objective, chosen, made_of)
     return chosen
 
 
@@ -286,13 +292,20 @@ def evaluate(params: Params) -> dict[str, Columns]:
     """Score the teacher, the untrained cut and every student; keep each block's and item's score.
 
     A run that was stopped goes on with the parts that are missing. Returns the scores as arrays.
+
+    Raises:
+        UserError: a student is of another run, or of other parameters; something is missing or damaged.
     """
     names = student_names(params)
     models = load_models(params, names)
+    check_students(params)  # before finished scores are taken back, which may be theirs
     folder = require(artifacts.BENCHMARKS, "benchmarks")
-    inputs = [folder, *(Path(artifacts.STUDENTS) / name for name in names)]
-    inputs.append(require(artifacts.LEXICON, "lexicon"))
-    made_from = fingerprint(params.runtime, params.student, params.lexicon, params.evaluate, *inputs)
+    inputs = [folder, *(Path(artifacts.STUDENTS) / name for name in names), Path(artifacts.TEACHER)]
+    inputs += [require(artifacts.LEXICON, "lexicon"), require(artifacts.CORPUS, "corpus")]
+    inputs += [require(f"{artifacts.SOURCES}/nltk_data", "sources")] + ([Path(ORIGIN)] if params.student.source else [])
+    inputs += sorted(Path(artifacts.STATES).glob("heldout-*"))  # those of the training text are large, and not read
+    settings = params.student, params.lexicon, params.evaluate, params.benchmarks.chat_items
+    made_from = fingerprint(params.runtime, params.harvest.batch_size, *settings, *inputs)
     with output(artifacts.SCORES, made_from) as partial:
         if not (partial / "heldout.jsonl").exists():
             blocks, account = load_corpus(Path(artifacts.CORPUS))

@@ -16,7 +16,7 @@ from dskd.model.parts import cast
 from dskd.params import Params, chosen_objective
 from dskd.pipeline.given import Given, read_given
 from dskd.pipeline.heldout import heldout_of, means
-from dskd.pipeline.inputs import kept_dtype
+from dskd.pipeline.inputs import kept_dtype, targets_of
 from dskd.students.model_card import LICENCE_FILE, Making, licences, model_card, prompt_licences
 from dskd.students.projection import fitted_projection
 from dskd.students.store import export_student, new_student
@@ -32,7 +32,7 @@ def make_student(params: Params, objective: str, seed: int) -> None:
     given = read_given(params)  # with the held-out text, so that a fault in it shows before hours of training
     teacher, tokenizer = given.teacher, given.tokenizer
     origin = load_origin(params, teacher, tokenizer)
-    targets = _targets(objective, given) if weights.sense else None
+    targets = _targets(params, objective, given) if weights.sense else None
     hashes = _hashes(given, objective, with_targets=targets is not None, with_origin=origin is not teacher)
     made_from = fingerprint(params.runtime, params.student, weights, params.distill, seed, hashes, *given.beside)
 
@@ -47,7 +47,8 @@ def make_student(params: Params, objective: str, seed: int) -> None:
             # Train.
             if student.lower is not None and (weights.hidden or weights.sense):
                 student = student._replace(projection=fitted_projection(origin, params.student, given.train))
-            train(student, teacher_head, given.train, targets, Recipe(weights, params.distill, seed), work)
+            recipe = Recipe(weights, params.distill, seed, f"objectives.{objective}")
+            train(student, teacher_head, given.train, targets, recipe, work)
 
             # Score and write.
             if main:
@@ -58,17 +59,20 @@ def make_student(params: Params, objective: str, seed: int) -> None:
                     cast(student.top.layers, dtype, origin)
                 heldout = heldout_of(params, student, teacher_head, given.heldout)
                 chat = bool(tokenizer.chat_template)
-                making = Making(objective, seed, given.teacher_layers, chat, means(heldout), hashes)
+                scored = given.heldout.labels.numel()
+                making = Making(objective, seed, given.teacher_layers, chat, means(heldout), scored, hashes)
                 _write(params, origin, student.top, tokenizer, making, partial)
                 artifacts.write_json(partial / "heldout.json", heldout)  # last: it marks the student as whole
         if main:
             remove(work)
 
 
-def _targets(objective: str, given: Given) -> SenseTargets:
-    """The objective's targets; UserError where they are of another teacher or text than the student's."""
+def _targets(params: Params, objective: str, given: Given) -> SenseTargets:
+    """The objective's targets; UserError where they are of another teacher or text than the student's, or were chosen
+    by other parameters, or of another dictionary or lexicon than those that are there."""
     targets = load_targets(folder := Path(artifacts.TARGETS) / objective)
-    check_made_of(folder, "targets", {name: given.hashes[name] for name in ("teacher", "corpus")})
+    wanted = {name: given.hashes[name] for name in ("teacher", "corpus")}
+    check_made_of(folder, "targets", wanted | targets_of(params, objective))
     return targets
 
 

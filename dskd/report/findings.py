@@ -1,5 +1,7 @@
 """The sentences, tables and costs of the report, all from the metrics and the parameters."""
 
+import math
+from collections import Counter
 from collections.abc import Mapping
 from html import escape
 from pathlib import Path
@@ -13,9 +15,9 @@ from dskd.benchmarks.catalogue import BENCHMARKS
 from dskd.infra import artifacts
 from dskd.infra.arithmetic import arithmetic_dtype
 from dskd.infra.artifacts import require
-from dskd.params import Params
+from dskd.params import LaunchParams, Params
 from dskd.report import figures, plan, stage_costs, tables
-from dskd.report.metrics import BASELINE, FEWEST_DOCUMENTS, GROUPS, SENSES
+from dskd.report.metrics import BASELINE, FEWEST_DOCUMENTS, GROUPS, RANKED, SENSES
 from dskd.report.tables import (
     CHANCE,
     LESS_IS_BETTER,
@@ -43,9 +45,9 @@ def primary(metrics: dict) -> str:
     declared = "The one primary test" if len(tests) == 1 else f"The {len(tests)} primary tests"
     corrected = "" if len(tests) == 1 else " p values are Holm's for these tests."
     return (
-        f"{declared}, written down with the margin before the run. *Equivalent* means that two one-sided tests place "
-        f"the true difference within the margin at the 5 % level.{corrected} Everything below is secondary.\n\n"
-        + tables.primary_table(tests).to_markdown(index=False, disable_numparse=True)
+        f"{declared} of `study.primary`, with the margin that stands there. *Equivalent* means that two one-sided "
+        f"tests place the true difference within the margin at the 5 % level.{corrected} Everything "
+        "below is secondary.\n\n" + tables.primary_table(tests).to_markdown(index=False, disable_numparse=True)
     )
 
 
@@ -116,6 +118,18 @@ def shortfalls(metrics: dict) -> str:
             f"{texts}: fewer than {FEWEST_DOCUMENTS} documents, so blocks are drawn as if each were another text, and "
             "the intervals are too narrow (`corpus.heldout_piece` gives more documents)."
         )
+    few = [name for name, count in metrics.get("in_context_documents", {}).items() if count < FEWEST_DOCUMENTS]
+    if few:
+        points.append(
+            f"{', '.join(measure_name('in_context', name) for name in few)}: their words stand in fewer than "
+            f"{FEWEST_DOCUMENTS} documents, so words are drawn as if each were in another text, and the intervals are "
+            "too narrow (more documents: `corpus.heldout_piece`, `corpus.heldout_tokens`)."
+        )
+    if coarse := _coarse(metrics):
+        points.append(
+            f"{' and '.join(TABLES[table] for table in coarse)}: so many tests that after Holm's correction no single "
+            "one can have p < .05 with so few resamples (`evaluate.bootstrap` gives more)."
+        )
     if _seeds(metrics) == 1:
         points.append("The run has one seed, so its intervals leave out what another order of the text would change.")
     effects = [f"{measure_name(*of)} {effect:.3f}" for of, effect in smallest_effects(metrics, _TOLD).items()]
@@ -125,6 +139,14 @@ def shortfalls(metrics: dict) -> str:
             f"repetitions is (median over the pairs): {', '.join(effects)}."
         )
     return "\n".join(f"- {point}" for point in points)
+
+
+def _coarse(metrics: dict) -> list[str]:
+    """The tables whose least possible p value, 2 / (resamples + 1), is not below .05 after Holm's correction."""
+    tests = Counter(table for of_pair in metrics["differences"].values() for table, of in of_pair.items() for _ in of)
+    known = metrics.get("resamples", math.inf)  # reports from before it was noted have none
+    resamples = {table: min(known, RANKED) if table == "similarity" else known for table in tests}
+    return [table for table, number in tests.items() if 2 * number / (resamples[table] + 1) >= 0.05]
 
 
 def controls(metrics: dict) -> tuple[dict, str]:
@@ -155,8 +177,10 @@ def show_controls(metrics: dict) -> list[Markdown | Figure]:
 def cost_table(params: Params) -> pd.DataFrame:
     """Tokens, floating point operations, memory and disk (GB) of each stage that grows with text or teacher.
 
-    `report.stage_costs` counts them. Measured times are left out: the page has to be the same bytes after every run.
+    `report.stage_costs` counts them. Measured times are left out, and the processes are one: the page has to be the
+    same bytes after every run.
     """
+    params = params.model_copy(update={"launch": LaunchParams()})
     held = arithmetic_dtype(getattr(torch, params.runtime.dtype)).itemsize
     rows = []
     for stage in stage_costs.run_stages(params, plan.default_shape(Path(".")), held):

@@ -1,5 +1,7 @@
 """From scores to metrics: means with intervals, and every difference between two objectives with its test."""
 
+import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -28,7 +30,7 @@ GROUPS = {"n": "nouns", "v": "verbs", "a": "adjectives", "r": "adverbs", "rare":
 
 # Differences that are too small to matter, of secondary tests: nats a token, nats of log-odds, and shares.
 _NATS, _LOG_ODDS, _SHARE = 0.01, 0.05, 0.02
-_RANKED = 2000  # resamples of a rank correlation, which are slow, and of groups, which are many
+RANKED = 2000  # resamples of a rank correlation, which are slow, and of groups, which are many
 _FEWEST = 10  # items of a group whose mean is shown
 
 
@@ -103,7 +105,7 @@ def summarise(params: Params, students: list[str], asked: Mapping[str, Mapping[s
     for protocol in ("cloze", "chat"):
         for name, counts in artifacts.read_json(f"{artifacts.SCORES}/{protocol}.json").items():
             benchmarks[name][protocol] = counts
-    sources = heldout_tables({row["source"] for row in read_rows("heldout")})
+    sources = _sources_of_this_text(summary, params)
     texts = {table: summary["by_split_and_source"][f"heldout.{source}"] for source, table in sources.items()}
     models = {}
     for name, tables in stacked.items():
@@ -126,12 +128,35 @@ def summarise(params: Params, students: list[str], asked: Mapping[str, Mapping[s
         "benchmarks": benchmarks,
         # None where no word was held out and no pairs of words are there to judge.
         "lexical_items": {name: int(v.shape[1]) for name, v in stacked["teacher"].get("lexical", {}).items()},
-        "train_tokens": round(trained * min(params.distill.epochs, 1)),
+        "train_tokens": trained_tokens(trained, params),
         "heldout_tokens": sum(text["tokens"] for text in texts.values()),
         "heldout_documents": {table: len(set(units[table]["ce"])) for table in texts},
+        "in_context_documents": {name: len(set(of)) for name, of in units.get("in_context", {}).items()},
+        "resamples": params.evaluate.bootstrap,
         "baselines": baselines(),
         "facts": artifacts.read_json(f"{artifacts.SCORES}/pairs.json"),
     }
+
+
+def trained_tokens(tokens: int, params: Params) -> int:
+    """How many of the training text a student sees: of part of an epoch those of its steps (`students.batches`)."""
+    of_step = params.distill.batch_size * params.corpus.block_length
+    steps = max(1, round(min(params.distill.epochs, 1) * math.ceil(tokens / of_step)))
+    return min(tokens, steps * of_step)
+
+
+def _sources_of_this_text(summary: dict, params: Params) -> dict[str, str]:
+    """`heldout_tables` of the scores; UserError where they are of another held-out text than the corpus, of which
+    `summary` tells."""
+    rows = [row for row in read_rows("heldout") if row["model"] == "teacher"]
+    sources = heldout_tables({row["source"] for row in rows})
+    blocks = Counter(row["source"] for row in rows)
+    tokens = {source: blocks[source] * params.corpus.block_length for source in sources}
+    held = {name.partition(".")[2]: of for name, of in summary["by_split_and_source"].items() if "heldout" in name}
+    same = tokens == {source: of["tokens"] for source, of in held.items() if of["tokens"]}
+    if not same or {row["document"] for row in rows} != set(summary["heldout_documents"]):
+        raise UserError(f"{artifacts.SCORES} is of another text than {artifacts.CORPUS}: run `dvc repro evaluate`")
+    return sources
 
 
 def pool(columns: dict[str, Columns]) -> None:
@@ -207,7 +232,7 @@ def means(tables: Columns, human: dict[str, np.ndarray], params: Params) -> dict
         for measure, values in measures.items():
             if table == "similarity":
                 nothing = np.zeros(values.shape[1])  # whose correlation is 0
-                resamples = min(settings.bootstrap, _RANKED)
+                resamples = min(settings.bootstrap, RANKED)
                 value = spearman_difference(nothing, values, human[measure], resamples, settings.seed)
                 del value["p"]  # a test of no interest
                 if not tells_of_others(len(nothing)):
@@ -228,7 +253,7 @@ def by_group(
     Raises:
         UserError: the scores are not of these items.
     """
-    resamples = min(params.evaluate.bootstrap, _RANKED)
+    resamples = min(params.evaluate.bootstrap, RANKED)
     few = params.model_copy(update={"evaluate": params.evaluate.model_copy(update={"bootstrap": resamples})})
     found: dict[str, dict] = {}
     for measure, items in asked.items():
@@ -263,7 +288,7 @@ def differences(objectives: dict[str, Columns], human: dict[str, np.ndarray], pa
                 if not tells_of_others(a.shape[1]):
                     continue
                 if table == "similarity":
-                    value = rank_difference(a, b, human[measure], min(settings[0], _RANKED), settings[1])
+                    value = rank_difference(a, b, human[measure], min(settings[0], RANKED), settings[1])
                 else:
                     value = compare(a, b, *settings, margin(table, measure))
                 of_pair.setdefault(table, {})[measure] = value

@@ -54,9 +54,10 @@ def measured_speed(root: Path, params: Params) -> Speed:
         overlay(values, {group: value for group, value in changes.items() if group not in ("sources", "lexicon")})
     with reading(record):
         measured = read_json(record)
-        machine, seconds = measured["machine"], {name: cost["seconds"] for name, cost in measured["stages"].items()}
+        machine, costs = measured["machine"], measured["stages"].items()
+        seconds = {name: cost["seconds"] for name, cost in costs if not cost.get("went_on")}  # a part's are no whole's
         held = 2 if values["runtime"]["dtype"] == "bfloat16" and machine.get("fast_bfloat16", True) else 4
-        start, done, took = min(seconds.values()), Counter(), Counter()
+        start, done, took = min(seconds.values(), default=0.0), Counter(), Counter()
         for stage in run_stages(validated(values, lock), default_shape(root), held):
             if stage.flops and stage.name in seconds:
                 done[kind(stage)] += stage.flops
@@ -64,7 +65,9 @@ def measured_speed(root: Path, params: Params) -> Speed:
         source = f"{PROVENANCE} ({machine['processor']}, {machine['cores']} cores), scaled by operations"
     speeds = {name: done[name] / took[name] for name in done if took[name] > 0}
     if not speeds:
-        raise UserError(f"{PROVENANCE} has no stage of the run that dvc.lock tells of: run `dvc repro`, or say --flops")
+        raise UserError(
+            f"{PROVENANCE} has no stage of the run in dvc.lock that ran in one go: run `dvc repro`, or say --flops"
+        )
     return Speed(speeds, start, held, source)
 
 
@@ -89,6 +92,25 @@ def default_shape(root: Path) -> Shape:
     """That of the teacher that the run has fetched; before that, of SmolLM2-135M."""
     folder = root / TEACHER
     return read_shape(str(folder)) if (folder / "config.json").is_file() else KNOWN["SmolLM2-135M"]
+
+
+def _whose_shape(root: Path, params: Params, model: str | None) -> str:
+    """Which teacher was reckoned with, and whether the parameters name another."""
+    if model:
+        return f"The teacher has the shape of {model}."
+    wanted, default = _first(params), "SmolLM2-135M"
+    if not (root / TEACHER / "config.json").is_file():
+        said, other = f"{default}, since none is fetched", default not in wanted
+    else:
+        fetched = _first(load_params(root / "params.yaml"))
+        said, other = f"{TEACHER}, {fetched}", wanted != fetched
+    line = f"The teacher has the shape of {said}."
+    return f"{line}\nThe profile has another teacher, {wanted}: say --model." if other else line
+
+
+def _first(params: Params) -> str:
+    """Where the teacher is from; of one in several parts the first."""
+    return params.sources.teacher.parts()[0]
 
 
 def plan(root: Path, profile: str | None, model: str | None, devices: int, flops: float | None) -> str:
@@ -116,6 +138,7 @@ def plan(root: Path, profile: str | None, model: str | None, devices: int, flops
     return f"""\
 {table}
 
+{_whose_shape(root, params, model)}
 Memory is that of a stage's process, {LIBRARIES / 1e9:.2f} GB of it interpreter and libraries; mapped files are
 beside it as far as memory is free. Senses and targets are estimates for English text. What shows "-" cannot be told.
 Hours: {speed.source}; {devices} device(s) of that speed share blocks and items,

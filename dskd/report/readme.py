@@ -167,7 +167,13 @@ def licences_block(sources: SourcesParams) -> str:
     """Everything that a run brings in, under which licence, and what it is used for: from the parameters and the
     catalogue of benchmarks."""
     rows = [
-        (name, f"`{source.source}`", source.licence, "make the student", "no" if noncommercial(source) else "yes")
+        (
+            name,
+            f"`{source.source}`",
+            source.licence,
+            "make the student",
+            "no" if noncommercial(source.licence) else "yes",
+        )
         for name, source in sources.every().items()
     ]
     for b in BENCHMARKS.values():

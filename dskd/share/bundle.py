@@ -7,14 +7,14 @@ from typing import NamedTuple
 
 from dskd.errors import UserError
 from dskd.infra import artifacts
-from dskd.infra.artifacts import require
+from dskd.infra.artifacts import reading, require
 from dskd.infra.hashes import SUMS, checksum_lines, files_below
 from dskd.model.tokenizer import save_tokenizer
 from dskd.params import OBJECTIVE_NAME, load_params
 from dskd.pipeline.inputs import teacher_tokenizer
 from dskd.share.cards import lexicon_card, run_dictionary_card
 from dskd.sources.archives import is_inside
-from dskd.students.model_card import LICENCE_FILE
+from dskd.students.model_card import LICENCE_FILE, with_licences_of
 
 CARD = "README.md"
 # Data and text. A chat template is a program, which transformers runs in a sandbox; tokenizer_config.json, which may
@@ -51,7 +51,7 @@ def shared(name: str) -> Shared:
 
 def pack(name: str, folder: Path, repository: str) -> Shared:
     """Fill the empty folder with what goes to the hub: links to the artifact's files, and what they lack of card,
-    licences and checksums. A card says how to load it from `repository`.
+    licences and checksums. A card says how to load it from `repository`; licences are those that params.yaml has.
 
     Raises:
         UserError: the artifact is missing or damaged, has no card or licences, or a file that `pull` would refuse.
@@ -72,13 +72,35 @@ def pack(name: str, folder: Path, repository: str) -> Shared:
             card, licences = lexicon_card(params, place, repository)
         (folder / CARD).write_text(card, encoding="utf-8")
         (folder / LICENCE_FILE).write_text(licences, encoding="utf-8")
-        (folder / SUMS).unlink(missing_ok=True)
-        (folder / SUMS).write_bytes(os.fsencode(checksum_lines(folder)))
+        _write_sums(folder)
+    if what.stage == "distill":
+        _correct_licences(folder)
     for needed in (CARD, LICENCE_FILE, SUMS, what.heart):
         if not (folder / needed).is_file():
             raise UserError(f"{place} has no {needed}, without which it is not shared: run `dvc repro {what.stage}`")
     check_names((file.relative_to(folder).as_posix() for file in files_below(folder)), str(place))
     return what
+
+
+def _correct_licences(folder: Path) -> None:
+    """Put the licences that params.yaml has now into a student's card and licences: it was trained with those of then,
+    and a correction is no reason to train it again."""
+    params, changed = load_params(), False
+    for file in (folder / CARD, folder / LICENCE_FILE):
+        if file.is_file():
+            with reading(file.resolve(), "distill"):
+                text = file.read_text(encoding="utf-8")
+            if (corrected := with_licences_of(params, text)) != text:
+                file.unlink()  # the link, not what it leads to
+                file.write_text(corrected, encoding="utf-8")
+                changed = True
+    if changed:
+        _write_sums(folder)
+
+
+def _write_sums(folder: Path) -> None:
+    (folder / SUMS).unlink(missing_ok=True)
+    (folder / SUMS).write_bytes(os.fsencode(checksum_lines(folder)))
 
 
 def check_names(names: Iterable[str], where: str) -> None:

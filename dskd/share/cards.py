@@ -215,7 +215,7 @@ def _sources_of(table: pd.DataFrame, params: Params, path: Path) -> dict[str, So
 def _licences(sources: dict[str, Source], what: str) -> str:
     """A table of sources and licences, and what they mean for who shares it."""
     rows = [(name, f"`{source.source}`", source.licence) for name, source in sources.items()]
-    closed = [name for name, source in sources.items() if noncommercial(source)]
+    closed = [name for name, source in sources.items() if noncommercial(source.licence)]
     sharing = f"Whoever shares {what} names these sources and keeps to their licences."
     if closed:
         sharing += f" Not for commercial use: the licence of {' and '.join(closed)} forbids it."

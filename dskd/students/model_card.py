@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -66,6 +67,11 @@ that it was made from.
 {licences}
 """
 
+# A row of the tables of sources and of prompts, as they are written below.
+_ROW = re.compile(
+    r"^\| (?P<part>.+?) \|(?P<share> [0-9.e+-]+ \|)? `(?P<source>.+)` \| (?P<licence>.*) \|$", re.MULTILINE
+)
+
 _CHAT = """ids = tokenizer.apply_chat_template(
     [{"role": "user", "content": "What is the capital of France?"}],
     add_generation_prompt=True, return_tensors="pt", return_dict=True,
@@ -81,24 +87,13 @@ class Making(NamedTuple):
     teacher_layers: int
     chat: bool  # whether its tokenizer has a chat template
     scores: dict[str, float]  # held-out means of "ce", "kl" and "agreement"
+    heldout_tokens: int  # that these are means over
     hashes: dict[str, str]  # SHA-256 of each artifact that it was made from
 
 
 def model_card(params: Params, making: Making) -> str:
     """The text of README.md in a student's folder, with the front matter that the hub reads; names `LICENCE_FILE`."""
     name = f"{making.objective}-{making.seed}"
-    used = params.model_dump(
-        include={"runtime", "sources", "lexicon", "prompts", "corpus", "student", "senses", "targets", "distill"},
-        exclude={"distill": {"objectives", "seeds", "checkpoint_steps"}},  # they name the run, not this student
-    )
-    for key in ("lora", "source"):
-        if used["student"][key] is None:
-            del used["student"][key]
-    if not params.prompts.sets:
-        del used["prompts"]
-    if params.harvest.codec != EXACT:
-        used["harvest"] = {"codec": params.harvest.codec}
-    used["objective"] = params.objectives[making.objective].model_dump()
     origin = params.student.source or params.sources.teacher
     return _TEMPLATE.format(
         front_matter=_front_matter(name, origin, making.scores).to_yaml(original_order=["license"]),
@@ -112,27 +107,59 @@ def model_card(params: Params, making: Making) -> str:
         trained=params.student.trained,
         cut=params.student.cut,
         prompt=_CHAT if making.chat else _TEXT,
-        heldout_tokens=params.corpus.heldout_tokens,
+        heldout_tokens=making.heldout_tokens,
         licences=licences(params.sources, params.student.source),
         hashes=json.dumps(making.hashes, indent=1),
-        params=json.dumps(used, indent=1),
+        params=json.dumps(card_parameters(params, making.objective), indent=1),
         figures="\n".join(f"| {title} | {making.scores[key]:.4f} |" for key, title in _FIGURES.items()),
     )
 
 
-def made_from(card: Path) -> dict[str, str]:
-    """The hashes in a student's card: of each artifact that it was made from.
+def card_parameters(params: Params, objective: str) -> dict[str, dict]:
+    """The parameters that a student's card shows: those that a student of this objective is made with."""
+    used = params.model_dump(
+        include={"runtime", "sources", "lexicon", "prompts", "corpus", "student", "senses", "targets", "distill"},
+        exclude={"distill": {"objectives", "seeds", "checkpoint_steps"}},  # they name the run, not this student
+    )
+    for key in ("lora", "source"):
+        if used["student"][key] is None:
+            del used["student"][key]
+    if not params.prompts.sets:
+        del used["prompts"]
+    if params.harvest.codec != EXACT:
+        used["harvest"] = {"codec": params.harvest.codec}
+    used["objective"] = params.objectives[objective].model_dump()
+    return used
 
-    Raises:
-        UserError: the card has none.
-    """
-    with reading(card):
+
+def training(parameters: Mapping[str, Mapping]) -> dict[str, object]:
+    """Of a card's parameters those of the training itself, as "distill.epochs"; hashes stand for what comes before."""
+    groups = ("student", "objective", "distill", "harvest")
+    found = {f"{group}.{key}": value for group in groups for key, value in parameters.get(group, {}).items()}
+    found.pop("distill.log_steps", None)  # of the curves alone
+    return found
+
+
+class Card(NamedTuple):
+    """What a student's card says of its making."""
+
+    hashes: dict[str, str]  # SHA-256 of each artifact that it was made from
+    parameters: dict[str, dict]  # as `card_parameters` gives them
+
+
+def read_card(path: Path) -> Card:
+    """Raises UserError if the card does not say what the student was made from, and with which parameters."""
+    with reading(path):
         found = re.search(
-            r"^## Made from\n.*?```json\n(.*?)```", card.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE
+            r"^## Made from\n.*?```json\n(.*?)```.*?```json\n(.*?)```",
+            path.read_text(encoding="utf-8"),
+            re.DOTALL | re.MULTILINE,
         )
         if found is None:
-            raise ValueError('no hashes below "Made from"')
-        return json.loads(found[1])
+            raise ValueError('no hashes and parameters below "Made from"')
+        card = Card(*map(json.loads, found.groups()))
+        training(card.parameters)
+        return card
 
 
 def _front_matter(name: str, origin: Source, scores: dict) -> ModelCardData:
@@ -164,13 +191,43 @@ def licences(sources: SourcesParams, student: Source | None = None) -> str:
     Args:
         student: the model that it was cut from, where that is not the teacher.
     """
-    every = sources.every() | ({"student": student} if student else {})
+    every = _parts(sources, student)
     table = "".join(f"| {name} | `{source.source}` | {source.licence} |\n" for name, source in every.items())
-    closed = [name for name, source in every.items() if noncommercial(source)]
+    sharing = _sharing([name for name, source in every.items() if noncommercial(source.licence)])
+    return f"| part | source | licence |\n| --- | --- | --- |\n{table}\n{sharing}"
+
+
+def _parts(sources: SourcesParams, student: Source | None) -> dict[str, Source]:
+    return sources.every() | ({"student": student} if student else {})
+
+
+def _sharing(closed: list[str]) -> str:
+    """What whoever shares a student keeps to; `closed` are the parts whose licence forbids commercial use."""
     sharing = "Whoever shares this student names these sources and keeps to their licences."
     if closed:
         sharing += f" Not for commercial use: the licence of {' and '.join(closed)} forbids it."
-    return f"| part | source | licence |\n| --- | --- | --- |\n{table}\n{sharing}"
+    return sharing
+
+
+def with_licences_of(params: Params, text: str) -> str:
+    """A student's card or licences, with the licences that the parameters have now for the sources that it names: a
+    licence may be corrected after the student was trained. Other sources keep theirs."""
+    now = {
+        (name, source.source): source.licence for name, source in _parts(params.sources, params.student.source).items()
+    }
+    for name, chosen in params.prompts.sets.items():
+        if chosen.source:
+            now[BENCHMARKS[name].title, chosen.source.source] = chosen.source.licence
+    closed = []
+
+    def corrected(row: re.Match) -> str:
+        licence = now.get((row["part"], row["source"]), row["licence"])
+        if row["share"] is None and noncommercial(licence):  # the sentence is of the sources, not of the prompts
+            closed.append(row["part"])
+        return f"| {row['part']} |{row['share'] or ''} `{row['source']}` | {licence} |"
+
+    text = _ROW.sub(corrected, text)
+    return re.sub(r"^Whoever shares this student .*$", lambda _: _sharing(closed), text, flags=re.MULTILINE)
 
 
 def prompt_licences(settings: PromptsParams) -> str:

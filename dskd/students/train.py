@@ -40,6 +40,7 @@ class Recipe(NamedTuple):
     objective: Objective
     settings: DistillParams
     seed: int  # orders the blocks
+    name: str = "this objective"  # as messages call it
 
 
 class Goal(NamedTuple):
@@ -71,6 +72,9 @@ def train(
         text: the training blocks.
         targets: needed where the objective has a sense term.
         work: folder for checkpoints, and for DVCLive's tables of loss terms by step, in `work/curves`.
+
+    Raises:
+        UserError: a term or a trained weight is no longer a finite number.
     """
     settings = recipe.settings
 
@@ -127,6 +131,8 @@ def train(
 
             # The curves, and a point to go on from.
             sums = {name: sums.get(name, 0.0) + float(value) for name, value in terms.items()}
+            if lost := [name for name, value in sums.items() if not math.isfinite(value)]:
+                raise _diverged(recipe, f"its {' and '.join(lost)} loss at step {step + 1} of {len(order)}")
             bar.update(order[step].numel() * length)
             if (step + 1) % settings.log_steps == 0:
                 history.append({"step": step + 1, **{name: s / settings.log_steps for name, s in sums.items()}})
@@ -139,6 +145,16 @@ def train(
     if main:  # the others have no part in the folder, which DVCLive may still be writing
         (work / "curves" / "metrics.json").unlink(missing_ok=True)  # the last values; `dvc plots` wants tables only
     _undistribute(student.top, weights, unsharded)
+    if not all(weight.isfinite().all() for weight in student.top.layers.parameters()):  # of the last step
+        raise _diverged(recipe, "a weight at the end")
+
+
+def _diverged(recipe: Recipe, what: str) -> UserError:
+    """The one line on a training that ended in infinity or NaN."""
+    return UserError(
+        f"{recipe.name} cannot be trained so: {what} is no finite number; lower distill.learning_rate, or the weights "
+        f"or the margin of {recipe.name}"
+    )
 
 
 def _curves(folder: Path) -> Live:

@@ -233,6 +233,33 @@ def test_failures_leave_earlier_outputs(tmp_path, capsys):
     assert sorted(stages) == ["lexicon", "other"] and stages["other"] == {"seconds": 1}
 
 
+GOES_ON = """
+from pathlib import Path
+from dskd.infra.output import output
+with output(Path("made"), "fingerprint") as partial:
+    (partial / "first").touch()
+    if not Path("again").exists():
+        Path("again").touch()
+        raise KeyError("stopped")
+"""
+
+
+def test_the_time_of_a_stage_that_went_on_is_marked(tmp_path):
+    root = tree(tmp_path, lexicon=[GOES_ON], states=["1"])
+    with pytest.raises(NotebookError, match="stopped"):
+        run_notebook("lexicon", {}, root)
+    for stage in ("lexicon", "states"):
+        run_notebook(stage, {}, root)
+    stages = json.loads((root / "reports/provenance.json").read_text())["stages"]
+    assert stages["lexicon"]["went_on"] is True and "went_on" not in stages["states"]
+
+
+def test_a_want_of_memory_is_one_line(tmp_path):
+    root = tree(tmp_path, states=["import torch; torch.empty(10**15)"])
+    with pytest.raises(UserError, match=r"^notebooks/01_states\.ipynb: out of memory \(4000000000000000 bytes\): free"):
+        run_notebook("states", {}, root)
+
+
 def test_parameters_and_stages_are_checked(tmp_path):
     root = tree(tmp_path, lexicon=[])
     with pytest.raises(TypeError, match="flag = True"):

@@ -1,25 +1,27 @@
 """Artifacts of another run in the place of this one's."""
 
-import json
 from pathlib import Path
 from types import SimpleNamespace
 
 import pandas as pd
 import pytest
 import torch
+import yaml
 from lexicon.test_store import COLUMNS
 from tiny.project import ROOT
+from tiny.project import run as run_stage
 
 from dskd.errors import UserError
 from dskd.infra import artifacts
-from dskd.infra.hashes import sha256_tree
+from dskd.infra.hashes import remove, sha256_tree
 from dskd.lexicon.store import save_lexicon
 from dskd.lexicon.tokens import word_tokens
 from dskd.model.origin import ORIGIN
-from dskd.pipeline.heldout import heldout_of_all
-from dskd.pipeline.inputs import run_lexicon, states_of
+from dskd.params import Params, load_params
+from dskd.pipeline.heldout import check_students
+from dskd.pipeline.inputs import run_lexicon, states_of, targets_of
 from dskd.pipeline.student import _targets
-from dskd.students.model_card import made_from
+from dskd.students.model_card import Making, model_card, read_card
 from dskd.targets.store import SenseTargets, save_targets
 
 BOTH = "or get both of one run"
@@ -50,57 +52,160 @@ def test_no_stage_reads_the_lexicon_otherwise():
     assert reading == ["inputs.py"]
 
 
+@pytest.fixture
+def params():
+    """The committed ones, with one student."""
+    found = load_params(ROOT / "params.yaml")
+    return found.model_copy(update={"distill": found.distill.model_copy(update={"objectives": ["dskd"]})})
+
+
+def of_another_model(params):
+    """The parameters with a student that is cut from another model than the teacher."""
+    return params.model_copy(
+        update={"student": params.student.model_copy(update={"source": params.sources.teacher})}, deep=True
+    )
+
+
 @pytest.mark.parametrize("other", ["teacher", "corpus", "student"])
-def test_a_student_of_another_run_is_not_scored_in_this_one(run, tokenizer, other):
+def test_a_student_of_another_run_is_not_scored_in_this_one(run, params, tokenizer, other):
     """The scores on held-out text that its folder has are its own run's, of as many blocks."""
-    folder = Path(artifacts.STUDENTS) / "dskd-0"
-    folder.mkdir(parents=True)
+    folder, own = Path(artifacts.STUDENTS) / "dskd-0", of_another_model(params)
     tokenizer.save_pretrained(ORIGIN)
     digests = {**states_of(), "student": sha256_tree(ORIGIN)}
-    write_card(folder, digests | {other: digests[other][::-1]})
-    params = SimpleNamespace(
-        distill=SimpleNamespace(objectives=["dskd"], seeds=[0]), student=SimpleNamespace(source="another model")
-    )
+    write_card(own, digests | {other: digests[other][::-1]})
     what = {"teacher": "teacher or tokenizer", "corpus": "text", "student": "student.source"}[other]
     with pytest.raises(UserError) as refused:
-        heldout_of_all(params, None)
+        check_students(own)
     assert str(refused.value) == f"{folder} was made with another {what}: run `dvc repro distill@dskd-0`, {BOTH}"
-    write_card(folder, digests)
-    with pytest.raises(AttributeError):  # there are no models here, but it came to them
-        heldout_of_all(params, None)
-    params.student.source = None  # of the teacher itself
-    with pytest.raises(UserError, match=r"another student\.source"):
-        heldout_of_all(params, None)
-    write_card(folder, states_of())
-    with pytest.raises(AttributeError):
-        heldout_of_all(params, None)
+    write_card(own, digests)
+    check_students(own)
+    with pytest.raises(UserError, match=r"another student\.source"):  # of the teacher itself
+        check_students(params)
+    write_card(params, states_of())
+    check_students(params)
 
 
-def write_card(folder, digests):
-    (folder / "README.md").write_text(f"# dskd-0\n\n## Made from\n\nHashes:\n\n```json\n{json.dumps(digests)}\n```\n")
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("student.trained", 3),
+        ("student.lora", {"rank": 2, "alpha": 4.0}),
+        ("objective.sense", 5.0),
+        ("distill.learning_rate", 0.5),
+        ("harvest.codec", "senses+16"),
+    ],
+)
+def test_a_student_that_was_trained_otherwise_is_not_scored(run, params, key, value):
+    """Of as many layers, so that it can be loaded."""
+    group, _, name = key.partition(".")
+    values = params.model_dump()
+    (values["objectives"]["dskd"] if group == "objective" else values[group])[name] = value
+    write_card(Params.model_validate(values), states_of())
+    with pytest.raises(UserError) as refused:
+        check_students(params)
+    assert f"dskd-0 was made with {key} = {value!r}, and params.yaml has " in str(refused.value)
+    assert str(refused.value).endswith(": run `dvc repro distill@dskd-0`, or set it back")
 
 
-def test_a_card_without_hashes_is_damaged(tmp_path):
-    (tmp_path / "README.md").write_text("# dskd-0\n")
-    with pytest.raises(UserError, match=r'README\.md is damaged \(ValueError: no hashes below "Made from"\)'):
-        made_from(tmp_path / "README.md")
+@pytest.mark.parametrize("key", ["seeds", "checkpoint_steps", "log_steps"])
+def test_what_makes_no_other_student_may_be_changed(run, params, key):
+    write_card(params, states_of())
+    value = [0] if key == "seeds" else 7
+    check_students(params.model_copy(update={"distill": params.distill.model_copy(update={key: value})}))
+
+
+def write_card(params, digests):
+    scores = {"ce": 4.0, "kl": 1.0, "agreement": 0.5}
+    folder = Path(artifacts.STUDENTS) / "dskd-0"
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "README.md").write_text(model_card(params, Making("dskd", 0, 30, True, scores, 160, digests)))
+
+
+def test_a_card_without_hashes_or_parameters_is_damaged(tmp_path):
+    for text in ("", "## Made from\n\n```json\n{}\n```\n"):
+        (tmp_path / "README.md").write_text(f"# dskd-0\n{text}")
+        with pytest.raises(
+            UserError, match=r'README\.md is damaged \(ValueError: no hashes and parameters below "Made'
+        ):
+            read_card(tmp_path / "README.md")
+
+
+def write_targets(made_of=None):
+    rows = torch.zeros(3, 4, 1, dtype=torch.int32)
+    targets = SenseTargets(torch.zeros(1, 2), rows, rows.clone())
+    save_targets(Path(artifacts.TARGETS) / "dskd", targets, made_of)
 
 
 @pytest.mark.parametrize("other", ["teacher", "corpus"])
-def test_targets_of_another_run_are_refused(run, other):
+def test_targets_of_another_run_are_refused(run, params, other):
     """Of as many blocks, so that nothing else tells them from the right ones."""
-    folder, rows = Path(artifacts.TARGETS) / "dskd", torch.zeros(3, 4, 1, dtype=torch.int32)
-    save_targets(folder, SenseTargets(torch.zeros(1, 2), rows, rows.clone()), states_of())
+    write_targets(states_of() | targets_of(params, "dskd"))
     given = SimpleNamespace(hashes=states_of() | {"states": "of no matter"})
-    assert _targets("dskd", given).pull.shape == (3, 4, 1)
+    assert _targets(params, "dskd", given).pull.shape == (3, 4, 1)
     given.hashes[other] = "another"
     what = {"teacher": "teacher or tokenizer", "corpus": "text"}[other]
     with pytest.raises(UserError, match=f"another {what}: run `dvc repro targets`, {BOTH}"):
-        _targets("dskd", given)
+        _targets(params, "dskd", given)
 
 
-def test_targets_that_do_not_say_of_what_they_are_are_refused(run):
-    folder, rows = Path(artifacts.TARGETS) / "dskd", torch.zeros(3, 4, 1, dtype=torch.int32)
-    save_targets(folder, SenseTargets(torch.zeros(1, 2), rows, rows.clone()))
+def test_targets_of_other_parameters_senses_or_words_are_refused(run, params):
+    Path(artifacts.LEXICON).write_text("words")
+    Path(artifacts.SENSES).mkdir()
+    (Path(artifacts.SENSES) / "senses.safetensors").write_text("senses")
+    made_of, given = states_of() | targets_of(params, "dskd"), SimpleNamespace(hashes=states_of())
+    others = {
+        "kind of targets": {"variant": "shuffled"},
+        "value of targets": {"settings": params.targets.model_dump() | {"neighbours": 1}},
+        "sense dictionary": {"senses": "another"},
+        "lexicon": {"lexicon": "another"},
+    }
+    for what, change in others.items():
+        write_targets(made_of | change)
+        with pytest.raises(UserError, match=f"dskd was made with another {what}.*: run `dvc repro targets`"):
+            _targets(params, "dskd", given)
+    remove(artifacts.LEXICON)  # as where students are trained of what another machine made
+    _targets(params, "dskd", given)
+
+
+def test_targets_that_do_not_say_of_what_they_are_are_refused(run, params):
+    write_targets()
     with pytest.raises(UserError, match=r"origin\.json is missing: make it with `dvc repro targets`"):
-        _targets("dskd", SimpleNamespace(hashes=states_of()))
+        _targets(params, "dskd", SimpleNamespace(hashes=states_of()))
+
+
+def test_finished_scores_are_taken_back_only_for_what_they_were_made_of(project):
+    def again(**changes):
+        values = yaml.safe_load(Path("params.yaml").read_text())
+        for group, change in changes.items():
+            values[group] |= change
+        Path("params.yaml").write_text(yaml.safe_dump(values))
+        return run_stage("evaluate")
+
+    def mark():
+        return (project / "reports/.scores.fingerprint").read_text().split()[0]
+
+    assert again()[0] == 0
+    first = mark()
+    assert again()[0] == 0 and mark() == first
+    assert again(benchmarks={"chat_items": 7})[0] == 0 and mark() != first
+    code, text = again(distill={"learning_rate": 0.5})
+    assert code == 1 and "dskd-0 was made with distill.learning_rate = 0.002, and params.yaml has 0.5" in text
+    values = yaml.safe_load(Path("params.yaml").read_text())
+    values["corpus"]["seed"], values["distill"]["learning_rate"] = 1, 0.002
+    Path("params.yaml").write_text(yaml.safe_dump(values))
+    assert run_stage("corpus")[0] == 0
+    code, text = run_stage("evaluate")
+    assert code == 1 and text.startswith(
+        "dskd: artifacts/students/dskd-0 was made with another text: run `dvc repro dis"
+    )
+
+
+def test_a_student_is_not_made_of_targets_of_an_earlier_dictionary(project):
+    values = yaml.safe_load(Path("params.yaml").read_text())
+    values["senses"]["k"] = 1
+    Path("params.yaml").write_text(yaml.safe_dump(values))
+    assert run_stage("senses")[0] == 0
+    code, text = run_stage("distill")
+    assert code == 1 and text.startswith(
+        "dskd: artifacts/targets/dskd was made with another sense dictionary: run `dvc"
+    )

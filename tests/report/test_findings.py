@@ -7,10 +7,11 @@ import yaml
 from whole.test_pipeline import ROOT
 
 from dskd.explore.pipeline_graph import draw, edges
-from dskd.params import load_params
+from dskd.params import LaunchParams, load_params
 from dskd.report import findings
 from dskd.report.plan import default_shape
 from dskd.report.stage_costs import run_stages
+from dskd.report.tables import measure_name
 
 
 def cell(mean, p_holm=0.5, **more):
@@ -58,7 +59,8 @@ def test_primary_tests_come_first_and_all_else_is_called_secondary():
     test |= {"measure": "heldout.kl", "student": "dskd", "control": "kd", "margin": 0.01, "seeds": 10}
     found = metrics(dskd_minus_kd=PAIR) | {"primary": [test | {"outcome": "equivalent within 0.01"}]}
     said = findings.answer(found)
-    assert said.startswith("The one primary test") and said.index("is secondary") < said.index("**`dskd` compared")
+    assert said.startswith("The one primary test") and "before the run" not in said  # which nothing here can know
+    assert said.index("is secondary") < said.index("**`dskd` compared")
     row = next(line for line in said.splitlines() if line.startswith("| Held-out text: KL"))
     shown = [text.strip() for text in row.strip("|").split("|")]
     assert shown[1:3] == ["dskd - kd", "0.01"] and shown[4:] == ["0.4000", "0.0020", "10", "**equivalent within 0.01**"]
@@ -70,6 +72,21 @@ def test_a_text_of_few_documents_is_named():
     found = metrics() | {"heldout_documents": {"heldout": 3, "glosses": 40}}
     assert "Held-out text: fewer than 10 documents" in findings.shortfalls(found)
     assert "documents" not in findings.shortfalls(metrics() | {"heldout_documents": {"heldout": 10}})
+
+
+def test_words_of_few_documents_are_named():
+    found = metrics() | {"in_context_documents": {"synonym_trained": 9, "antonym_word": 10}}
+    said = findings.shortfalls(found)
+    assert said.count("fewer than 10 documents") == 1
+    assert f"- {measure_name('in_context', 'synonym_trained')}: their words stand in fewer than 10" in said
+
+
+def test_too_few_resamples_for_so_many_tests_are_named():
+    """The least p is 2 / (resamples + 1), times the tests of its table."""
+    pair = {"lexical": {str(number): cell(0.1) for number in range(26)}, "similarity": {"simlex": cell(0.1)}}
+    found = metrics(dskd_minus_kd=pair) | {"resamples": 1000}
+    assert "- Lexical measures (accuracy): so many tests that after Holm's correction no" in findings.shortfalls(found)
+    assert "so many tests" not in findings.shortfalls(found | {"resamples": 1100})
 
 
 def test_a_measure_by_groups_has_a_row_for_each_group_and_a_column_for_each_model():
@@ -107,6 +124,8 @@ def test_costs_are_those_of_the_plan(monkeypatch):
     table = findings.cost_table(load_params()).set_index("stage")
     stages = run_stages(load_params(), default_shape(ROOT), 4)
     assert list(table.index) == [stage.name for stage in stages]
+    launched = load_params().model_copy(update={"launch": LaunchParams(processes=8)})
+    assert findings.cost_table(launched).equals(findings.cost_table(load_params()))  # the page is the same bytes
     assert table.loc["harvest", "tokens"] == "1,334,016" and table.loc["evaluate", "memory (GB)"] == "–"
 
 

@@ -10,6 +10,7 @@ from tiny.run import BLOCKS, EFFECT, ITEMS, QUESTIONS, WORDS, run_params, studen
 from dskd.errors import UserError
 from dskd.infra import artifacts
 from dskd.infra.hashes import remove
+from dskd.params import StudyParams
 from dskd.pipeline.inputs import wordnet_reader
 from dskd.report import metrics as metrics_module
 from dskd.report.metrics import (
@@ -28,10 +29,12 @@ from dskd.report.metrics import (
     spearman_difference,
     stack,
     summarise,
+    trained_tokens,
 )
 from dskd.report.statistics import compare, estimate, holm, of_units
 from dskd.report.tables import mean_cell
 from dskd.scores.store import read_columns
+from dskd.students.batches import schedule
 
 PARAMS = run_params()
 
@@ -216,9 +219,21 @@ def test_the_metrics_say_what_was_scored_and_on_how_much(metrics):
     assert piqa["cloze"] == piqa["chat"] == wic["cloze"] == counts and "chat" not in wic
     assert arc["available"] is False and "cloze" not in arc
     assert metrics["lexical_items"]["synonym"] == ITEMS and len(metrics["lexical_items"]) == 6
-    assert metrics["train_tokens"] == 5000  # half of the training text, as there is half an epoch
+    assert metrics["train_tokens"] == 5 * 1024  # 5 of 10 steps, as there is half an epoch
+    assert metrics["in_context_documents"] == {"synonym_trained": ITEMS // 2} and metrics["resamples"] == 200
     assert metrics["baselines"]["antonym"]["most_frequent"] == pytest.approx(0.25)
     assert metrics["facts"] == {"wic": {"teacher": {"auc": 0.7}}}
+
+
+@pytest.mark.parametrize("epochs", [1e-9, 0.25, 0.9, 1.0, 2.5])
+def test_trained_tokens_are_those_of_the_schedule(epochs):
+    """A student takes one step at least; with more than an epoch it sees the whole text."""
+    settings, length = PARAMS.distill.model_copy(update={"epochs": epochs}), PARAMS.corpus.block_length
+    params = PARAMS.model_copy(update={"distill": settings})
+    for blocks in (10, 1176):
+        seen = {block for step in schedule(blocks, 0, settings) for block in step.tolist()}
+        of_step = settings.batch_size * length
+        assert 0 <= trained_tokens(blocks * length, params) - len(seen) * length < of_step
 
 
 def test_metrics_are_what_a_file_gives_back(metrics, tmp_path):
@@ -247,6 +262,21 @@ def test_scores_of_other_students_are_an_error_that_says_what_to_run(run, monkey
     params = run_params(objectives, seeds)
     with pytest.raises(UserError, match=r"'dskd-1'.*want .*'kd-0'.*`dvc repro evaluate`"):
         summarise(params, students(params))
+
+
+def test_scores_of_another_text_are_not_reported_with_this_one(tmp_path, monkeypatch):
+    """As after the stage corpus alone: other documents, or other blocks of the same."""
+    monkeypatch.chdir(tmp_path)
+    write_run(PARAMS, benchmarks=False)
+    path = f"{artifacts.CORPUS}/corpus.json"
+    summary = artifacts.read_json(path)
+    fewer = {**summary["by_split_and_source"], "heldout.wiki": {"tokens": 256, "bytes": 1024}}
+    for change in ({"heldout_documents": ["wiki:900"]}, {"by_split_and_source": fewer}):
+        artifacts.write_json(path, summary | change)
+        with pytest.raises(
+            UserError, match=r"^reports/scores is of another text than artifacts/corpus: run `dvc repro e"
+        ):
+            summarise(PARAMS, students(PARAMS))
 
 
 @pytest.mark.parametrize(
@@ -283,8 +313,8 @@ def test_few_items_are_not_compared():
 
 def declared(*tests):
     keys = ("measure", "student", "control", "margin")
-    values = PARAMS.model_dump() | {"study": {"primary": [dict(zip(keys, test)) for test in tests]}}
-    return type(PARAMS).model_validate(values)
+    study = StudyParams.model_validate({"primary": [dict(zip(keys, test)) for test in tests]})
+    return PARAMS.model_copy(update={"study": study})
 
 
 def test_primary_tests_have_their_own_margins_and_are_corrected_for_one_another(run, monkeypatch):
@@ -399,7 +429,7 @@ def test_groups_are_parts_of_speech_and_halves_by_frequency(columns):
 
 
 def test_groups_have_fewer_resamples_than_their_whole(columns, monkeypatch):
-    monkeypatch.setattr(metrics_module, "_RANKED", 20)
+    monkeypatch.setattr(metrics_module, "RANKED", 20)
     assert PARAMS.evaluate.bootstrap > 20
     asked = {"synonym": {f"synonym:{i:02}": Asked("n", i) for i in range(ITEMS)}}
     row = by_group({"teacher": stack([columns["teacher"]])}, {}, asked, PARAMS)["synonym"]["n"]

@@ -16,7 +16,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from dskd.__main__ import main
 from dskd.corpus.prompts import join_prompts, pack_prompts
-from dskd.infra.artifacts import PROVENANCE, load_tensors, read_json
+from dskd.infra.artifacts import PROVENANCE, load_tensors, read_json, write_json
 from dskd.infra.profiles import load_profile
 from dskd.infra.verify import committed_run
 from dskd.model.cut import student_top
@@ -249,6 +249,34 @@ def test_the_fetched_teacher_is_the_default_model(root, capsys):
     make_teacher().config.save_pretrained(root / "artifacts/teacher")
     assert main(["plan"]) == 1  # six layers are too few for the student of the default
     assert "the teacher has 6" in capsys.readouterr().err
+
+
+def test_the_teacher_is_named_and_so_is_another_one_of_the_profile(root, capsys):
+    ours, theirs = (load_profile(name, root).sources.teacher.source for name in ("default", "gemma"))
+    assert ours != theirs and main(["plan", "--flops", "1e12"]) == 0
+    assert "\nThe teacher has the shape of SmolLM2-135M, since none is fetched.\nMemory" in capsys.readouterr().out
+    deep = make_teacher().config
+    deep.num_hidden_layers = 30
+    for fetched in (False, True):
+        if fetched:
+            deep.save_pretrained(root / "artifacts/teacher")
+        assert main(["plan", "--flops", "1e12", "--profile", "gemma"]) == 0
+        assert "\nThe profile has another teacher, " in capsys.readouterr().out
+    assert main(["plan", "--flops", "1e12"]) == 0
+    assert f"\nThe teacher has the shape of artifacts/teacher, {ours}.\nMemory" in capsys.readouterr().out
+    assert main(["plan", "--flops", "1e12", "--profile", "gemma", "--model", "Gemma-3-270M"]) == 0
+    assert "\nThe teacher has the shape of Gemma-3-270M.\nMemory" in capsys.readouterr().out
+
+
+def test_a_stage_that_went_on_has_no_speed(root):
+    """Its seconds are those of a part."""
+    record = read_json(PROVENANCE)
+    before = plan.measured_speed(root, PARAMS)
+    record["stages"]["harvest"] |= {"seconds": 60.0, "went_on": True}
+    write_json(PROVENANCE, record)
+    after = plan.measured_speed(root, PARAMS)
+    assert "harvest" in before.flops and "harvest" not in after.flops
+    assert after.flops["distill"] == before.flops["distill"]
 
 
 @pytest.mark.parametrize(

@@ -186,7 +186,7 @@ def test_every_benchmark_of_models_is_listed_whether_or_not_it_could_be_had(metr
 
 def test_the_setting_names_the_weights_of_each_objective_and_its_targets_where_it_has_them(metrics):
     text = setting(PARAMS, metrics)
-    assert "5,000 tokens, 0.5 epochs" in text and "| seeds | 0, 1 |" in text
+    assert "5,120 tokens, 0.5 epochs" in text and "| seeds | 0, 1 |" in text
     weights = PARAMS.objectives["dskd"]
     assert f"| `dskd` | ce {weights.ce:g}, kl {weights.kl:g}, sense {weights.sense:g}, margin" in text
     assert f"| `kd` | ce {PARAMS.objectives['kd'].ce:g}, kl {PARAMS.objectives['kd'].kl:g} |" in text
@@ -443,7 +443,7 @@ def test_the_results_block_has_means_differences_and_commands(metrics):
 def test_the_study_block_has_every_table_and_the_smallest_effect_seen(metrics):
     block = study_block(metrics)
     said = " ".join(block.split())
-    assert "2 seeds of each objective" in said and "5,000 training tokens" in said and f"{QUESTIONS} items each" in said
+    assert "2 seeds of each objective" in said and "5,120 training tokens" in said and f"{QUESTIONS} items each" in said
     for title in ("SimLex-999 (rho)", "SQuAD v2 F1", "cloze, all items", "cloze, p(answer)"):
         assert title in block
     effects = [of_pair["heldout"]["kl"]["smallest_effect"] for of_pair in metrics["differences"].values()]

@@ -71,7 +71,7 @@ def wic_row(i: int) -> dict:
 
 
 TRAIN, TEST = range(12), range(20, 25)
-SETTINGS = EvaluateParams(seed=0, items=1, cloze_items=1, wic_train=12, antonym_train=12, bootstrap=1)
+SETTINGS = EvaluateParams(seed=0, items=1, cloze_items=1, wic_train=12, antonym_train=12, bootstrap=1000)
 BENCHMARKS = {
     "wic.train": [wic_row(i) for i in TRAIN],
     "wic.test": [wic_row(i) for i in TEST],

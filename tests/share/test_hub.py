@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import pytest
+import yaml
 from huggingface_hub import constants
 from tiny.hub import TOKEN, Repository, hub
 from tiny.project import files
@@ -119,6 +120,26 @@ def test_a_repository_of_something_else_is_left_alone(project, server, ask):
     assert code == 1 and message.startswith("o/n has config.json, which is no part of this")
     assert server.repositories["models/o/n"].commits == 1
     assert ask("push", "dskd-0", "o/n")[0] == 0  # the same again is no fault
+
+
+def test_a_licence_that_was_corrected_goes_with_a_student_that_was_trained_before(project, server, ask):
+    before = files(project / "artifacts")
+    values = yaml.safe_load((project / "params.yaml").read_text())
+    values["sources"]["wikipedia"]["licence"] = "CC BY-NC 4.0"
+    (project / "params.yaml").write_text(yaml.safe_dump(values))
+    assert ask("push", "dskd-0", "o/n")[0] == 0
+    sent = server.repositories["models/o/n"].files
+    for name in ("README.md", "LICENSE.md"):
+        text = sent[name].decode()
+        assert "| wikipedia | `file:given/wikipedia` | CC BY-NC 4.0 |\n" in text
+        assert "| teacher | `file:given/teacher` | none |\n" in text
+        assert text.count("Not for commercial use: the licence of wikipedia forbids it.\n") == 1
+    assert sent[SUMS] == sums(sent)
+    assert files(project / "artifacts") == before
+    values["sources"]["wikipedia"]["source"] = "file:given/another"  # of which the student is not made
+    (project / "params.yaml").write_text(yaml.safe_dump(values))
+    assert ask("push", "dskd-0", "o/n")[0] == 0
+    assert b"commercial" not in sent["LICENSE.md"]
 
 
 @pytest.mark.parametrize(

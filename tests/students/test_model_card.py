@@ -6,13 +6,13 @@ from huggingface_hub.utils import validate_repo_id
 from whole.test_pipeline import ROOT
 
 from dskd.params import Lora, PromptSet, PromptsParams, load_params
-from dskd.students.model_card import LICENCE_FILE, Making, licences, model_card
+from dskd.students.model_card import LICENCE_FILE, Making, licences, model_card, prompt_licences, with_licences_of
 
 SCORES = {"ce": 4.0, "kl": 1.0, "agreement": 0.5}
 
 
 def making(objective, scores=SCORES, chat=True):
-    return Making(objective, 0, 30, chat, scores, {})
+    return Making(objective, 0, 30, chat, scores, 1234, {})
 
 
 @pytest.fixture
@@ -34,6 +34,11 @@ def test_the_card_names_every_source_and_its_licence(params):
     with_lora = params.student.model_copy(update={"lora": Lora(rank=16, alpha=32.0)})
     text = model_card(params.model_copy(update={"student": with_lora}), making("kd"))
     assert '"rank": 16' in text
+
+
+def test_the_card_says_of_how_many_tokens_its_means_are(params):
+    """The text may have fewer than corpus.heldout_tokens."""
+    assert "Means over 1234 tokens" in model_card(params, making("dskd"))
 
 
 def test_the_hub_reads_the_front_matter(params):
@@ -82,3 +87,19 @@ def test_a_noncommercial_source_is_named(params, licence):
 @pytest.mark.parametrize("licence", ["Apache-2.0", "NCSA", "CC BY-SA 4.0"])
 def test_other_licences_are_not_taken_for_one(params, licence):
     assert "Not for commercial use" not in licences(with_licence(params, licence))
+
+
+def test_licences_that_were_corrected_are_those_of_a_card_of_now(params):
+    """Those of other sources stay as they are."""
+    prompts = PromptsParams(sets={"piqa": PromptSet(share=0.125, source=params.sources.wordnet)})
+    old = params.model_copy(update={"prompts": prompts})
+    text = licences(old.sources) + prompt_licences(prompts)
+    assert with_licences_of(old, text) == text
+    wordnet = with_licence(params, "CC BY-NC 4.0").wordnet
+    sets = {"piqa": PromptSet(share=0.125, source=wordnet)}
+    sources = params.sources.model_copy(update={"wordnet": wordnet})
+    new = params.model_copy(update={"sources": sources, "prompts": PromptsParams(sets=sets)})
+    assert with_licences_of(new, text) == licences(new.sources) + prompt_licences(new.prompts)
+    assert with_licences_of(old, with_licences_of(new, text)) == text
+    others = text.replace("pypi:", "hf:")
+    assert with_licences_of(new, others) == others

@@ -7,6 +7,7 @@ from accelerate.state import AcceleratorState
 from tiny.families import make_decoder
 from tiny.models import LOWER_LAST, VOCABULARY, distill_settings, make_ids, make_states, sampled, sense_settings
 
+from dskd.errors import UserError
 from dskd.infra import arithmetic
 from dskd.infra.hashes import sha256_tree
 from dskd.model.cut import student_top
@@ -121,6 +122,19 @@ def run(teacher, data, folder, objective="kd", seed=0, **changes):
     given = targets if weights.sense else None
     train(student, head_of(teacher), text, given, Recipe(weights, distill_settings(**changes), seed), folder / "work")
     return student.top
+
+
+@pytest.mark.parametrize(
+    ("changes", "what"),
+    [
+        ({"learning_rate": 1e30}, "its ce and kl loss at step 2 of 18"),
+        ({"learning_rate": 1e30, "epochs": 0.1}, "a weight at the end"),  # after its only step
+    ],
+)
+def test_a_training_that_leaves_the_numbers_is_one_line(teacher, data, tmp_path, changes, what):
+    with pytest.raises(UserError) as refused:
+        run(teacher, data, tmp_path, warmup_share=0.0, weight_decay=1e10, **changes)
+    assert str(refused.value).startswith(f"this objective cannot be trained so: {what} is no finite number; lower dist")
 
 
 def weights_of(top):

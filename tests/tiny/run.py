@@ -17,11 +17,13 @@ FAR = {"available": False, "how": "DSKD_MIRROR is not set; set DSKD_MIRROR to a 
 
 
 def run_params(objectives=("kd", "dskd"), seeds=(0, 1), epochs: float = 0.5, bootstrap: int = 200) -> Params:
-    """The committed parameters, with these changed."""
+    """The committed parameters, with these changed; fewer resamples than a run may have keep the tests fast."""
     values = load_params(Path(__file__).parents[2] / "params.yaml").model_dump()
     values["distill"] |= {"objectives": list(objectives), "seeds": list(seeds), "epochs": epochs}
-    values["evaluate"] |= {"bootstrap": bootstrap, "seed": 3}
-    return Params.model_validate(values)
+    params = Params.model_validate(values)
+    return params.model_copy(
+        update={"evaluate": params.evaluate.model_copy(update={"bootstrap": bootstrap, "seed": 3})}
+    )
 
 
 def students(params: Params) -> list[str]:
@@ -58,7 +60,8 @@ def write_run(params: Params, benchmarks: bool = True) -> None:
     rows = {name: {"tokens": n} for name, n in tokens.items()}
     for source, bytes_ in (("wiki", 4), ("gloss", 5)):  # of a token
         rows[f"heldout.{source}"] = {"tokens": of_source, "bytes": bytes_ * of_source}
-    artifacts.write_json(f"{artifacts.CORPUS}/corpus.json", {"by_split_and_source": rows})
+    summary = {"by_split_and_source": rows, "heldout_documents": sorted(set(block_documents()))}
+    artifacts.write_json(f"{artifacts.CORPUS}/corpus.json", summary)
 
 
 def write_heldout(models: list[str], draw: np.random.Generator) -> None:
@@ -70,8 +73,11 @@ def write_heldout(models: list[str], draw: np.random.Generator) -> None:
         found[model] = {"ce": (hard + effect + noise[0]).tolist(), "kl": kl.tolist()}
         found[model]["agreement"] = (0.5 + noise[2]).tolist()
     sources = torch.arange(BLOCKS) % 2
-    documents = [f"{('wiki', 'gloss')[block % 2]}:{block // 3}" for block in range(BLOCKS)]
-    artifacts.write_jsonl(f"{artifacts.SCORES}/heldout.jsonl", heldout_rows(found, sources, documents))
+    artifacts.write_jsonl(f"{artifacts.SCORES}/heldout.jsonl", heldout_rows(found, sources, block_documents()))
+
+
+def block_documents() -> list[str]:
+    return [f"{('wiki', 'gloss')[block % 2]}:{block // 3}" for block in range(BLOCKS)]
 
 
 def make_items() -> list[Item]:

@@ -76,6 +76,21 @@ def test_a_damaged_file_is_named_with_the_stage_that_makes_it(project, name, mak
     assert files(project) == before
 
 
+@pytest.mark.parametrize(
+    ("group", "change", "stage", "says"),
+    [
+        ("harvest", {"top_tokens": 10**6}, "harvest", "harvest.top_tokens = 1000000, but the teacher knows "),
+        ("distill", {"learning_rate": 1e30, "weight_decay": 1e10}, "distill", "objectives.dskd cannot be trained so: "),
+    ],
+)
+def test_a_value_that_nothing_can_be_made_with_is_named(project, group, change, stage, says):
+    values = yaml.safe_load(Path("params.yaml").read_text())
+    values[group] |= change
+    Path("params.yaml").write_text(yaml.safe_dump(values))
+    code, text = run(stage)
+    assert code == 1 and text.startswith(f"dskd: {says}") and "\n" not in text
+
+
 def test_no_flipped_bit_of_the_lexicon_gives_another_lexicon(project):
     from dskd.errors import UserError
     from dskd.lexicon.store import load_lexicon
