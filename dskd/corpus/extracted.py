@@ -15,7 +15,7 @@ BEGINNING = b"<doc "
 _LONGEST = 1 << 24  # bytes of a line
 _LONGEST_HEAD = 1 << 12  # characters of <doc …>
 # Up to the last mark before ">" or other attributes: some versions leave the marks in a title as they are.
-_BEGIN = re.compile(r'<doc (?:.*? )?title="(.*?)"(?: \w+="[^"]*")*>')
+_TITLE = re.compile(r'(.*?)"(?: \w+="[^"]*")*>')
 _LEFT_OVER = re.compile(r"</?[a-z]{1,12} ?/?>", re.IGNORECASE)  # tags that some versions leave in the text, as <br>
 
 
@@ -30,7 +30,7 @@ def extracted_articles(path: Path) -> Iterator[tuple[str, str]]:
     for number, line in numbered_lines(path, _LONGEST):
         text = _decoded(line, f"{path}:{number}")
         if text.startswith("<doc "):
-            begun = _BEGIN.fullmatch(text) if len(text) <= _LONGEST_HEAD else None
+            begun = _TITLE.fullmatch(text[:_LONGEST_HEAD].partition(' title="')[2])
             if title is not None or not begun:
                 wrong = f"another article begins inside {title!r}" if title is not None else "an article has no title"
                 raise UserError(f"{path}:{number}: {wrong}; WikiExtractor writes <doc … title=…>, text and </doc>")
