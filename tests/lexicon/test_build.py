@@ -631,6 +631,7 @@ def test_a_tokenizer_that_joins_any_word_with_the_comma_before_it_is_refused():
         ids = {",": [5], ", bank": [5, 7], ", rapid": [9]}
         return {"input_ids": ids[texts] if isinstance(texts, str) else [ids[text] for text in texts]}
 
+    joining.unk_token_id = None
     assert word_tokens(joining, ["bank"]) == {"bank": (7,)}
     with pytest.raises(UserError, match="joins a word with the comma"):
         word_tokens(joining, ["bank", "rapid"])
