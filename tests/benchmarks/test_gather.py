@@ -256,6 +256,7 @@ def test_a_teacher_without_a_chat_template_leaves_out_the_chat_prompts_alone(
 ):
     teacher = copy.deepcopy(tokenizer)
     teacher.chat_template = template
+    teacher.add_tokens(list("ABCDE01"))  # the labels, which it does not know
     teacher.save_pretrained(tmp_path / artifacts.TEACHER)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("DSKD_MIRROR", str(mirror))
