@@ -15,7 +15,7 @@ from transformers import PreTrainedModel
 
 from dskd.errors import UserError
 from dskd.library.models import evaluating
-from dskd.model.architecture import sees_ahead
+from dskd.model.architecture import probe, sees_ahead
 from dskd.model.logits import Head, head_of, mapped
 from dskd.students.hidden_loss import hidden_loss, whitening
 from dskd.students.output_loss import IGNORE, Heads, OutputWeights
@@ -97,7 +97,7 @@ def model_head(model: PreTrainedModel) -> Head:
     head, kind = head_of(model), type(model).__name__
     if getattr(model.config, "is_encoder_decoder", False):
         raise UserError(f"{kind} has an encoder, which reads the whole text: take a model of AutoModelForCausalLM")
-    ids = (torch.arange(1, 9, device=model.device) * (model.config.vocab_size // 9))[None]
+    ids = probe(model.config.vocab_size).to(model.device)
     with evaluating(model):
         whole = model(input_ids=ids, output_hidden_states=True, use_cache=False)
         ahead = sees_ahead(lambda ids: model(input_ids=ids.to(model.device)).logits, model.config.vocab_size)
