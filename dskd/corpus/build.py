@@ -9,7 +9,6 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
-from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
@@ -66,7 +65,7 @@ def build_corpus(
     documents["lexicon"] = [] if related is None else lexicon_documents(related)
 
     # The blocks of each split, first by source and then mixed.
-    tensors, rows, ids, short, copies = {}, {}, {}, {}, {}
+    tensors, rows, short, copies = {}, {}, {}, {}
     texts: dict[str, list[tuple[str, str]]] = {}  # the name of each document and its fingerprint
     for split in SPLITS:
         packed = _packed(split, documents, corpus, tokenizer, separator)
@@ -82,9 +81,9 @@ def build_corpus(
             streams["prompt"] = pack_prompts(prompts, corpus.block_length, corpus.seed)
             rows["train.prompt"] = _account_of_prompts(prompts, streams["prompt"])
         tensors |= _interleave(split, streams, corpus.seed)
-        ids[split] = sorted(chain.from_iterable(stream.text.ids for stream in packed.values()))
         texts[split] = [pair for stream in packed.values() for pair in zip(stream.text.ids, stream.text.prints)]
         _check(split, packed, len(tensors[split]), corpus)
+    ids = {split: sorted(name for name, _ in pairs) for split, pairs in texts.items()}
     of_heldout = {source: stream.text for source, stream in packed.items()}
     tensors["heldout_document"], heldout_documents = _block_documents(tensors["heldout_source"], of_heldout)
 

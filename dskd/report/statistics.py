@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy import special, stats
 
-from dskd.infra.randomness import hash_integers, tells_of_others, uniform
+from dskd.infra.randomness import FEWEST_UNITS, hash_integers, tells_of_others, uniform
 
 LEVEL = 0.05  # of every test
 _FEW = 5  # of items that differ: with fewer, resamples know too little of those that might
@@ -107,6 +107,11 @@ def _percentiles(draws: np.ndarray, level: float) -> tuple[float, float]:
     return float(low), float(high)
 
 
+def _rate_for(count: int, n: int) -> float:
+    """The rate at which 80 % of repetitions have at least `count` of n."""
+    return float(special.betaincinv(count, n - count + 1, 0.8)) if n >= count else 1.0
+
+
 def compare(
     a: np.ndarray, b: np.ndarray, resamples: int, seed: int, margin: float | None = None
 ) -> dict[str, float | str]:
@@ -162,7 +167,7 @@ def _of_few(differences: np.ndarray, found: dict) -> dict[str, float]:
     less = {
         "low": min(found["low"], -_rate_bound(behind, n)),
         "high": max(found["high"], _rate_bound(ahead, n)),
-        "smallest_effect": max(found["smallest_effect"], float(special.betaincinv(6, n - 5, 0.8)) if n > 5 else 1.0),
+        "smallest_effect": max(found["smallest_effect"], _rate_for(FEWEST_UNITS, n)),
     }
     if "margin" in found:
         chance = float(stats.binom.cdf(max(ahead, behind), n, min(found["margin"], 1)))
