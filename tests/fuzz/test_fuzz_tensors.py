@@ -184,6 +184,7 @@ def tiny_gguf(tmp_path_factory):
         add(value)
     vocabulary = make_tokenizer().get_vocab()
     writer.add_tokenizer_model("gpt2")
+    writer.add_tokenizer_pre("gpt-2")
     writer.add_token_list(sorted(vocabulary, key=vocabulary.get))
     writer.add_token_types([1] * len(vocabulary))
     writer.add_token_merges(["t h", "q u"])
