@@ -4,9 +4,10 @@
     trials.py --half test …               the other half: once, for what was chosen
     trials.py --only kd dskd -- …         of a file with a `grid` these objectives alone; the table keeps its other rows
 
-A file with a `grid` gives each objective as many trials: every rate with every value of one weight. It is scored by
-held-out text alone on the first half. `--half test` then takes the best of each objective by that table (`choose`),
-trains it with the seeds of `confirm`, and compares these alone, with the tests that `pairs` names and their margins.
+A file with a `grid` gives each objective as many trials: every value of one weight at the first rate, and the best of
+these at each other rate. They are scored by held-out text alone on the first half. `--half test` then takes the best of
+each objective by that table (`choose`), trains it with the seeds of `confirm`, and compares these alone, with the tests
+that `pairs` names and their margins.
 
 Another file names its objectives by what differs from `kd`, the seeds, what differs in `distill`, and pairs of
 objectives that are compared, too. An objective's `params` differ in the groups `senses`, `targets`, `distill` and
@@ -86,41 +87,57 @@ def main() -> int:
     torch.set_num_threads(args.threads or params.runtime.threads)
     params = changed(params, {"distill": given["distill"]})
     families = only(grid(given["grid"]) if "grid" in given else {}, args.only)
-    objectives = {name: of for family in families.values() for name, of in family.items()} or given["objectives"]
-    pairs = given.get("pairs", [])
     if args.only and args.half == "test":
         raise UserError("--only is for the half for choosing: the other compares all that were chosen")
-    if families and args.half == "test":
-        chosen = choose(read_table(dev, objectives), families)
-        objectives = {name: objectives[name] for name in chosen.values()}
-        pairs = [(chosen[name], chosen[against]) for name, against in pairs]
-        given["seeds"] = given["confirm"]
-    elif families:
-        pairs = []
-    trials = {name: trial(params, changes) for name, changes in objectives.items()}
-    made = {}  # targets, which many trials have the same
-    for seed in given["seeds"]:
-        for name, of in trials.items():
-            if not student(name, seed, of).exists():
-                make_student(name, seed, of, params, made)
-    students = {(name, seed): student(name, seed, of) for name, of in trials.items() for seed in given["seeds"]}
-    pairs = list(dict.fromkeys([(name, next(iter(trials))) for name in trials] + [tuple(pair) for pair in pairs]))
-    measures = TEXT if families and args.half == "dev" else given.get("measures", ALL)
-    if measures not in (ALL, TEXT):
-        raise UserError(f"{args.round}: measures are {ALL} or {TEXT}, not {measures!r}")
-    found = differences(score(students, trials, args.half, measures, params), pairs, given["seeds"], params)
-    if args.only and table.exists():
-        before = pd.read_csv(table)
-        found = pd.concat([before[~before["objective"].isin(trials)], found], ignore_index=True)
+    rates = len(given["grid"]["rates"]) if families else 1
+    if not families:
+        pairs, measures = given.get("pairs", []), given.get("measures", ALL)
+        found = run(given["objectives"], given["seeds"], pairs, args.half, measures, params)
+    elif args.half == "dev":
+        found = search(families, rates, given["seeds"], params)
+        if args.only and table.exists():
+            before = pd.read_csv(table)
+            found = pd.concat([before[~before["objective"].isin(found["objective"])], found], ignore_index=True)
+    else:
+        chosen = choose(read_table(dev), families, rates)
+        objectives = {name: families[family][name] for family, name in chosen.items()}
+        pairs = [(chosen[name], chosen[against]) for name, against in given["pairs"]]
+        found = run(objectives, given["confirm"], pairs, args.half, ALL, params)
     found.to_csv(table, index=False)
     if not args.only:
-        draw(found, list(trials), table.with_suffix(".svg"))
+        draw(found, list(dict.fromkeys(found["objective"])), table.with_suffix(".svg"))
     print(found.to_string(index=False))
     return 0
 
 
+def run(
+    objectives: dict[str, dict], seeds: list[int], pairs: list, half: str, measures: str, params: Params
+) -> pd.DataFrame:
+    """The table of these objectives: students that are missing are trained, and all are scored on this half."""
+    if measures not in (ALL, TEXT):
+        raise UserError(f"measures are {ALL} or {TEXT}, not {measures!r}")
+    trials = {name: trial(params, changes) for name, changes in objectives.items()}
+    made = {}  # targets, which many trials have the same
+    for seed in seeds:
+        for name, of in trials.items():
+            if not student(name, seed, of).exists():
+                make_student(name, seed, of, params, made)
+    students = {(name, seed): student(name, seed, of) for name, of in trials.items() for seed in seeds}
+    pairs = list(dict.fromkeys([(name, next(iter(trials))) for name in trials] + [tuple(pair) for pair in pairs]))
+    return differences(score(students, trials, half, measures, params), pairs, seeds, params)
+
+
+def search(families: dict[str, dict], rates: int, seeds: list[int], params: Params) -> pd.DataFrame:
+    """The table of the half for choosing: every weight at the first rate, then the best of them at the other rates."""
+    first = {name: of for trials in families.values() for name, of in list(trials.items())[: len(trials) // rates]}
+    found = run(first, seeds, [], "dev", TEXT, params)
+    best = {name: trials[name] for trials in families.values() for name in at_all_rates(found, trials, rates)}
+    return run(first | best, seeds, [], "dev", TEXT, params)
+
+
 def grid(given: dict) -> dict[str, dict[str, dict]]:
-    """Objective -> name of a trial -> what differs from `kd` in it: every rate with every value of the weight.
+    """Objective -> name of a trial -> what differs from `kd` in it: every rate with every value of the weight, rate by
+    rate.
 
     Args:
         given: `rates`, and `objectives`: of each the name of its `weight`, its `values`, and what else differs.
@@ -153,8 +170,19 @@ def only(families: dict[str, dict], names: list[str]) -> dict[str, dict]:
     return {name: of for name, of in families.items() if not names or name in names}
 
 
-def choose(found: pd.DataFrame, families: dict[str, dict], measure: str = "kl") -> dict[str, str]:
-    """Objective -> the trial of it with the smallest mean of `measure`; of equal ones the first in the grid.
+def choose(found: pd.DataFrame, families: dict[str, dict], rates: int) -> dict[str, str]:
+    """Objective -> the best trial of it: of those with its best weight at the first rate, at every rate."""
+    return {family: smallest(found, at_all_rates(found, trials, rates)) for family, trials in families.items()}
+
+
+def at_all_rates(found: pd.DataFrame, trials: dict[str, dict], rates: int) -> list[str]:
+    """The weight of an objective that is best at the first rate, at every rate. `trials` are ordered as by `grid`."""
+    names, weights = list(trials), len(trials) // rates
+    return names[names.index(smallest(found, names[:weights])) :: weights]
+
+
+def smallest(found: pd.DataFrame, names: list[str]) -> str:
+    """The trial with the smallest mean KL; of equal ones the first.
 
     Args:
         found: the table of the half for choosing.
@@ -162,16 +190,16 @@ def choose(found: pd.DataFrame, families: dict[str, dict], measure: str = "kl") 
     Raises:
         UserError: it lacks a trial.
     """
-    means = found[found["measure"] == measure].drop_duplicates("objective").set_index("objective")["mean"]
-    if missing := [name for trials in families.values() for name in trials if name not in means.index]:
-        raise UserError(f"the table of the half for choosing has no {measure} of {', '.join(missing)}: run that half")
-    return {family: min(trials, key=lambda name: means[name]) for family, trials in families.items()}
+    means = found[found["measure"] == "kl"].drop_duplicates("objective").set_index("objective")["mean"]
+    if missing := [name for name in names if name not in means.index]:
+        raise UserError(f"the table of the half for choosing has no kl of {', '.join(missing)}: run that half")
+    return min(names, key=lambda name: means[name])
 
 
-def read_table(path: Path, trials: dict) -> pd.DataFrame:
+def read_table(path: Path) -> pd.DataFrame:
     """The table that the half for choosing gave; UserError where it was not run."""
     if not path.exists():
-        raise UserError(f"{path} is missing: run the half for choosing first, {len(trials)} trials")
+        raise UserError(f"{path} is missing: run the half for choosing first")
     return pd.read_csv(path)
 
 

@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 from ruamel.yaml import YAML
 from tiny.project import ROOT
-from tools.trials import choose, differences, grid, half_of, only, read_table, student, trial
+from tools import trials
+from tools.trials import at_all_rates, choose, differences, grid, half_of, only, read_table, student, trial
 
 from dskd.errors import UserError
 from dskd.params import load_params
@@ -106,27 +107,46 @@ def table(means, measure="kl"):
     return pd.DataFrame([{"measure": measure, "objective": name, "mean": mean} for name, mean in means.items()])
 
 
-def test_the_best_trial_of_an_objective_is_that_with_the_smallest_mean(tmp_path):
+def test_the_best_trial_is_found_by_the_weight_at_the_first_rate_and_then_by_the_rate(tmp_path):
     families = grid(GRID)
-    names = [name for trials in families.values() for name in trials]
-    means = dict(zip(names, [1.4, 1.2, 1.3, 1.2, 0.9, 0.8, 0.7, 1.0]))
+    names = [name for of in families.values() for name in of]
+    means = dict(zip(names, [1.4, 1.2, 1.0, 1.3, 0.8, 0.9, 0.7, 0.1]))
     found = pd.concat([table(means), table({name: -mean for name, mean in means.items()}, "ce")])
-    assert choose(found, families) == {"kd": "kd_kl1_rate0.001", "dskd": "dskd_sense0.1_rate0.002"}
-    assert choose(found, families, "ce")["dskd"] == "dskd_sense1_rate0.002"
+    assert at_all_rates(found, families["kd"], 2) == ["kd_kl1_rate0.001", "kd_kl1_rate0.002"]
+    assert choose(found, families, 2) == {"kd": "kd_kl1_rate0.001", "dskd": "dskd_sense0.1_rate0.002"}
     repeated = pd.concat([found, table({"kd_kl0.5_rate0.001": 0.0})])  # as in a pair: the first is the mean
-    assert choose(repeated, families)["kd"] == "kd_kl1_rate0.001"
-    with pytest.raises(UserError, match=r"no kl of dskd_sense1_rate0.002: run that half"):
-        choose(found[found["objective"] != "dskd_sense1_rate0.002"], families)
-    with pytest.raises(UserError, match="run the half for choosing first, 8 trials"):
-        read_table(tmp_path / "grid.csv", dict.fromkeys(names))
+    assert choose(repeated, families, 2)["kd"] == "kd_kl1_rate0.001"
+    tried = found[~found["objective"].isin(["kd_kl0.5_rate0.002", "dskd_sense1_rate0.002"])]  # as `search` leaves it
+    assert choose(tried, families, 2) == choose(found, families, 2)
+    for needed in ("dskd_sense1_rate0.001", "dskd_sense0.1_rate0.002"):
+        with pytest.raises(UserError, match=f"no kl of {needed}: run that half"):
+            choose(found[found["objective"] != needed], families, 2)
+    with pytest.raises(UserError, match="run the half for choosing first"):
+        read_table(tmp_path / "grid.csv")
+
+
+def test_a_search_trains_each_weight_once_and_the_best_at_every_rate(monkeypatch):
+    """KL is 1 less the weight, and .1 more at the second rate: six trials of eight."""
+    asked = []
+
+    def run(objectives, seeds, pairs, half, measures, params):
+        asked.append(list(objectives))
+        assert (seeds, pairs, half, measures) == ([0], [], "dev", "text")
+        return table({n: 1 - of.get("sense", of.get("kl")) + 0.1 * ("rate0.002" in n) for n, of in objectives.items()})
+
+    monkeypatch.setattr(trials, "run", run)
+    found = trials.search(grid(GRID), 2, [0], None)
+    first = ["kd_kl0.5_rate0.001", "kd_kl1_rate0.001", "dskd_sense0.1_rate0.001", "dskd_sense1_rate0.001"]
+    assert asked == [first, [*first, "kd_kl1_rate0.002", "dskd_sense1_rate0.002"]]
+    assert list(found["objective"]) == asked[1]
 
 
 def test_the_registered_grid_is_one_that_can_run():
     given = YAML(typ="safe").load(ROOT / "docs/trials/grid.yaml")
     families, params = grid(given["grid"]), load_params(ROOT / "params.yaml")
-    assert {len(trials) for trials in families.values()} == {6}
+    assert {len(of) for of in families.values()} == {6}
     assert not set(given["seeds"]) & set(given["confirm"])
-    assert all(trial(params, changes) for trials in families.values() for changes in trials.values())
+    assert all(trial(params, changes) for of in families.values() for changes in of.values())
     assert {name for pair in given["pairs"] for name in pair} == set(families)
 
 
