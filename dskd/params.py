@@ -166,7 +166,7 @@ class SourcesParams(Group):
     @model_validator(mode="after")
     def _named_once(self):
         for name in self.lists:
-            if name in type(self).model_fields or name in ("wordnet_indirect", "antsynnet"):
+            if name in type(self).model_fields or name in ("student", "wordnet_indirect", "antsynnet"):
                 raise ValueError(f"lists.{name}: that name is taken; call the list otherwise")
         for name in self.tagged:
             if name in ("wic", "examples", "heldout") or name.endswith(("_pos", "_tuned")):

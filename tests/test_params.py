@@ -115,6 +115,7 @@ def test_reading_gives_the_values_that_the_file_says(project):
         ("lexicon.indirect_antonyms", "1", "lexicon.indirect_antonyms = 1"),
         ("sources.lists", "{mine: {}}", "lexicon.weights has none for mine"),
         ("sources.lists", "{wordnet: {}}", "lists.wordnet: that name is taken"),
+        ("sources.lists", f"{{student: {{antonyms: {TAGGED}}}}}", "lists.student: that name is taken"),
         ("sources.tagged", f"{{wic: {TAGGED}}}", "tagged.wic: the dictionary's figures have that name"),
         ("sources.tagged", f"{{a_pos: {TAGGED}}}", "tagged.a_pos: the dictionary's figures have that name"),
         ("sources.texts", f"{{../x: {TAGGED}}}", "sources.texts.../x"),
@@ -340,6 +341,37 @@ def test_a_profile_applied_twice_changes_nothing_more(project):
     once = (project / "params.yaml").read_bytes()
     apply_profile("mine", project)
     assert (project / "params.yaml").read_bytes() == once
+
+
+def test_a_profile_has_the_values_that_it_writes_also_where_an_objective_takes_over_from_another(project):
+    (project / "profiles" / "mine.yaml").write_text("objectives: {span: {hidden: 2.0}}\n")
+    planned = load_profile("mine", project)
+    assert planned.objectives["span_shuffled"].hidden == 2.0  # of `<<: *span`
+    assert planned == load_params(apply_profile("mine", project))
+
+
+@pytest.mark.parametrize("name", ["sources.wikipedia", "student.source"])
+def test_a_source_does_not_keep_the_licence_of_the_one_before(project, name):
+    """Which the cards of students would name."""
+    of = {"source": "file:given/first", "sha256": "0" * 64, "licence": "CC0", "archive_sha256": None}
+
+    def profile(name, of):
+        for key in reversed(name.split(".")):
+            of = {key: of}
+        with (project / "profiles" / "mine.yaml").open("w") as file:
+            YAML(typ="safe", pure=True).dump(of, file)
+
+    profile(name, of)
+    before = apply_profile("mine", project).read_bytes()
+    profile(name, {"source": "file:given/other", "sha256": "1" * 64})
+    with pytest.raises(UserError) as caught:
+        apply_profile("mine", project)
+    assert f"mine.yaml: {name}.source is another one, and {name}.licence is missing" in str(caught.value)
+    assert (project / "params.yaml").read_bytes() == before
+    profile(name, {"source": "file:given/other", "sha256": "1" * 64, "licence": "mine"})
+    apply_profile("mine", project)
+    profile(name, {"sha256": "2" * 64})  # other content of the same
+    apply_profile("mine", project)
 
 
 def test_an_unknown_profile_is_an_error_that_lists_those_that_there_are(project):
