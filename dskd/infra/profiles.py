@@ -1,12 +1,13 @@
 """A profile is an overlay, `profiles/NAME.yaml`: `python -m dskd profile NAME` writes its values into `params.yaml`, so
 that DVC always sees the true ones."""
 
+from io import StringIO
 from pathlib import Path
 
 from ruamel.yaml import YAML
 
 from dskd.errors import UserError, one_line
-from dskd.params import UNREADABLE, Params, load_params, read_yaml, validated
+from dskd.params import UNREADABLE, Params, read_yaml, validated
 
 
 def apply_profile(name: str, root: str | Path = ".") -> Path:
@@ -14,20 +15,12 @@ def apply_profile(name: str, root: str | Path = ".") -> Path:
 
     The result is checked before it replaces the file. Raises UserError for an unknown profile.
     """
-    profile, target = _profile(name, root), Path(root) / "params.yaml"
-    yaml = YAML()
-    yaml.width = 4096
-    yaml.indent(mapping=2, sequence=4, offset=2)
-    values = _changed(yaml, target, profile)
+    content, _ = _applied(name, root)
+    target = Path(root) / "params.yaml"
     partial = target.with_name(".params.yaml.partial")
     try:
-        yaml.dump(values, partial)
-        load_params(partial)
+        partial.write_bytes(content)
         partial.replace(target)
-    except UNREADABLE as error:
-        raise UserError(f"{profile} cannot be read: {one_line(error)[:300]}") from None
-    except UserError as error:
-        raise UserError(str(error).replace(str(partial), str(profile))) from None
     finally:
         partial.unlink(missing_ok=True)
     return target
@@ -35,8 +28,22 @@ def apply_profile(name: str, root: str | Path = ".") -> Path:
 
 def load_profile(name: str, root: str | Path = ".") -> Params:
     """The parameters as `apply_profile` would write them; nothing is written. Raises UserError as that does."""
-    profile = _profile(name, root)
-    return validated(_changed(YAML(typ="safe", pure=True), Path(root) / "params.yaml", profile), profile)
+    return _applied(name, root)[1]
+
+
+def _applied(name: str, root: str | Path) -> tuple[bytes, Params]:
+    """What `params.yaml` would hold after this profile, and the parameters that are read from that."""
+    profile, target = _profile(name, root), Path(root) / "params.yaml"
+    yaml, text = YAML(), StringIO()
+    yaml.width = 4096
+    yaml.indent(mapping=2, sequence=4, offset=2)
+    values = _changed(yaml, target, profile)
+    try:
+        yaml.dump(values, text)
+        # Read again: what an objective takes over from another (`<<: *span`) changes with that one.
+        return text.getvalue().encode(), validated(YAML(typ="safe", pure=True).load(text.getvalue()), profile)
+    except UNREADABLE as error:
+        raise UserError(f"{profile} cannot be read: {one_line(error)[:300]}") from None
 
 
 def _profile(name: str, root: str | Path) -> Path:
@@ -53,8 +60,23 @@ def _changed(yaml: YAML, target: Path, profile: Path) -> dict:
     for path, content in ((target, values), (profile, changes)):
         if not isinstance(content, dict):
             raise UserError(f"{path} is no mapping of parameters")
+    _check_licences(values, changes, profile)
     overlay(values, changes)
     return values
+
+
+def _check_licences(values: dict, changes: dict, profile: Path, above: str = "") -> None:
+    """Raise UserError where a source is changed and its licence is not said: it would keep that of the one before."""
+    for key, change in changes.items():
+        known, name = values.get(key), f"{above}{key}"
+        if not (isinstance(change, dict) and isinstance(known, dict)):
+            continue
+        source = change.get("source")
+        if isinstance(source, str) and source != known.get("source") and "licence" not in change:
+            raise UserError(
+                f"{profile}: {name}.source is another one, and {name}.licence is missing: write its licence"
+            )
+        _check_licences(known, change, profile, f"{name}.")
 
 
 def overlay(values: dict, changes: dict) -> None:
