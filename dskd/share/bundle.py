@@ -10,11 +10,11 @@ from dskd.infra import artifacts
 from dskd.infra.artifacts import reading, require
 from dskd.infra.hashes import SUMS, checksum_lines, files_below
 from dskd.model.tokenizer import save_tokenizer
-from dskd.params import OBJECTIVE_NAME, load_params
+from dskd.params import OBJECTIVE_NAME, Params, load_params
 from dskd.pipeline.inputs import teacher_tokenizer
 from dskd.share.cards import lexicon_card, run_dictionary_card
 from dskd.sources.archives import is_inside
-from dskd.students.model_card import LICENCE_FILE, with_licences_of
+from dskd.students.model_card import LICENCE_FILE, read_card, with_licences_of
 
 CARD = "README.md"
 # Data and text. A chat template is a program, which transformers runs in a sandbox; tokenizer_config.json, which may
@@ -84,9 +84,11 @@ def pack(name: str, folder: Path, repository: str) -> Shared:
 
 def _correct_licences(folder: Path) -> None:
     """Put the licences that params.yaml has now into a student's card and licences: it was trained with those of then,
-    and a correction is no reason to train it again."""
+    and a correction is no reason to train it again. A source that had other content then keeps its own."""
     params, changed = load_params(), False
-    for file in (folder / CARD, folder / LICENCE_FILE):
+    if (card := folder / CARD).is_file():
+        params = _with_its_own_licences(params, card.resolve())
+    for file in (card, folder / LICENCE_FILE):
         if file.is_file():
             with reading(file.resolve(), "distill"):
                 text = file.read_text(encoding="utf-8")
@@ -96,6 +98,23 @@ def _correct_licences(folder: Path) -> None:
                 changed = True
     if changed:
         _write_sums(folder)
+
+
+def _with_its_own_licences(params: Params, card: Path) -> Params:
+    """The parameters in which a source has the licence that a student's card names, where it had other content for that
+    student: with another run the same file:own/text may be another text."""
+    values = params.model_dump()
+
+    def keep(now: dict, then: dict) -> None:
+        for key, had in then.items():
+            if isinstance(had, dict) and isinstance(has := now.get(key), dict):
+                if has.get("source") == had.get("source") and has.get("sha256") != had.get("sha256"):
+                    has["licence"] = had["licence"]
+                keep(has, had)
+
+    with reading(card, "distill"):
+        keep(values, read_card(card).parameters)
+        return Params.model_validate(values)
 
 
 def _write_sums(folder: Path) -> None:

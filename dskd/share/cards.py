@@ -3,6 +3,7 @@
 A student has its card from its training (`dskd.students.model_card`).
 """
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from dskd.lexicon.relations import ANTONYM, SYNONYM
 from dskd.lexicon.store import SCHEMA, load_lexicon
 from dskd.library.card import About, More, dictionary_card
 from dskd.params import Params, Source, SourcesParams, noncommercial
-from dskd.pipeline.inputs import run_senses
+from dskd.pipeline.inputs import is_of_the_lexicon, run_senses
 from dskd.report.dictionary_tables import measures_table
 from dskd.report.study_tables import markdown
 from dskd.students.model_card import LICENCE_FILE, prompt_licences
@@ -28,7 +29,7 @@ _LEXICON = """---
 # Synonyms and antonyms
 
 {rows:,} rows: {synonyms:,} of synonyms and {antonyms:,} of antonyms, for {heads:,} English words. Negations are
-undone, and where sources disagree they vote. A share of {heldout:.0%} of all words has no relations here
+undone, and where sources disagree they vote. Of all words {heldout:g}% have no relations here
 (`lexicon.heldout_share`), to ask students about.
 
 ```python
@@ -78,9 +79,9 @@ def run_dictionary_card(params: Params, repository: str) -> tuple[str, str]:
     if report.exists() and (found := artifacts.read_json(report)).get("senses") == len(senses.centroids):
         measures = markdown(measures_table(found)) if _is_measured() else ""
     own = params.senses.text == "own"
-    if not own:
-        _check_made("prompts", params)
-    used = {name: source for name, source in params.sources.every().items() if _is_read(name, own)}
+    for stage in () if own else ("prompts", "corpus"):
+        _check_made(stage, params)
+    used = {name: source for name, source in params.sources.every().items() if _is_read(name, params)}
     _check_sources(used)
     licences = _licences(used, "this dictionary") + ("" if own else prompt_licences(params.prompts))
     card = dictionary_card(
@@ -139,6 +140,23 @@ def _stages() -> dict:
     return artifacts.read_lock(lock)["stages"] if lock.exists() else {}
 
 
+def _check_is_the_runs(lexicon: Path) -> None:
+    """Raise UserError where dvc.lock tells of another lexicon, whose parameters would stand in the card of this one. It
+    may have been pulled, without its card."""
+    for entry in _stages().get("lexicon", {}).get("outs", ()):
+        if entry["path"] == artifacts.LEXICON and entry.get("md5") != _md5(lexicon):
+            raise UserError(
+                f"{lexicon} is not the one that {artifacts.LOCK} tells of, so that its parameters are not known: run "
+                "`dvc repro lexicon`"
+            )
+
+
+def _md5(path: Path) -> str:
+    """As DVC knows a file."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+
+
 def _is_measured() -> bool:
     """Whether the measures are of the dictionary that there is, as far as dvc.lock says. Dictionaries of two teachers
     may have as many senses."""
@@ -151,9 +169,14 @@ def _is_measured() -> bool:
     return len(hashes) < 2
 
 
-def _is_read(name: str, own: bool) -> bool:
-    """Whether a dictionary is made of this source: of its own text, or of the students'."""
-    return name in ("teacher", "wordnet", "wikipedia") or (own and name.startswith("texts."))
+def _is_read(name: str, params: Params) -> bool:
+    """Whether the run's dictionary is made of this source: of its own text, or of the students', in which the lexicon
+    may be written out."""
+    if name in ("teacher", "wordnet", "wikipedia"):
+        return True
+    if params.senses.text == "own":
+        return name.startswith("texts.")
+    return params.corpus.lexicon_share > 0 and is_of_the_lexicon(name)
 
 
 def lexicon_card(params: Params, path: Path, repository: str) -> tuple[str, str]:
@@ -162,10 +185,11 @@ def lexicon_card(params: Params, path: Path, repository: str) -> tuple[str, str]
 
     Raises:
         UserError: it is no lexicon, or was made of a source that params.yaml does not name, or has otherwise than when
-            it was fetched, or with other parameters.
+            it was fetched, or with other parameters, or by another run.
     """
     _check_made("lexicon", params)
     table = load_lexicon(path)
+    _check_is_the_runs(path)
     sources = _sources_of(table, params, path)
     _check_sources(sources)
     licences = _licences(sources, "this lexicon")
@@ -186,7 +210,7 @@ def lexicon_card(params: Params, path: Path, repository: str) -> tuple[str, str]
         synonyms=int(kinds.get(SYNONYM, 0)),
         antonyms=int(kinds.get(ANTONYM, 0)),
         heads=table["head"].nunique(),
-        heldout=params.lexicon.heldout_share,
+        heldout=100 * params.lexicon.heldout_share,
         repository=repository,
         example=params.report.word,
         columns=markdown(columns),
@@ -200,7 +224,7 @@ def lexicon_card(params: Params, path: Path, repository: str) -> tuple[str, str]
 def _sources_of(table: pd.DataFrame, params: Params, path: Path) -> dict[str, Source]:
     """The sources that a lexicon was made of, by name; UserError where params.yaml does not name one."""
     known, used = params.sources.every(), {}
-    said_by = {name.removesuffix("_indirect") for name in table["source"].unique()}
+    said_by = {"wordnet" if name == "wordnet_indirect" else name for name in table["source"].unique()}
     for name in sorted(said_by | ({"morphology"} if table["flipped"].any() else set())):
         found = {key: source for key, source in known.items() if key == name or key.startswith(f"{name}.")}
         if not found:

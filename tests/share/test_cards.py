@@ -13,7 +13,7 @@ from dskd import SenseDictionary
 from dskd.errors import UserError
 from dskd.infra.artifacts import LEXICON, write_json
 from dskd.lexicon.store import SCHEMA, load_lexicon, save_lexicon
-from dskd.params import load_params
+from dskd.params import Params, load_params
 from dskd.pipeline.inputs import run_senses, teacher_tokenizer
 from dskd.share.bundle import pack
 from dskd.share.cards import lexicon_card, run_dictionary_card
@@ -76,6 +76,40 @@ def test_a_card_has_the_licences_of_what_was_read_and_no_others(params):
     assert "Not for commercial use: the licence of texts.mine forbids it." in card
     training = params.model_copy(update={"senses": params.senses.model_copy(update={"text": "training"})})
     assert "texts.mine" not in run_dictionary_card(training, "o/n")[1]
+
+
+def test_a_dictionary_of_the_training_text_names_the_words_that_are_written_out_there(params):
+    of = params.sources.wordnet.model_copy(update={"licence": "CC BY-NC 4.0"})
+    values = params.model_dump()
+    values["sources"]["lists"] = {"mine": {"antonyms": of.model_dump()}}
+    values["lexicon"]["weights"]["mine"] = 4.2
+    values["senses"]["text"] = "training"
+    for share, named in ((0.0, False), (0.2, True)):
+        values["corpus"] |= {"lexicon_share": share, "gloss_share": 0.1}
+        licences = run_dictionary_card(Params.model_validate(values), "o/n")[1]
+        assert ("mine.antonyms" in licence_rows(licences)) == ("forbids it" in licences) == named
+    lock = {"schema": "2.0", "stages": {"corpus": {"cmd": "x", "params": {"params.yaml": {"corpus": {}}}}}}
+    lock["stages"]["corpus"]["params"]["params.yaml"]["corpus"] = values["corpus"] | {"lexicon_share": 0.0}
+    Path("dvc.lock").write_text(yaml.safe_dump(lock))
+    with pytest.raises(UserError, match=r"corpus\.lexicon_share is 0\.2 in params\.yaml, and was 0\.0 when corpus"):
+        run_dictionary_card(Params.model_validate(values), "o/n")
+
+
+def test_a_small_share_of_held_out_words_is_not_none(params):
+    changed = params.lexicon.model_copy(update={"heldout_share": 0.004})
+    card, _ = lexicon_card(params.model_copy(update={"lexicon": changed}), Path(LEXICON), "o/n")
+    assert "Of all words 0.4% have no relations here" in card
+
+
+def test_a_list_has_its_own_licence_whatever_it_is_called(params):
+    of = {name: params.sources.wordnet.model_copy(update={"licence": name}) for name in ("mine", "mine_indirect")}
+    values = params.model_dump()
+    values["sources"]["lists"] = {name: {"antonyms": source.model_dump()} for name, source in of.items()}
+    values["lexicon"]["weights"] |= dict.fromkeys(of, 4.2)
+    table = load_lexicon(Path(LEXICON)).assign(source="mine_indirect")
+    save_lexicon(Path("other.parquet"), table)
+    _, licences = lexicon_card(Params.model_validate(values), Path("other.parquet"), "o/n")
+    assert licence_rows(licences) == {"mine_indirect.antonyms": "mine_indirect"}
 
 
 def test_a_lexicon_of_a_source_whose_licence_is_not_known_is_not_shared(params):
