@@ -70,8 +70,10 @@ def pull(name: str, repository: str) -> Path:
         UserError: something is there already, the repository holds no such thing, or something else than data and
             text, a file differs from its checksum or has none, or the hub cannot be reached.
     """
-    repository, _, revision = repository.partition("@")
+    repository, at, revision = repository.partition("@")
     _check(repository)
+    if at and not revision:  # as of a variable of the shell that is empty
+        raise UserError(f"{repository}@ names no revision: write one after the @, or {repository} for the newest")
     what = shared(name)
     if what.place.exists():
         raise UserError(f"{what.place} is there already: move it away, and run again")

@@ -14,6 +14,7 @@ from tiny.project import files
 from dskd.__main__ import main
 from dskd.infra.artifacts import require
 from dskd.infra.hashes import SUMS, remove
+from dskd.lexicon.store import load_lexicon, save_lexicon
 
 pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")  # of the hub's client, to httpx
 
@@ -142,6 +143,33 @@ def test_a_licence_that_was_corrected_goes_with_a_student_that_was_trained_befor
     assert b"commercial" not in sent["LICENSE.md"]
 
 
+def test_a_pulled_student_keeps_the_licence_of_a_text_that_is_another_here(project, pushed, server, ask):
+    """Both are called file:given/wikipedia."""
+    values = yaml.safe_load((project / "params.yaml").read_text())
+    values["sources"]["wikipedia"] |= {"licence": "mine", "sha256": "1" * 64}
+    values["sources"]["teacher"]["licence"] = "corrected"
+    (project / "params.yaml").write_text(yaml.safe_dump(values))
+    assert ask("pull", "dskd-0", "o/n")[0] == 0
+    assert ask("push", "dskd-0", "o/onward")[0] == 0
+    sent = server.repositories["models/o/onward"].files
+    for name in ("README.md", "LICENSE.md"):
+        assert "| wikipedia | `file:given/wikipedia` | none |\n" in sent[name].decode()
+        assert "| teacher | `file:given/teacher` | corrected |\n" in sent[name].decode()
+
+
+def test_a_lexicon_that_was_pulled_gets_no_card_of_the_run_that_is_here(project, server, ask):
+    """It was made with other parameters, perhaps, and comes without its card."""
+    lexicon = project / PLACES["lexicon"]
+    here = {"path": "artifacts/lexicon.parquet", "md5": hashlib.md5(lexicon.read_bytes()).hexdigest()}
+    lock = {"schema": "2.0", "stages": {"lexicon": {"cmd": "x", "outs": [here]}}}
+    (project / "dvc.lock").write_text(yaml.safe_dump(lock))
+    assert ask("push", "lexicon", "o/mine")[0] == 0
+    save_lexicon(lexicon, load_lexicon(lexicon).iloc[1:])
+    code, _, message = ask("push", "lexicon", "o/onward")
+    assert code == 1 and message.startswith("artifacts/lexicon.parquet is not the one that dvc.lock tells of")
+    assert list(server.repositories) == ["datasets/o/mine"]
+
+
 @pytest.mark.parametrize(
     ("file", "says"),
     [
@@ -220,6 +248,7 @@ def test_what_is_there_is_not_replaced_and_names_cannot_leave_the_project(projec
         (["pull", "senses", "o/n"], "artifacts/senses is there already"),
         (["pull", "../up", "o/n"], "'../up' is neither senses, lexicon nor a student's name"),
         (["pull", "new", "o/n/m"], "'o/n/m' is no repository"),
+        (["pull", "new", "o/n@"], "o/n@ names no revision"),
         (["push", "dskd-1", "o/n"], "artifacts/students/dskd-1 is missing"),
         (["push", "dskd-0", "name"], "'name' is no repository"),
     ]:
