@@ -8,19 +8,21 @@ from nltk.corpus.reader.wordnet import WordNetCorpusReader
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from dskd.corpus.build import token_bytes
 from dskd.corpus.documents import kept_text
 from dskd.corpus.store import load_corpus
 from dskd.errors import UserError
 from dskd.infra import artifacts, processes
-from dskd.infra.artifacts import check_made_of, require
+from dskd.infra.artifacts import check_made_of, reading, require
 from dskd.infra.hashes import sha256_tree
 from dskd.lexicon.build import Files
 from dskd.lexicon.readers import wordnet
+from dskd.lexicon.relations import heldout_pairs, heldout_words
 from dskd.lexicon.store import load_lexicon
 from dskd.lexicon.tokens import check_tokens
 from dskd.model.load import load_decoder
-from dskd.model.tokenizer import load_tokenizer, tokenizer_hash
-from dskd.params import Params, Source
+from dskd.model.tokenizer import before_text, load_tokenizer, separator_token, tokenizer_hash
+from dskd.params import LexiconParams, Params, Source
 from dskd.senses.store import Senses, load_senses
 from dskd.states.store import States, Text, open_states
 
@@ -65,6 +67,23 @@ def cached_text(split: str, depth: int | None = None) -> Text:
     return Text(cached_states(split, depth), labels(split), tokens(split))
 
 
+def check_corpus_tokens(tokenizer: PreTrainedTokenizerBase) -> None:
+    """Raise UserError where the run's text was made with another tokenizer: its tokens are other words then."""
+    blocks, account = load_corpus(Path(artifacts.CORPUS))
+    ids, counts = blocks["heldout"][:, 1:].unique(return_counts=True)
+    separator = separator_token(tokenizer)
+    with reading(f"{artifacts.CORPUS}/corpus.json", "corpus"):
+        same = account["separator"]["id"] == separator and int(ids.max()) < len(tokenizer)
+        if same:  # so that each token stands for some bytes: as many as when the text was made?
+            text = ~torch.isin(ids, torch.tensor([separator, *before_text(tokenizer)]))
+            sizes = torch.tensor(token_bytes(tokenizer, ids[text].tolist()))
+            rows = account["by_split_and_source"]
+            stated = sum(row["bytes"] for name, row in rows.items() if name.startswith("heldout."))
+            same = int((sizes * counts[text]).sum()) == stated
+    if not same:
+        raise artifacts.of_another_run(artifacts.CORPUS, "corpus", [artifacts.SHOWN["tokenizer"]])
+
+
 def load_teacher(params: Params) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """The teacher as the run uses it, frozen, on this process's device, and its tokenizer."""
     teacher, tokenizer = load_decoder(require(artifacts.TEACHER, "sources"), params.runtime.dtype)
@@ -106,19 +125,27 @@ def run_senses() -> Senses:
     return senses
 
 
-def run_lexicon() -> pd.DataFrame:
-    """The run's lexicon; UserError where its tokens are not those of the teacher's tokenizer."""
+def run_lexicon(settings: LexiconParams | None = None) -> pd.DataFrame:
+    """The run's lexicon; UserError where its tokens are not those of the teacher's tokenizer, or where it has relations
+    of words or pairs that are held out by these settings: they would be trained, and then asked as if they were not."""
     table = load_lexicon(Path(artifacts.LEXICON))
     check_tokens(table, teacher_tokenizer())
+    if settings is not None:
+        words = heldout_words({*table["head"], *table["tail"]}, settings.seed, settings.heldout_share)
+        pairs = heldout_pairs(zip(table["head"], table["tail"]), settings.seed, settings.heldout_pairs)
+        for found in sorted(words) or sorted(map(" and ".join, pairs)):
+            raise UserError(
+                f"{artifacts.LEXICON} has relations of {found}, held out by lexicon.seed, lexicon.heldout_share and "
+                "lexicon.heldout_pairs: run `dvc repro lexicon`, or set them back"
+            )
     return table
 
 
 def lexicon_files(params: Params) -> Files:
-    """Where the lexicon's sources are."""
-    every = params.sources.every()
+    """Where the lexicon's sources are; UserError as `as_fetched`."""
     found = {
-        name: require(f"{artifacts.SOURCES}/{lexicon_file(every[name], name)}", "sources")
-        for name in every
+        name: as_fetched(f"{artifacts.SOURCES}/{lexicon_file(source, name)}", name, source)
+        for name, source in params.sources.every().items()
         if is_of_the_lexicon(name)
     }
     lists = {
@@ -141,8 +168,23 @@ def lexicon_file(source: Source, name: str) -> str:
 
 def text_files(params: Params) -> list[Path]:
     """The plain texts: sources.wikipedia, then those of sources.texts in the order of their names."""
-    folders = [artifacts.SOURCES, *(f"{artifacts.SOURCES}/texts/{name}" for name in sorted(params.sources.texts))]
-    return [require(kept_text(folder), "sources") for folder in folders]
+    others = [f"texts.{name}" for name in sorted(params.sources.texts)]
+    return [text_file(params, name) for name in ("wikipedia", *others)]
+
+
+def text_file(params: Params, name: str) -> Path:
+    """The plain text of this source, as `SourcesParams.every` calls it; UserError as `as_fetched`."""
+    folder = artifacts.SOURCES if name == "wikipedia" else f"{artifacts.SOURCES}/{name.replace('.', '/')}"
+    return as_fetched(kept_text(folder), name, params.sources.every()[name])
+
+
+def as_fetched(path: str | Path, name: str, source: Source) -> Path:
+    """A source that is kept as it was fetched; UserError where params.yaml names other content since."""
+    if sha256_tree(require(path, "sources")) != source.sha256:
+        raise UserError(
+            f"{path} is not what sources.{name} names (its sha256 is another): run `dvc repro sources`, or set it back"
+        )
+    return Path(path)
 
 
 def wordnet_reader() -> WordNetCorpusReader:

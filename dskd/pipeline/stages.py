@@ -16,7 +16,7 @@ from dskd.benchmarks.chat_prompts import write_chat_prompts
 from dskd.benchmarks.gather import gather, mirror_folder
 from dskd.codes.store import ABOUT_FILE
 from dskd.corpus.build import build_corpus
-from dskd.corpus.documents import check_text, kept_name, kept_text
+from dskd.corpus.documents import check_text, kept_name
 from dskd.corpus.prompts import load_prompts
 from dskd.corpus.store import SOURCES as CORPUS_SOURCES
 from dskd.corpus.store import heldout_documents, load_corpus, save_corpus
@@ -25,7 +25,7 @@ from dskd.corpus.teacher_answers import answer_sets
 from dskd.errors import UserError
 from dskd.infra import artifacts, processes
 from dskd.infra.arithmetic import pin
-from dskd.infra.artifacts import require
+from dskd.infra.artifacts import check_made_of, require
 from dskd.infra.hashes import fingerprint, remove
 from dskd.infra.output import output
 from dskd.infra.processes import check_launch
@@ -53,6 +53,7 @@ from dskd.pipeline.dictionary_measures import (
 from dskd.pipeline.heldout import check_students, heldout_of_all, means
 from dskd.pipeline.inputs import (
     cached_states,
+    check_corpus_tokens,
     is_of_the_lexicon,
     kept_dtype,
     labels,
@@ -63,7 +64,9 @@ from dskd.pipeline.inputs import (
     run_senses,
     states_of,
     targets_of,
+    teacher_hash,
     teacher_tokenizer,
+    text_file,
     wordnet_reader,
 )
 from dskd.pipeline.models import load_models
@@ -176,11 +179,11 @@ def corpus(params: Params) -> tuple[dict[str, Tensor], dict]:
     tensors, summary = build_corpus(
         params.corpus,
         params.lexicon,
-        require(kept_text(artifacts.SOURCES), "sources"),
+        text_file(params, "wikipedia"),
         wordnet_reader(),
         teacher_tokenizer(),
         load_prompts(artifacts.PROMPTS),
-        run_lexicon() if params.corpus.lexicon_share else None,
+        run_lexicon(params.lexicon) if params.corpus.lexicon_share else None,
     )
     save_corpus(Path(artifacts.CORPUS), tensors, summary)
     return tensors, summary
@@ -191,7 +194,8 @@ def harvest(params: Params) -> States:
     training split."""
     if processes.launch(params.launch, "harvest"):
         return cached_states("train")
-    teacher, _ = load_teacher(params)
+    teacher, tokenizer = load_teacher(params)
+    check_corpus_tokens(tokenizer)
     if params.harvest.top_tokens > teacher.config.vocab_size:
         known = f"the teacher knows {teacher.config.vocab_size} tokens"
         raise UserError(f"harvest.top_tokens = {params.harvest.top_tokens}, but {known}: take at most as many")
@@ -214,6 +218,8 @@ def harvest(params: Params) -> States:
 
 def senses(params: Params) -> Senses:
     """The sense dictionary: clusters of the sample of the teacher's states."""
+    if Path(artifacts.STATES).exists():  # made with the sample, which does not say which teacher it is of
+        check_made_of(artifacts.STATES, "harvest", {"teacher": teacher_hash()})
     if not processes.launch(params.launch, "senses"):
         make_senses(params)
     return run_senses()
@@ -237,7 +243,7 @@ def targets(params: Params, objective: str) -> SenseTargets:
 
 def sense_targets(params: Params, objective: Objective, dictionary: Senses | None = None) -> SenseTargets:
     """The targets of this objective, from the artifacts of the stages before or other senses; none is written."""
-    table = run_lexicon()
+    table = run_lexicon(params.lexicon)
     given = dictionary or run_senses(), synonyms(table), antonyms(table)
     return build_targets(cached_states("train"), labels("train"), *given, params.targets, objective.targets)
 
@@ -274,7 +280,7 @@ def quality(params: Params) -> dict[str, pd.DataFrame]:
     summary = artifacts.read_json(require(artifacts.BENCHMARKS, "benchmarks") / "summary.json")
     golds = gold_lists(Path(artifacts.BENCHMARKS), summary)
     tables = lexicon_quality(lexicon_files(params), params.lexicon, golds)
-    table = run_lexicon()
+    table = run_lexicon(params.lexicon)
     dictionaries = load_dictionaries(params)
     tables["coverage"] = coverage(labels("train"), table, dictionaries.senses, params.targets)
     artifacts.write_json(artifacts.QUALITY, {k: json.loads(t.to_json(orient="records")) for k, t in tables.items()})
@@ -294,11 +300,12 @@ def evaluate(params: Params) -> dict[str, Columns]:
     A run that was stopped goes on with the parts that are missing. Returns the scores as arrays.
 
     Raises:
-        UserError: a student is of another run, or of other parameters; something is missing or damaged.
+        UserError: a student or the lexicon is of another run, or of other parameters; something is missing or damaged.
     """
     names = student_names(params)
     models = load_models(params, names)
     check_students(params)  # before finished scores are taken back, which may be theirs
+    run_lexicon(params.lexicon)  # whose held-out words and pairs are asked
     folder = require(artifacts.BENCHMARKS, "benchmarks")
     inputs = [folder, *(Path(artifacts.STUDENTS) / name for name in names), Path(artifacts.TEACHER)]
     inputs += [require(artifacts.LEXICON, "lexicon"), require(artifacts.CORPUS, "corpus")]

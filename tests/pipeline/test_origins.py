@@ -8,18 +8,21 @@ import pytest
 import torch
 import yaml
 from lexicon.test_store import COLUMNS
-from tiny.project import ROOT
+from tiny.project import ROOT, files
 from tiny.project import run as run_stage
+from tiny.wordnet import train_tokenizer, write_wordnet
 
 from dskd.errors import UserError
 from dskd.infra import artifacts
 from dskd.infra.hashes import remove, sha256_tree
+from dskd.lexicon.readers.wordnet import prepare
 from dskd.lexicon.store import save_lexicon
 from dskd.lexicon.tokens import word_tokens
 from dskd.model.origin import ORIGIN
+from dskd.model.tokenizer import separator_token
 from dskd.params import Params, load_params
 from dskd.pipeline.heldout import check_students
-from dskd.pipeline.inputs import run_lexicon, states_of, targets_of
+from dskd.pipeline.inputs import lexicon_files, run_lexicon, states_of, targets_of, teacher_tokenizer
 from dskd.pipeline.student import _targets
 from dskd.students.model_card import Making, model_card, read_card
 from dskd.targets.store import SenseTargets, save_targets
@@ -200,12 +203,76 @@ def test_finished_scores_are_taken_back_only_for_what_they_were_made_of(project)
     )
 
 
-def test_a_student_is_not_made_of_targets_of_an_earlier_dictionary(project):
+def set_parameter(group, key, value):
     values = yaml.safe_load(Path("params.yaml").read_text())
-    values["senses"]["k"] = 1
+    values[group][key] = value
     Path("params.yaml").write_text(yaml.safe_dump(values))
+
+
+def test_a_student_is_not_made_of_targets_of_an_earlier_dictionary(project):
+    set_parameter("senses", "k", 1)
     assert run_stage("senses")[0] == 0
     code, text = run_stage("distill")
     assert code == 1 and text.startswith(
         "dskd: artifacts/targets/dskd was made with another sense dictionary: run `dvc"
     )
+
+
+def test_states_and_senses_are_not_made_of_another_tokenizers_text_or_states(project):
+    """The teacher was changed, and of the stages that read it the first were left out."""
+    tokenizer = teacher_tokenizer()
+    words = sorted(tokenizer.get_vocab())
+    other = train_tokenizer(["zebras graze on savannas " + " ".join(reversed(words))] * 9, len(tokenizer))
+    assert separator_token(other) == separator_token(tokenizer) and len(other) == len(tokenizer)
+    remove(Path(artifacts.TEACHER) / "SHA256SUMS")
+    other.save_pretrained(artifacts.TEACHER)
+    for stage, folder, what in (
+        ("harvest", artifacts.CORPUS, "tokenizer: run `dvc repro corpus`"),
+        ("senses", artifacts.STATES, "teacher or tokenizer: run `dvc repro harvest`"),
+    ):
+        before = files(project / "artifacts")
+        assert run_stage(stage) == (1, f"dskd: {folder} was made with another {what}, {BOTH}")
+        assert files(project / "artifacts") == before
+
+
+@pytest.mark.parametrize(("key", "word"), [("heldout_share", "fast"), ("heldout_pairs", "fast and slow")])
+def test_words_and_pairs_that_are_held_out_are_not_trained(project, key, word):
+    """As by a lexicon that was made before one of its parameters was changed."""
+    set_parameter("lexicon", key, 1.0)
+    for stage in ("targets", "quality", "evaluate"):
+        code, text = run_stage(stage)
+        assert code == 1 and text.startswith(
+            f"dskd: artifacts/lexicon.parquet has relations of {word}, held out by lex"
+        )
+        assert text.endswith("run `dvc repro lexicon`, or set them back")
+
+
+def test_a_source_that_was_changed_is_fetched_before_it_is_read(project):
+    set_parameter("senses", "seed", 1)  # so that the text of the dictionary is read anew
+    values = yaml.safe_load(Path("params.yaml").read_text())
+    values["sources"]["wikipedia"]["sha256"] = "0" * 64
+    Path("params.yaml").write_text(yaml.safe_dump(values))
+    for stage in ("corpus", "harvest"):
+        code, text = run_stage(stage)
+        assert code == 1
+        assert text == (
+            "dskd: artifacts/sources/wikipedia.xml.bz2 is not what sources.wikipedia names (its sha256 is another): "
+            "run `dvc repro sources`, or set it back"
+        )
+
+
+def test_a_word_list_that_was_changed_is_fetched_before_it_is_read(run, params):
+    values = params.model_dump()
+    values["sources"]["lists"] = {"mine": {"synonyms": {"source": "file:own/a.txt", "licence": "mine"}}}
+    values["lexicon"]["weights"]["mine"] = 4.2
+    values["sources"]["morphology"], values["lexicon"]["negations"] = None, []
+    place = Path(artifacts.SOURCES) / "lexicon/mine.synonyms.txt"
+    place.parent.mkdir(parents=True)
+    place.write_text("fast rapid\n")
+    write_wordnet(Path("wordnet"))
+    prepare(Path("wordnet"), Path(artifacts.SOURCES) / "nltk_data")
+    values["sources"]["lists"]["mine"]["synonyms"]["sha256"] = sha256_tree(place)
+    assert lexicon_files(Params.model_validate(values)).lists == {"mine.synonyms": (place, None)}
+    place.write_text("fast speedy\n")
+    with pytest.raises(UserError, match=r"mine\.synonyms\.txt is not what sources\.mine\.synonyms names"):
+        lexicon_files(Params.model_validate(values))
