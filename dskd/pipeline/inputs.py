@@ -9,6 +9,7 @@ from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from dskd.corpus.build import token_bytes
+from dskd.corpus.dictionary import load_dictionary_text
 from dskd.corpus.documents import kept_text
 from dskd.corpus.store import load_corpus
 from dskd.errors import UserError
@@ -24,6 +25,7 @@ from dskd.model.load import load_decoder
 from dskd.model.tokenizer import before_text, load_tokenizer, separator_token, tokenizer_hash
 from dskd.params import LexiconParams, Params, Source
 from dskd.senses.store import Senses, load_senses
+from dskd.states.reservoir import open_reservoir
 from dskd.states.store import States, Text, open_states
 
 _NOT_OF_THE_LEXICON = ("teacher", "student", "wordnet", "wikipedia", "texts", "tagged")  # they have other places
@@ -116,6 +118,30 @@ def targets_of(params: Params, objective: str) -> dict[str, object]:
 def senses_of() -> dict[str, str]:
     """What a sense dictionary of the run's teacher is made of."""
     return {"teacher": teacher_hash(), "tokenizer": tokenizer_hash(artifacts.TEACHER)}
+
+
+def check_sample_key(key: str) -> None:
+    """Raise UserError where the sample for the dictionary was taken by the other of the two values of `senses.key`."""
+    sample, text = open_reservoir(Path(artifacts.RESERVOIR)), load_dictionary_text(Path(artifacts.RESERVOIR))
+    follows = text.blocks[:, 1:].flatten()[sample.positions]
+    observed = torch.equal(sample.tokens.repeat_interleave(sample.sizes), follows)
+    if observed != (key == "observed"):
+        raise UserError(
+            f"{artifacts.RESERVOIR} was made with another senses.key than {key!r}: run `dvc repro harvest`, or set it "
+            "back"
+        )
+
+
+def check_scores(students: list[str]) -> None:
+    """Raise UserError where the scores are of other students than those that are there under these names."""
+    path = require(f"{artifacts.SCORES}/heldout.jsonl", "evaluate")
+    rows = artifacts.read_jsonl(path)
+    for folder in (Path(artifacts.STUDENTS) / name for name in students):
+        if (own := folder / "heldout.json").exists():
+            with reading(path, "evaluate"):
+                scored = [row["ce"] for row in rows if row["model"] == folder.name]
+            if scored and scored != artifacts.read_json(own).get("ce"):
+                raise UserError(f"{artifacts.SCORES} is of another student than {folder}: run `dvc repro evaluate`")
 
 
 def run_senses() -> Senses:

@@ -54,6 +54,8 @@ from dskd.pipeline.heldout import check_students, heldout_of_all, means
 from dskd.pipeline.inputs import (
     cached_states,
     check_corpus_tokens,
+    check_sample_key,
+    check_scores,
     is_of_the_lexicon,
     kept_dtype,
     labels,
@@ -83,6 +85,7 @@ from dskd.senses.store import Senses
 from dskd.sources.fetch import fetch_all
 from dskd.states.harvest import harvest as harvest_states
 from dskd.states.store import States
+from dskd.students.batches import schedule
 from dskd.targets.choose import build_targets
 from dskd.targets.store import SenseTargets, no_targets, save_targets
 
@@ -220,6 +223,7 @@ def senses(params: Params) -> Senses:
     """The sense dictionary: clusters of the sample of the teacher's states."""
     if Path(artifacts.STATES).exists():  # made with the sample, which does not say which teacher it is of
         check_made_of(artifacts.STATES, "harvest", {"teacher": teacher_hash()})
+    check_sample_key(params.senses.key)
     if not processes.launch(params.launch, "senses"):
         make_senses(params)
     return run_senses()
@@ -253,7 +257,14 @@ def distill(params: Params, objective: str, seed: int) -> dict[str, float]:
 
     Returns its held-out scores: means of "ce", "kl", "agreement".
     """
-    chosen_objective(params, objective)  # an unknown one is an error before processes are started
+    # What cannot work is an error before processes are started.
+    chosen_objective(params, objective)
+    steps = len(schedule(len(labels("train")), seed, params.distill))
+    if params.distill.log_steps > steps:
+        raise UserError(
+            f"distill.log_steps = {params.distill.log_steps}, but the training has {steps} steps, so that its curves "
+            "would have no point: take fewer, or train longer"
+        )
     if not processes.launch(params.launch, "distill", objective=objective, seed=seed):
         make_student(params, objective, seed)
     return means(artifacts.read_json(Path(artifacts.STUDENTS) / f"{objective}-{seed}" / "heldout.json"))
@@ -281,6 +292,7 @@ def quality(params: Params) -> dict[str, pd.DataFrame]:
     golds = gold_lists(Path(artifacts.BENCHMARKS), summary)
     tables = lexicon_quality(lexicon_files(params), params.lexicon, golds)
     table = run_lexicon(params.lexicon)
+    check_sample_key(params.senses.key)
     dictionaries = load_dictionaries(params)
     tables["coverage"] = coverage(labels("train"), table, dictionaries.senses, params.targets)
     artifacts.write_json(artifacts.QUALITY, {k: json.loads(t.to_json(orient="records")) for k, t in tables.items()})
@@ -339,6 +351,7 @@ def words_to_ask() -> Words:
 def report(params: Params) -> dict:
     """Write `reports/metrics.json` from the scores, and what DVC shows of it; the notebook of this stage becomes
     `reports/index.html`."""
+    check_scores(student_names(params))
     metrics = summarise(params, student_names(params), asked_words(wordnet_reader()))
     artifacts.write_json(artifacts.METRICS, metrics)
     dictionary = artifacts.read_json(require(artifacts.SENSES_REPORT, "quality"))

@@ -21,8 +21,9 @@ from dskd.lexicon.tokens import word_tokens
 from dskd.model.origin import ORIGIN
 from dskd.model.tokenizer import separator_token
 from dskd.params import Params, load_params
+from dskd.pipeline import stages
 from dskd.pipeline.heldout import check_students
-from dskd.pipeline.inputs import lexicon_files, run_lexicon, states_of, targets_of, teacher_tokenizer
+from dskd.pipeline.inputs import check_scores, lexicon_files, run_lexicon, states_of, targets_of, teacher_tokenizer
 from dskd.pipeline.student import _targets
 from dskd.students.model_card import Making, model_card, read_card
 from dskd.targets.store import SenseTargets, save_targets
@@ -276,3 +277,33 @@ def test_a_word_list_that_was_changed_is_fetched_before_it_is_read(run, params):
     place.write_text("fast speedy\n")
     with pytest.raises(UserError, match=r"mine\.synonyms\.txt is not what sources\.mine\.synonyms names"):
         lexicon_files(Params.model_validate(values))
+
+
+def test_a_dictionary_is_made_and_measured_by_the_key_of_its_sample(project):
+    set_parameter("senses", "key", "predicted")
+    for stage in ("senses", "quality"):
+        before = files(project)
+        says = "dskd: artifacts/reservoir was made with another senses.key than 'predicted': run `dvc repro harvest`"
+        assert run_stage(stage) == (1, f"{says}, or set it back")
+        assert files(project) == before
+    assert run_stage("harvest")[0] == run_stage("senses")[0] == 0
+
+
+def test_no_report_is_written_on_scores_of_an_earlier_student(project):
+    assert run_stage("evaluate")[0] == 0
+    check_scores(["dskd-0"])
+    set_parameter("distill", "learning_rate", 0.01)
+    assert run_stage("distill")[0] == 0
+    with pytest.raises(
+        UserError, match=r"^reports/scores is of another student than artifacts/students/dskd-0: run `dvc repro eval"
+    ):
+        stages.report(load_params())
+
+
+def test_a_training_without_a_point_of_its_curves_is_refused_before_it_begins(project):
+    """The notebook draws them, after hours of training."""
+    set_parameter("distill", "log_steps", 9)
+    before = files(project)
+    code, text = run_stage("distill")
+    assert code == 1 and text.startswith("dskd: distill.log_steps = 9, but the training has 8 steps, so")
+    assert files(project) == before
