@@ -1,5 +1,6 @@
 """The tables of the studies, for README.md and docs/study.md."""
 
+import re
 import textwrap
 from collections.abc import Sequence
 
@@ -92,6 +93,26 @@ def power_block(simulated: pd.DataFrame) -> str:
                 "half of the interval (nats)": number(share["half_width"].mean()),
             }
         )
+    return markdown(pd.DataFrame(rows))
+
+
+_TRIAL = re.compile(r"(?P<objective>.+)_(?P<term>[a-z]+)(?P<weight>[\d.]+)_rate(?P<rate>[\d.]+)")
+
+
+def choosing_block(found: pd.DataFrame) -> str:
+    """How the objectives of a grid were tuned, from `docs/trials/grid.csv`: one row each, with each trial's mean KL on
+    the half of the text that is for choosing."""
+    kl = found[found["measure"] == "kl"].drop_duplicates("objective")
+    named = kl["objective"].str.extract(_TRIAL).astype({"weight": float, "rate": float})
+    rows = []
+    for objective, trials in named.assign(kl=kl["mean"]).groupby("objective", sort=False):
+        best, row = trials.loc[trials["kl"].idxmin()], {"objective": f"`{objective}`"}
+        row["weight of"] = {"kl": "KL", "hidden": "the state's loss", "sense": "the sense loss"}[best["term"]]
+        for rate, tried in trials.groupby("rate"):
+            row[f"KL at rate {rate:g}, by weight"] = ", ".join(
+                f"{weight:g}: {number(value)}" for weight, value in zip(tried["weight"], tried["kl"])
+            )
+        rows.append(row | {"chosen": f"{best['weight']:g} at {best['rate']:g}"})
     return markdown(pd.DataFrame(rows))
 
 

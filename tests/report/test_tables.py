@@ -24,7 +24,7 @@ from dskd.infra import artifacts
 from dskd.report import figures, tables
 from dskd.report.metrics import summarise
 from dskd.report.readme import cost_block, licences_block, results_block, update_docs
-from dskd.report.study_tables import claim_block, power_block, study_block
+from dskd.report.study_tables import choosing_block, claim_block, power_block, study_block
 from dskd.report.tables import (
     benchmarks_table,
     commands_table,
@@ -521,6 +521,21 @@ def write_readme(root, metrics):
     machine = {"processor": "one", "cores": 2, "memory_gb": 8.0, "fast_bfloat16": True, "system": "Linux"}
     made = {**cost, "machine": machine, "artifacts_mb": {"senses": 1200}, "commit": "abc"}
     artifacts.write_json(root / artifacts.PROVENANCE, made)
+
+
+def test_the_table_of_a_grid_has_each_trial_and_the_best():
+    kl = {"kd_kl1.4_rate0.002": 1.5, "kd_kl2.8_rate0.002": 1.4, "kd_kl2.8_rate0.004": 1.6}
+    kl |= {
+        "dskd_mean_sense0.1_rate0.002": 1.3,
+        "dskd_mean_sense8_rate0.002": 1.45,
+        "dskd_mean_sense0.1_rate0.004": 1.25,
+    }
+    rows = [(measure, name, value) for name, value in kl.items() for measure in ("kl", "ce")]
+    found = pd.DataFrame(rows, columns=["measure", "objective", "mean"])
+    found.loc[found["measure"] == "ce", "mean"] *= -1
+    kd, mean = (cells(line) for line in choosing_block(found).splitlines()[2:])
+    assert kd == ["`kd`", "KL", "1.4: 1.500, 2.8: 1.400", "2.8: 1.600", "2.8 at 0.002"]
+    assert mean == ["`dskd_mean`", "the sense loss", "0.1: 1.300, 8: 1.450", "0.1: 1.250", "0.1 at 0.004"]
 
 
 def test_levels_and_powers_are_those_of_the_true_differences_that_they_are_named_after():

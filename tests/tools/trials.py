@@ -113,18 +113,19 @@ def main() -> int:
 def run(
     objectives: dict[str, dict], seeds: list[int], pairs: list, half: str, measures: str, params: Params
 ) -> pd.DataFrame:
-    """The table of these objectives: students that are missing are trained, and all are scored on this half."""
+    """The table of these objectives, trained and scored on this half, seed by seed. What is there is not made again."""
     if measures not in (ALL, TEXT):
         raise UserError(f"measures are {ALL} or {TEXT}, not {measures!r}")
     trials = {name: trial(params, changes) for name, changes in objectives.items()}
-    made = {}  # targets, which many trials have the same
-    for seed in seeds:
-        for name, of in trials.items():
-            if not student(name, seed, of).exists():
-                make_student(name, seed, of, params, made)
-    students = {(name, seed): student(name, seed, of) for name, of in trials.items() for seed in seeds}
     pairs = list(dict.fromkeys([(name, next(iter(trials))) for name in trials] + [tuple(pair) for pair in pairs]))
-    return differences(score(students, trials, half, measures, params), pairs, seeds, params)
+    made, scores = {}, []  # of targets, which many trials have the same
+    for seed in seeds:
+        students = {(name, seed): student(name, seed, of) for name, of in trials.items()}
+        for (name, _), folder in students.items():
+            if not folder.exists():
+                make_student(name, seed, trials[name], params, made)
+        scores.append(score(students, trials, half, measures, params))
+    return differences(pd.concat(scores, ignore_index=True), pairs, seeds, params)
 
 
 def search(families: dict[str, dict], rates: int, seeds: list[int], params: Params) -> pd.DataFrame:
@@ -287,7 +288,7 @@ def score(
 ) -> pd.DataFrame:
     """Rows {name, seed, measure, id, document, value}: every student on one half; what was scored is kept beside it.
     What is not of a document has its own id there."""
-    kept = f"scores-{half}-documents.csv" if measures == ALL else f"scores-{half}-{measures}.csv"
+    kept = f"scores-{half}-{'documents' if measures == ALL else measures}.csv.gz"
     missing = {f"{n}-{s}": (n, path) for (n, s), path in students.items() if not (path / kept).exists()}
     if missing:
         teacher, tokenizer = load_teacher(params)
@@ -306,7 +307,8 @@ def score(
                 found[name].append(row)
         for name, (_, path) in missing.items():
             with output(path / kept) as partial:
-                pd.DataFrame(found[name], columns=["measure", "id", "document", "value"]).to_csv(partial, index=False)
+                table = pd.DataFrame(found[name], columns=["measure", "id", "document", "value"])
+                table.to_csv(partial, index=False, compression={"method": "gzip", "mtime": 0})
     tables = [pd.read_csv(path / kept, dtype={"id": str}).assign(name=n, seed=s) for (n, s), path in students.items()]
     return pd.concat(tables, ignore_index=True)
 
