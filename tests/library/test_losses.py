@@ -360,6 +360,14 @@ def reference(model, other, ids, labels, weights):
     return weights.ce * ce + weights.kl * weights.temperature**2 * kl
 
 
+@pytest.mark.parametrize(("kind", "vocabulary"), [(torch.int8, 300), (torch.int16, 40_000)])
+def test_labels_of_fewer_bytes_than_the_vocabularys_size_are_tokens(kind, vocabulary):
+    states, labels = torch.randn(2, 3, 4), torch.tensor([[5, 127, IGNORE], [0, 99, 1]])
+    heads = (Head(torch.randn(vocabulary, 4)),) * 2
+    assert output_loss(states, states, labels.to(kind), heads).ce == output_loss(states, states, labels, heads).ce
+    assert torch.equal(StateLoss()(states, states + 1, labels.to(kind)), torch.ones(()))
+
+
 @pytest.mark.parametrize("tied", [True, False])
 def test_the_output_loss_and_its_gradient_reach_states_and_a_head_that_trains(tied):
     teacher, student = make_teacher(seed=1), make_teacher(tied=tied).requires_grad_(True)
