@@ -30,7 +30,7 @@ class Distilled(NamedTuple):
     loss: Tensor  # (), with the gradient
     # Each a mean a position, unweighted: "ce", "kl" if its weight is not 0, "StateLoss", and "StateLoss 2" of two.
     terms: dict[str, float]
-    outputs: ModelOutput  # of the student
+    outputs: ModelOutput  # of the student; where it trains, its logits are those of the last position alone
 
 
 class DistillationLoss(nn.Module):
