@@ -25,11 +25,12 @@ def run(arguments: list[str]) -> None:
     sys.path.insert(0, str(HERE))
     from plain_loop import main
 
+    curves = {"without": main([*arguments, "--sense", "0"]), "with": main(arguments)}  # before the file is opened
     with (HERE / "curves.csv").open("w", newline="") as file:
         writer = csv.DictWriter(file, ["student", "step", *TERMS], lineterminator="\n")
         writer.writeheader()
-        for student, options in (("without", ["--sense", "0"]), ("with", [])):
-            for point in main([*arguments, *options]):
+        for student, points in curves.items():
+            for point in points:
                 writer.writerow({"student": student} | {name: f"{value:.4g}" for name, value in point.items()})
 
 

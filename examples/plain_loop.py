@@ -34,6 +34,8 @@ def main(arguments: list[str] | None = None) -> list[dict[str, float]]:
     device = "cuda" if torch.cuda.is_available() else "cpu"
     tokenizer = AutoTokenizer.from_pretrained(options.model)
     teacher = AutoModelForCausalLM.from_pretrained(options.model, dtype=torch.float32).to(device)
+    if not (most := teacher.config.num_hidden_layers) >= options.layers >= 1:
+        raise dskd.UserError(f"--layers {options.layers}: the student has the teacher's first layers, of {most}")
     student = AutoModelForCausalLM.from_pretrained(
         options.model, dtype=torch.float32, num_hidden_layers=options.layers
     ).to(device)

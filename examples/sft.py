@@ -36,6 +36,8 @@ def main(arguments: list[str] | None = None) -> list[dict[str, float]]:
     tokenizer = AutoTokenizer.from_pretrained(options.model)
     tokenizer.pad_token = tokenizer.pad_token or tokenizer.eos_token
     teacher = AutoModelForCausalLM.from_pretrained(options.model)
+    if not (most := teacher.config.num_hidden_layers) >= options.layers >= 1:
+        raise dskd.UserError(f"--layers {options.layers}: the student has the teacher's first layers, of {most}")
     student = AutoModelForCausalLM.from_pretrained(
         options.model,
         dtype=torch.float32,  # in bfloat16 small steps are lost
@@ -44,7 +46,7 @@ def main(arguments: list[str] | None = None) -> list[dict[str, float]]:
     rows = [json.loads(line) for line in options.answers.read_text(encoding="utf-8").split("\n") if line.strip()]
 
     # A dictionary of these few answers is small; one of more text, saved before, is better: from_pretrained.
-    texts = [f"{row['prompt']} {row['completion']}" for row in rows]
+    texts = [" ".join((row["prompt"], row["completion"])) for row in rows]  # which takes texts alone, no messages
     settings = dskd.DictionarySettings(length=min(options.length, 128))
     dictionary = dskd.SenseDictionary.from_model(teacher, tokenizer, texts, settings)
     lexicon = dskd.Lexicon.from_parquet(options.lexicon) if options.lexicon else dskd.Lexicon.from_wordnet()

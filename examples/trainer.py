@@ -28,12 +28,14 @@ def main(arguments: list[str] | None = None) -> list[dict[str, float]]:
     tokenizer = AutoTokenizer.from_pretrained(options.model)
     tokenizer.pad_token = tokenizer.pad_token or tokenizer.eos_token
     teacher = AutoModelForCausalLM.from_pretrained(options.model)
+    if not (most := teacher.config.num_hidden_layers) >= options.layers >= 1:
+        raise dskd.UserError(f"--layers {options.layers}: the student has the teacher's first layers, of {most}")
     student = AutoModelForCausalLM.from_pretrained(
         options.model,
         dtype=torch.float32,  # in bfloat16 small steps are lost
         num_hidden_layers=options.layers,
     )
-    texts = options.texts.read_text(encoding="utf-8").splitlines()
+    texts = [text for text in options.texts.read_text(encoding="utf-8").split("\n") if text.strip()]
 
     # The study's best form: regression on the whitened state, its deviation from the mean counted again; and senses.
     settings = dskd.DictionarySettings(length=options.length)

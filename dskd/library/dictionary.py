@@ -35,7 +35,9 @@ class WordSense(NamedTuple):
     """A sense of a word."""
 
     vector: Tensor  # (d,) float32
-    states: int | None  # in its cluster, so how often it was met; None for a word of several tokens
+    # In its cluster, so how often it was met, of the token's places that were sampled (`settings.reservoir` at most);
+    # None for a word of several tokens.
+    states: int | None
     contexts: list[str]  # where it was met, nearest first: "we sat on the [bank] of the river"
 
 

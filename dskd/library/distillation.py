@@ -14,7 +14,7 @@ from dskd.library.losses import WEIGHTS, StateLoss, check_number, check_weights,
 from dskd.library.models import evaluating, unwrapped
 from dskd.library.senses import SenseLoss
 from dskd.model.logits import Head, head_of
-from dskd.students.output_loss import OutputWeights
+from dskd.students.output_loss import IGNORE, OutputWeights
 
 
 class Term(NamedTuple):
@@ -30,7 +30,7 @@ class Distilled(NamedTuple):
     loss: Tensor  # (), with the gradient
     # Each a mean a position, unweighted: "ce", "kl" if its weight is not 0, "StateLoss", and "StateLoss 2" of two.
     terms: dict[str, float]
-    outputs: ModelOutput  # of the student
+    outputs: ModelOutput  # of the student; where it trains, its logits are those of the last position alone
 
 
 class DistillationLoss(nn.Module):
@@ -78,7 +78,7 @@ class DistillationLoss(nn.Module):
             raise UserError("this is one batch: give a list of all that are accumulated, [batch]")
         sums = [0.0] * (1 + len(self.terms))
         for batch in batches:
-            labels = following(_labels(batch))
+            labels = _following(batch)
             found = [counted(labels, None).sum(), *(term.loss.count(labels) for term in self.terms)]
             sums = [before + float(here) for before, here in zip(sums, found)]
         return sums
@@ -89,7 +89,8 @@ class DistillationLoss(nn.Module):
         Args:
             student: a causal language model of transformers with the teacher's tokenizer, wrapped (DDP) or not.
             batch: what both models take (`input_ids`, `attention_mask`, …), and `labels` (b, L) as transformers has
-                them: those of the tokens themselves, `IGNORE` (-100) where a token does not count.
+                them: those of the tokens themselves, `IGNORE` (-100) where a token does not count. Padding by
+                `attention_mask` does not count either.
             counts: of `self.counts`; left out, the positions of this batch.
 
         Raises:
@@ -109,7 +110,7 @@ class DistillationLoss(nn.Module):
 
         # A state is of the token that follows it, so the last one of a row is of none.
         states, teacher = outputs.hidden_states[-1][:, :-1], teacher[:, :-1]
-        labels = following(_labels(batch)).to(states.device)
+        labels = _following(batch).to(states.device)
         divisors: Sequence[float | None] = [None] * (1 + len(self.terms)) if counts is None else counts
         if len(divisors) != 1 + len(self.terms):
             raise UserError(
@@ -159,15 +160,18 @@ def _place(weight: Tensor) -> Any:
     return (weight.device, address) if address else id(weight)
 
 
-def following(labels: Tensor) -> Tensor:
-    """The token that follows each position but the last: (b, L - 1), from labels (b, L) as transformers has them."""
-    return labels[..., 1:]
-
-
-def _labels(batch: Mapping[str, Any]) -> Tensor:
+def _following(batch: Mapping[str, Any]) -> Tensor:
+    """The token that follows each position but the last, from labels (b, L) as transformers has them: (b, L - 1).
+    `IGNORE` where the state or the token is padding by the attention mask: a state of padding has read nothing, and
+    stands before the first token where padding is on the left."""
     if "labels" not in batch:
         raise UserError(f"the batch has {', '.join(batch)}, and no labels: take a collator that gives them")
-    return batch["labels"]
+    labels, mask = batch["labels"], batch.get("attention_mask")
+    follows = labels[..., 1:]
+    if mask is None or mask.shape != labels.shape:  # a mask of pairs, (b, 1, L, L), says nothing of padding
+        return follows
+    there = mask != 0  # packed texts may have numbers of their own
+    return torch.where(counted(follows, there[..., 1:] & there[..., :-1]), follows, IGNORE)
 
 
 def _checked(terms: Iterable[Term]) -> list[Term]:

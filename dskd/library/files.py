@@ -108,12 +108,9 @@ def read_dictionary(folder: Path, name: str, tokenizer: PreTrainedTokenizerBase 
     table = _table(folder)
     contexts = _contexts(folder, name, senses, table)
     tokenizer = tokenizer or load_tokenizer(folder, name)
-    wanted, largest = known.get("vocabulary"), int(senses.tokens[-1]) if len(senses.tokens) else -1
-    if (
-        largest >= len(tokenizer)
-        or wanted not in (None, _vocabulary(tokenizer, senses.tokens))
-        or not _has_tokens(tokenizer, senses, table)
-    ):
+    beyond = int(senses.tokens[-1]) > max(tokenizer.get_vocab().values(), default=-1)  # which may have gaps
+    fits = known["vocabulary"] == _vocabulary(tokenizer, senses.tokens) if "vocabulary" in known else not beyond
+    if not (fits and _has_tokens(tokenizer, senses, table)):
         raise UserError(f"{name} is of another tokenizer than this one: give the teacher's")
     if _identities(folder) != before:
         raise UserError(f"{name} was saved anew while it was read: read it again")

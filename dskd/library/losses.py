@@ -236,7 +236,8 @@ def check_labels(states: Tensor, labels: Tensor, vocabulary: int | None = None) 
             f"the labels are {list(labels.shape)}, the states {list(states.shape)}: give each state one label, the "
             "token that follows it"
         )
-    odd = counted(labels, None) & ((labels < 0) | (labels >= (vocabulary or torch.iinfo(labels.dtype).max)))
+    found, wide = counted(labels, None), labels.long()  # of which the vocabulary's size is a number, too
+    odd = found & ((wide < 0) | (wide >= (vocabulary or torch.iinfo(wide.dtype).max)))
     if odd.any():
         raise UserError(
             f"the label {int(labels[odd][0])} is no token: label with ids of the vocabulary, and with IGNORE "

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from dskd.errors import UserError
-from dskd.infra.arithmetic import squared_distances, starts_of
+from dskd.infra.arithmetic import starts_of
 from dskd.infra.randomness import hash_integers, uniform
 from dskd.library.dictionary import SenseDictionary
 from dskd.library.fit import check_distances
@@ -46,7 +46,8 @@ class _Rows(nn.Module):
 
     def nearest(self, states: Tensor, vectors: Tensor, tokens: Tensor, neighbours: int) -> Tensor:
         """For each of n states the nearest of its token's vectors, nearest first: (n, neighbours) int32, padded with
-        -1. The same as `targets.choose.nearest_rows`, of many tokens at once.
+        -1. The same as `targets.choose.nearest_rows`, of many tokens at once, and of the differences themselves: where
+        all states lie far off in one direction, products would lose them.
 
         Args:
             tokens: (n,) places of the tokens in this table.
@@ -62,7 +63,7 @@ class _Rows(nn.Module):
             place = torch.arange(width, device=states.device)
             there = place < sizes[part, None]  # (p, width)
             rows = self.rows[torch.where(there, first[part, None] + place, 0)]
-            distances = squared_distances(states[part, None].float(), vectors[rows].float())[:, 0]
+            distances = (states[part, None].float() - vectors[rows].float()).square_().sum(dim=2)
             check_distances(distances)
             near = distances.masked_fill(~there, torch.inf).topk(min(neighbours, width), dim=1, largest=False)
             chosen = rows.gather(1, near.indices).masked_fill(near.values.isinf(), -1)  # those that are not there

@@ -12,7 +12,7 @@ from tiny.models import make_teacher
 from tiny.wordnet import train_tokenizer, write_wordnet
 from transformers import AutoModelForCausalLM
 
-from dskd import Lexicon
+from dskd import IGNORE, Lexicon, UserError
 
 ROOT = Path(__file__).resolve().parents[2]
 NAME = "HuggingFaceTB/SmolLM2-135M"
@@ -33,7 +33,7 @@ def folder(tmp_path_factory):
     model.config.max_position_embeddings = 256  # of the blocks that the page takes
     model.bfloat16().save_pretrained(place / "model")  # as most are
     tokenizer.save_pretrained(place / "model")
-    (place / "texts.txt").write_text("\n".join(TEXTS) + "\n")
+    (place / "texts.txt").write_text("\n\n".join(TEXTS) + "\n")  # lines may be empty
     rows = [{"prompt": text[:20], "completion": f"{text[20:]}\u2028"} for text in TEXTS]  # which is no end of a line
     lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
     (place / "answers.jsonl").write_text(lines + "\n", encoding="utf-8")
@@ -93,6 +93,38 @@ def test_the_trainers_log_every_term_and_save_a_student(work, name, text):
     assert min(moved) > 0.9
 
 
+@pytest.mark.parametrize(
+    ("name", "files"),
+    [("plain_loop", ["texts.txt"]), ("trainer", ["texts.txt", "student"]), ("sft", ["answers.jsonl", "student"])],
+)
+@pytest.mark.parametrize("layers", [7, 0])  # the teacher has 6: transformers would make up one more
+def test_a_student_has_no_layers_but_the_teachers(work, name, files, layers):
+    if name == "sft":
+        pytest.importorskip("trl")
+    with pytest.raises(UserError, match=f"--layers {layers}: the student has the teacher's first layers, of 6"):
+        example(name).main([*options(*files), "--layers", str(layers)])
+    assert not (work / "student").exists()
+
+
+def test_messages_are_no_text_of_a_dictionary(work):
+    """As Python writes them, `[{'role': ...`, the teacher would read them."""
+    pytest.importorskip("trl")
+    row = {"prompt": [{"role": "user", "content": LINES[0]}], "completion": [{"role": "assistant", "content": "no"}]}
+    (work / "answers.jsonl").write_text(f"{json.dumps(row)}\n" * 9)
+    with pytest.raises(TypeError, match="list found"):
+        example("sft").main(options("answers.jsonl", "student"))
+
+
+def test_curves_that_could_not_be_made_leave_those_that_are_there(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "examples")
+    module = example("curves")
+    module.HERE = tmp_path
+    (tmp_path / "curves.csv").write_text("student,step\n")
+    with pytest.raises(OSError, match="nowhere"):
+        module.run([str(tmp_path / "nowhere"), "texts.txt"])
+    assert (tmp_path / "curves.csv").read_text() == "student,step\n"
+
+
 def test_an_example_is_short():
     for path in (ROOT / "examples").glob("*.py"):
         assert len(path.read_text().splitlines()) < 80, path
@@ -119,3 +151,6 @@ def test_the_page_runs_as_it_stands(work, page, least):
         code = compile(block.replace(f'"{NAME}"', '"model"'), f"{page}, block {number + 1}", "exec")
         exec(code, known)  # the page's own code, in a folder of its own
     assert known["dictionary"].of("bank")
+    if page == "docs/library.md":  # its rows are padded, which does not train
+        rows = known["trainer"].train_dataset
+        assert sum(int((row["labels"] != IGNORE).sum()) for row in rows) == int(known["rows"]["attention_mask"].sum())

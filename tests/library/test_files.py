@@ -8,6 +8,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 from tiny.models import TEXT, make_teacher, make_tokenizer
+from tokenizers import Tokenizer
+from transformers import PreTrainedTokenizerFast
 
 from dskd import About, DictionarySettings, SenseDictionary, UserError
 from dskd.infra.artifacts import save_made_of
@@ -153,6 +155,23 @@ def test_another_tokenizer_is_refused_and_added_tokens_are_not(made, folder):
     from tiny.wordnet import train_tokenizer
 
     refused(folder, "another tokenizer", train_tokenizer(["zebras graze on savannas " * 9], 300))
+
+
+@pytest.mark.parametrize("key", ["observed", "predicted"])
+def test_a_token_beyond_the_number_of_tokens_is_no_other_tokenizer(key, tmp_path):
+    """Numbers of tokens may have gaps, and a model may have more tokens than its tokenizer, which it may predict."""
+    content = json.loads(make_tokenizer().backend_tokenizer.to_str())
+    content["added_tokens"][0]["id"] = content["model"]["vocab"]["<|endoftext|>"] = 200
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=Tokenizer.from_str(json.dumps(content)), eos_token="<|endoftext|>"
+    )
+    settings = DictionarySettings(length=8, key=key)
+    made = SenseDictionary.from_model(make_teacher(vocabulary=300), tokenizer, TEXT * 20, settings)
+    assert int(made.senses.tokens[-1]) >= 200 > len(tokenizer)
+    made.save_pretrained(tmp_path / "one")
+    found = SenseDictionary.from_pretrained(tmp_path / "one")
+    assert torch.equal(found.senses.tokens, made.senses.tokens)
+    refused(tmp_path / "one", "another tokenizer", make_tokenizer(size=60))
 
 
 def test_contexts_that_are_given_fit_the_senses(made):

@@ -1,5 +1,7 @@
 """The losses of the library against the pipeline's own, and against plain formulas."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from tiny.models import generator, make_teacher, random_states, sampled, sense_settings
@@ -358,6 +360,14 @@ def reference(model, other, ids, labels, weights):
     return weights.ce * ce + weights.kl * weights.temperature**2 * kl
 
 
+@pytest.mark.parametrize(("kind", "vocabulary"), [(torch.int8, 300), (torch.int16, 40_000)])
+def test_labels_of_fewer_bytes_than_the_vocabularys_size_are_tokens(kind, vocabulary):
+    states, labels = torch.randn(2, 3, 4), torch.tensor([[5, 127, IGNORE], [0, 99, 1]])
+    heads = (Head(torch.randn(vocabulary, 4)),) * 2
+    assert output_loss(states, states, labels.to(kind), heads).ce == output_loss(states, states, labels, heads).ce
+    assert torch.equal(StateLoss()(states, states + 1, labels.to(kind)), torch.ones(()))
+
+
 @pytest.mark.parametrize("tied", [True, False])
 def test_the_output_loss_and_its_gradient_reach_states_and_a_head_that_trains(tied):
     teacher, student = make_teacher(seed=1), make_teacher(tied=tied).requires_grad_(True)
@@ -438,6 +448,22 @@ def test_on_cuda_the_losses_and_gradients_are_those_of_the_processor(made):
             found[device, number] = value.detach().cpu(), own.grad.cpu()
     for number in range(len(found) // 2):
         torch.testing.assert_close(found["cuda", number], found["cpu", number], rtol=1e-3, atol=1e-5)
+
+
+def test_the_senses_that_pull_are_the_nearest_where_all_states_lie_far_off(made):
+    """As where one dimension is large in every state: a difference of squares has few digits left."""
+    states, labels, dictionary, _ = made
+    away = torch.tensor([3000.0] + [0.0] * (WIDTH - 1))
+    far = replace(dictionary, senses=dictionary.senses._replace(centroids=dictionary.senses.centroids + away))
+    teacher = torch.cat(states.hidden_states) + away
+    loss = SenseLoss(far, OfSpans(), settings=TARGETS)
+    supervised, _ = positions = loss.positions(labels)
+    pull = loss.choose(teacher, labels, positions).pull[supervised][:, 0].long()
+    for state, token, row in zip(teacher[supervised].double(), labels[supervised], pull, strict=True):
+        place = int(torch.searchsorted(loss.tokens, token))
+        rows = loss.close.rows[loss.close.starts[place] : loss.close.starts[place + 1]]
+        distances = (loss.vectors[rows].double() - state).square().sum(dim=1)
+        assert int(row) == int(rows[distances.argmin()])
 
 
 @pytest.mark.parametrize("form", ["regression", "span"])

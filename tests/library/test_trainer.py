@@ -6,6 +6,7 @@ import pytest
 import torch
 from tiny.models import TEXT, make_teacher
 from tools.parallel import run_in_processes
+from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import IterableDataset
 from transformers import GPT2Config, GPT2LMHeadModel, MixtralConfig, MixtralForCausalLM, TrainingArguments
 
@@ -172,6 +173,30 @@ def test_cross_entropy_is_that_of_transformers(made):
     nothing.loss.backward()
     assert not any(nothing.terms.values())
     assert not any(weight.grad.any() for weight in model.parameters() if weight.grad is not None)
+
+
+@pytest.mark.parametrize("kind", [torch.int64, torch.bool, torch.float32])
+def test_padding_does_not_count_on_either_side_and_with_any_labels(made, tokenizer, kind):
+    """A collator may leave the labels of padding; padding on the left has a state before the first token."""
+    loss, _ = made
+    model = student()
+    found, counts = [], []
+    rows = tokenizer(TEXT)["input_ids"]
+    for side in ("right", "left"):
+        ids = pad_sequence([torch.tensor(row) for row in rows], True, 0, side)  # 0 is no token of the text
+        for labels in (ids, ids.masked_fill(ids == 0, IGNORE)):
+            batch = {"input_ids": ids, "attention_mask": (ids != 0).to(kind), "labels": labels}
+            counts.append(loss.counts([batch]))
+            found.append(loss(model, batch).terms)
+    assert counts[0][0] == sum(len(row) - 1 for row in rows)
+    for count, terms in zip(counts, found):
+        assert count == counts[0] and terms == pytest.approx(found[0], rel=1e-4)
+
+
+def test_a_mask_of_pairs_says_nothing_of_padding(made):
+    loss, batch = made
+    pairs = torch.ones(LENGTH, LENGTH, dtype=torch.bool).tril().expand(len(batch["labels"]), 1, -1, -1)
+    assert loss(student(), batch | {"attention_mask": pairs}).terms == pytest.approx(loss(student(), batch).terms)
 
 
 def test_the_teacher_never_trains(made):
