@@ -21,6 +21,10 @@ export DVC_NO_ANALYTICS := true
 IS_CLONE = git cat-file -e HEAD:./dvc.yaml 2>/dev/null || \
 	{ echo "make $@ needs a clone of the repository: git clone it" >&2; exit 1; }
 
+# A run of other code than this folder's is not gone on with.
+IS_OF_THIS_CODE = git diff --quiet $$(git -C build/$(1) merge-base HEAD origin/HEAD) -- dskd notebooks profiles dvc.yaml || \
+	{ echo "build/$(1) was begun with other code: commit yours, move build/$(1) away and run again" >&2; exit 1; }
+
 .PHONY: repro study grid explore test bench gpu verify mutants fuzz kill docs lock
 .DELETE_ON_ERROR:
 
@@ -35,6 +39,7 @@ study: $(READY)
 	@test -n "$(filter $(PROFILE),$(basename $(notdir $(wildcard profiles/*.yaml))))" || \
 		{ echo "no profile '$(PROFILE)' in profiles/" >&2; exit 1; }
 	test -d build/$(PROFILE) || git clone --quiet . build/$(PROFILE)
+	@$(call IS_OF_THIS_CODE,$(PROFILE))
 	cd build/$(PROFILE) && dvc cache dir --local $(CURDIR)/.dvc/cache && python -m dskd profile $(PROFILE) && dvc repro
 	rm -rf reports/runs/$(PROFILE) && mkdir -p reports/runs/$(PROFILE)
 	cd build/$(PROFILE) && cp -R reports/metrics.json reports/index.html reports/provenance.json reports/quality.json reports/scores params.yaml \
@@ -49,6 +54,7 @@ study: $(READY)
 grid: $(READY)
 	@$(IS_CLONE)
 	test -d build/grid || git clone --quiet . build/grid
+	@$(call IS_OF_THIS_CODE,grid)
 	cd build/grid && dvc cache dir --local $(CURDIR)/.dvc/cache && python -m dskd profile grid && dvc repro senses benchmarks
 	test -e docs/trials/grid.csv || { cd build/grid && python tests/tools/trials.py docs/trials/grid.yaml && cp docs/trials/grid.csv $(CURDIR)/docs/trials/; }
 	cd build/grid && python tests/tools/trials.py docs/trials/grid.yaml --half test && cp docs/trials/grid.test.* $(CURDIR)/docs/trials/

@@ -15,6 +15,11 @@ FAULTS = {  # test -> fault, what it hits, what the user sees (an example)
         "artifacts/senses/senses.safetensors has changed since it was written: delete artifacts/senses and run "
         "`dvc repro senses`; if the change is meant, delete artifacts/senses/SHA256SUMS",
     ),
+    "test_a_value_that_nothing_can_be_made_with_is_named": (
+        "values that nothing can be made with",
+        "params.yaml",
+        "objectives.dskd cannot be trained so: … is no finite number; lower distill.learning_rate, …",
+    ),
     "test_no_flipped_bit_of_the_lexicon_gives_another_lexicon": (
         "one flipped bit, at every fifth byte",
         "lexicon",
