@@ -27,6 +27,7 @@ from dskd.report.dictionary_tables import (
 from dskd.report.metrics import FEWEST_DOCUMENTS
 from dskd.report.parameter_tables import parameters_block
 from dskd.report.study_tables import (
+    choosing_block,
     claim_block,
     half_block,
     headline_block,
@@ -272,6 +273,7 @@ def _blocks(root: Path) -> dict[str, dict[str, str]]:
         "docs/costs.md": {"cost": cost_block(run.provenance), "speed": bench_block(read_speeds(root))},
         "docs/study.md": {
             "half": half_block(half),
+            "choosing": choosing_block(pd.read_csv(root / "docs/trials/grid.csv")),
             "study": study_block(artifacts.read_json(root / artifacts.STUDY)),
             "claim": claim_block(artifacts.read_json(root / artifacts.CLAIM)),
         },
