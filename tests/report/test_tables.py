@@ -461,7 +461,7 @@ OTHERS = {
     "method": ("power",),
     "results": ("results",),
     "costs": ("cost", "speed"),
-    "study": ("half", "study", "claim"),
+    "study": ("half", "choosing", "study", "claim"),
     "REPRODUCING": ("run",),
     "trust": ("kills", "fuzz", "licences"),
     "lexicon": ("negations", "steps", "coverage", "sources"),
@@ -490,7 +490,7 @@ harvest,all,0,12.4,True
 """
 
 
-TRIALS = tuple(f"docs/trials/{name}.csv" for name in ("dictionaries", "codes_students", "codes_context"))
+TRIALS = tuple(f"docs/trials/{name}.csv" for name in ("dictionaries", "codes_students", "codes_context", "grid"))
 
 
 def write_readme(root, metrics):
@@ -569,7 +569,7 @@ def test_the_readme_is_made_anew_between_its_marks_and_a_second_time_is_the_same
         ["60 tokens/s", "20", "3.0", "2.5", "yes"],
     ]
     assert costs.index("two, 8 cores, AVX512; torch 2:") < costs.index("one, 2 cores, AVX2; torch 2:")
-    assert "| memory   | 219 MB" in costs and costs.count("between") == 1 and study.count("between") == 2
+    assert "| memory   | 219 MB" in costs and costs.count("between") == 1 and study.count("between") == 3
     hashes, licences = ((tmp_path / "docs" / name).read_text() for name in ("REPRODUCING.md", "trust.md"))
     assert "| `artifacts/senses` | `1a2b`" in hashes and "1:01" in hashes
     assert "1 readers, 10,000 cases" in licences and "| harvest | all      | 2 " in licences
