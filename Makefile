@@ -1,7 +1,8 @@
 # make repro   build .venv and run the pipeline with the values of params.yaml
 # make study   the same with profiles/study.yaml in build/study, where it resumes; its results go to reports/runs/study
-#              and docs/trials/study.* (PROFILE=claim or PROFILE=gemma: another profile, in folders of its name)
+#              and docs/trials/study.* (PROFILE=gemma: another profile, in folders of its name)
 # make grid    train every objective of docs/trials/grid.yaml at several rates and weights, choose, and compare the best
+#              (GRID=claim: in the paper's own setting)
 # make test    build .venv and run every check
 # make explore  after a run: execute both explore notebooks (copies in reports/notebooks), picture docs/senses.png anew
 # make bench   append speeds to tests/speed/results.csv and curves to scaling.csv beside it
@@ -15,6 +16,7 @@
 
 PYTHON ?= python3
 PROFILE ?= study
+GRID ?= grid
 READY = .venv/.ready
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export DVC_NO_ANALYTICS := true
@@ -49,15 +51,18 @@ study: $(READY)
 	test $(PROFILE) != study || python tests/tools/confirm.py
 	python -m dskd readme
 
-# Both halves of docs/trials/grid.yaml: every objective at its best. The half for choosing is not run again where its
-# table is there. Students and scores are kept in build/grid, where a run that was stopped goes on.
+# Both halves of docs/trials/$(GRID).yaml: every objective at its best. The half for choosing is not run again where its
+# table is there. Students and scores are kept in build/$(GRID), where a run that was stopped goes on.
 grid: $(READY)
 	@$(IS_CLONE)
-	test -d build/grid || git clone --quiet . build/grid
-	@$(call IS_OF_THIS_CODE,grid)
-	cd build/grid && dvc cache dir --local $(CURDIR)/.dvc/cache && python -m dskd profile grid && dvc repro senses benchmarks
-	test -e docs/trials/grid.csv || { cd build/grid && python tests/tools/trials.py docs/trials/grid.yaml && cp docs/trials/grid.csv $(CURDIR)/docs/trials/; }
-	cd build/grid && python tests/tools/trials.py docs/trials/grid.yaml --half test && cp docs/trials/grid.test.* $(CURDIR)/docs/trials/
+	@test -f docs/trials/$(GRID).yaml -a -f profiles/$(GRID).yaml || \
+		{ echo "no grid '$(GRID)': it needs profiles/$(GRID).yaml and docs/trials/$(GRID).yaml" >&2; exit 1; }
+	test -d build/$(GRID) || git clone --quiet . build/$(GRID)
+	@$(call IS_OF_THIS_CODE,$(GRID))
+	cd build/$(GRID) && dvc cache dir --local $(CURDIR)/.dvc/cache && python -m dskd profile $(GRID) && dvc repro senses benchmarks
+	test -e docs/trials/$(GRID).csv || { cd build/$(GRID) && python tests/tools/trials.py docs/trials/$(GRID).yaml && cp docs/trials/$(GRID).csv $(CURDIR)/docs/trials/; }
+	cd build/$(GRID) && python tests/tools/trials.py docs/trials/$(GRID).yaml --half test && cp docs/trials/$(GRID).test.* $(CURDIR)/docs/trials/
+	python -m dskd readme
 
 explore: $(READY)
 	python -m dskd notebook explore_senses
