@@ -7,7 +7,7 @@
 A file with a `grid` gives each objective as many trials: every value of one weight at the first rate, and the best of
 these at each other rate. They are scored by held-out text alone on the first half. `--half test` then takes the best of
 each objective by that table (`choose`), trains it with the seeds of `confirm`, and compares these alone, with the tests
-that `pairs` names and their margins.
+that `pairs` names and their margins. `choosing` has what differs in `distill` on the half for choosing.
 
 Another file names its objectives by what differs from `kd`, the seeds, what differs in `distill`, and pairs of
 objectives that are compared, too. An objective's `params` differ in the groups `senses`, `targets`, `distill` and
@@ -85,7 +85,8 @@ def main() -> int:
     table = dev if args.half == "dev" else test
     params = stages.begin()
     torch.set_num_threads(args.threads or params.runtime.threads)
-    params = changed(params, {"distill": given["distill"]})
+    of_half = given.get("choosing", {}) if args.half == "dev" else {}
+    params = changed(params, {"distill": given["distill"] | of_half})
     families = only(grid(given["grid"]) if "grid" in given else {}, args.only)
     if args.only and args.half == "test":
         raise UserError("--only is for the half for choosing: the other compares all that were chosen")
@@ -103,6 +104,9 @@ def main() -> int:
         objectives = {name: families[family][name] for family, name in chosen.items()}
         pairs = [(chosen[name], chosen[against]) for name, against in given["pairs"]]
         found = run(objectives, given["confirm"], pairs, args.half, ALL, params)
+        found = found.replace(
+            {key: {name: family for family, name in chosen.items()} for key in ("objective", "against")}
+        )
     found.to_csv(table, index=False)
     if not args.only:
         draw(found, list(dict.fromkeys(found["objective"])), table.with_suffix(".svg"))
