@@ -28,13 +28,12 @@ from dskd.report.metrics import FEWEST_DOCUMENTS
 from dskd.report.parameter_tables import parameters_block
 from dskd.report.study_tables import (
     choosing_block,
-    claim_block,
+    grid_block,
     half_block,
     headline_block,
     markdown,
     paragraph,
     power_block,
-    study_block,
 )
 from dskd.report.tables import (
     CHANCE,
@@ -225,6 +224,9 @@ def coverage_block(quality: dict[str, list[dict]]) -> str:
     return markdown(pd.DataFrame(quality["coverage"]).round(3))
 
 
+_TRIALS = "docs/trials"
+
+
 def update_docs(root: Path) -> list[str]:
     """Generate the marked parts of README.md and of docs/ anew; returns the pages that this changed.
 
@@ -232,9 +234,8 @@ def update_docs(root: Path) -> list[str]:
         UserError: a page lacks a mark, or the run or a study has left no metrics. Then no page is changed.
     """
     for made, command in (
-        (artifacts.STUDY, "make study"),
-        (artifacts.HALF, "tests/tools/confirm.py"),
-        (artifacts.CLAIM, "make study PROFILE=claim"),
+        (f"{_TRIALS}/grid.test.csv", "make grid"),
+        (f"{_TRIALS}/claim.test.csv", "make grid GRID=claim"),
     ):
         if not (root / made).exists():
             raise UserError(f"{root / made} is missing: make it with `{command}`")
@@ -249,34 +250,39 @@ def update_docs(root: Path) -> list[str]:
 
 def _blocks(root: Path) -> dict[str, dict[str, str]]:
     """page -> name of a block -> its text."""
-    params, run, half = load_params(root / "params.yaml"), read_run(root), pd.read_csv(root / artifacts.HALF)
+    params, run = load_params(root / "params.yaml"), read_run(root)
     quality = artifacts.read_json(require(root / artifacts.QUALITY, "quality"))
     dictionary = artifacts.read_json(require(root / artifacts.SENSES_REPORT, "quality"))
-    codes = pd.read_csv(root / "docs/trials/codes.csv")
+
+    def trial(name: str) -> pd.DataFrame:
+        return pd.read_csv(root / f"{_TRIALS}/{name}.csv")
+
+    codes, grids = trial("codes"), {"tuned alike": trial("grid.test"), "in the paper's setting": trial("claim.test")}
     return {
-        "README.md": {"dictionary": markdown(glance_table(dictionary)), "headline": headline_block(half)},
+        "README.md": {"dictionary": markdown(glance_table(dictionary)), "headline": headline_block(grids)},
         "docs/senses.md": {
             "dictionary": markdown(facts_table(dictionary).reset_index(names="what")),
             "agreement": markdown(measures_table(dictionary)),
-            "curves": markdown(curves_table(pd.read_csv(root / "docs/trials/dictionaries.csv"))),
+            "curves": markdown(curves_table(trial("dictionaries"))),
         },
         "docs/method.md": {"power": power_block(pd.read_csv(root / artifacts.POWER))},
         "docs/codes.md": {
             "codes": markdown(code_rates_table(codes)),
             "worth": markdown(code_differences_table(codes)),
             **{
-                block: markdown(code_students_table(pd.read_csv(root / f"docs/trials/{trial}.csv")))
-                for block, trial in (("students", "codes_students"), ("guess", "codes_context"))
+                block: markdown(code_students_table(trial(name)))
+                for block, name in (("students", "codes_students"), ("guess", "codes_context"))
             },
         },
         "docs/results.md": {"results": results_block(run.metrics)},
         "docs/costs.md": {"cost": cost_block(run.provenance), "speed": bench_block(read_speeds(root))},
         "docs/study.md": {
-            "half": half_block(half),
-            "choosing": choosing_block(pd.read_csv(root / "docs/trials/grid.csv")),
-            "study": study_block(artifacts.read_json(root / artifacts.STUDY)),
-            "claim": claim_block(artifacts.read_json(root / artifacts.CLAIM)),
+            "choosing": choosing_block(trial("grid")),
+            "grid": grid_block(grids["tuned alike"]),
+            "claim choosing": choosing_block(trial("claim")),
+            "claim": grid_block(grids["in the paper's setting"]),
         },
+        "docs/earlier.md": {"half": half_block(trial("study"))},
         "docs/lexicon.md": {
             "negations": negations_block(quality),
             "steps": markdown(gold_table(quality["gold"])),

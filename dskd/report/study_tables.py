@@ -1,4 +1,5 @@
-"""The tables of the studies, for README.md and docs/study.md."""
+"""The tables of the studies: of a grid, whose objectives are tuned alike and compared on other text, of the earlier
+study, and of the power of such a design."""
 
 import re
 import textwrap
@@ -8,101 +9,43 @@ import pandas as pd
 
 from dskd.report.metrics import SENSES
 from dskd.report.statistics import holm
-from dskd.report.tables import (
-    MAIN_MEASURES,
-    TITLES,
-    difference_cell,
-    differences_table,
-    models_table,
-    number,
-    shown_differences,
-    smallest_effects,
-)
-
-
-def study_block(metrics: dict) -> str:
-    """The whole study, from `reports/runs/study/metrics.json`: means, benchmarks by both protocols, differences, and
-    how small a difference it can find."""
-    seeds = len({name.rsplit("-", 1)[1] for name in metrics["seeds"]})
-    parts = [
-        paragraph(f"""Held-out text and words: means over {seeds} seed{"s" * (seeds != 1)} of each objective, with 95 %
-        intervals. Each student has {metrics["train_tokens"]:,} training tokens."""),
-        markdown(*(models_table(metrics, table) for table in ("heldout", "lexical", "similarity"))),
-        *_benchmarks(metrics),
-        paragraph("""Differences with 95 % intervals over items and seeds. A star means p < .05 after Holm's correction
-        for all differences in the table that the column comes from. *p(answer)* is the probability of the right answer
-        as a share of the probabilities of all choices."""),
-        markdown(_selected_differences(metrics)),
-        paragraph("""The last table has the smallest true difference that this design finds in 80 % of its repetitions,
-        the median over the pairs."""),
-        markdown(_smallest(metrics)),
-    ]
-    return "\n\n".join(parts)
-
-
-def _benchmarks(metrics: dict) -> list[str]:
-    """Sentences and tables of both protocols, as far as the run has scored them."""
-    cloze, chat = (
-        next((value[protocol]["items"] for value in metrics["benchmarks"].values() if protocol in value), 0)
-        for protocol in ("cloze", "chat")
-    )
-    parts = []
-    if cloze:
-        parts += [
-            paragraph(f"""Benchmarks by cloze, {cloze} items each. The first table takes the choice with the highest
-            log-likelihood (`acc`), the second the one with the highest log-likelihood per character (`acc_norm`)."""),
-            markdown(models_table(metrics, "cloze"), models_table(metrics, "cloze_norm")),
-        ]
-    if chat:
-        parts += [
-            paragraph(f"""Benchmarks by the paper's protocol, {chat} items each. The model sees five answered examples
-            and gives a letter as one greedy token. For SQuAD it sees one example and gives at most ten tokens."""),
-            markdown(models_table(metrics, "chat")),
-        ]
-    return parts
-
-
-def _smallest(metrics: dict) -> pd.DataFrame:
-    """One row per measure: the smallest true difference that the design finds in 80 % of its repetitions."""
-    effects = smallest_effects(metrics, _SELECTED)
-    rows = [(_name(*measure), number(effect)) for measure, effect in effects.items()]
-    return pd.DataFrame(rows, columns=["measure", "smallest difference"])
-
-
-def claim_block(metrics: dict) -> str:
-    """The paper's setting, from `reports/runs/claim/metrics.json`: means on held-out text, and differences."""
-    return markdown(models_table(metrics, "heldout"), _selected_differences(metrics))
-
-
-def power_block(simulated: pd.DataFrame) -> str:
-    """How often the tests are wrong and how often they find what is there, from `docs/trials/power.csv`: one row per
-    number of seeds and documents, means over the differences of objectives whose spread was taken."""
-    margin = simulated["margin"].iloc[0]
-    rows = []
-    for (seeds, documents), part in simulated.groupby(["seeds", "documents"]):
-        share = part.groupby("truth")[["different", "equivalent", "half_width"]].mean()
-        rows.append(
-            {
-                "seeds": str(seeds),
-                "documents": str(documents),
-                "a difference where there is none": number(share.loc[0, "different"]),
-                f"equivalence at a true difference of {margin:g}": number(share.loc[margin, "equivalent"]),
-                f"a difference of {margin:g} found": number(share.loc[margin, "different"]),
-                f"of {2 * margin:g}": number(share.loc[2 * margin, "different"]),
-                "equivalence found where there is no difference": number(share.loc[0, "equivalent"]),
-                "half of the interval (nats)": number(share["half_width"].mean()),
-            }
-        )
-    return markdown(pd.DataFrame(rows))
-
+from dskd.report.tables import TITLES, difference_cell, number, signed_cell
 
 _TRIAL = re.compile(r"(?P<objective>.+)_(?P<term>[a-z]+)(?P<weight>[\d.]+)_rate(?P<rate>[\d.]+)")
+_KL, _DSKD = "kl", "dskd"
+_ROWS = {  # of a grid's table, the measures that are shown, with their titles
+    _KL: "KL to teacher, articles",
+    "kl of glosses": "KL to teacher, glosses",
+    "ce": "CE, articles",
+    "ce of glosses": "CE, glosses",
+    **{
+        f"{task} {rung}p": f"{task}, {name}, p(answer)"
+        for task in ("synonym", "antonym")
+        for rung, name in (("trained ", "trained"), ("relation ", "held-out relation"), ("", "held-out word"))
+    },
+    "definition p": "definition, held-out word, p(answer)",
+    **{
+        f"{kind} in context {rung}": f"{TITLES[f'{kind}_{rung}']}, in context"
+        for kind in ("synonym", "antonym")
+        for rung in ("trained", "relation", "word")
+    },
+    "wic_states": TITLES["wic_states"],
+    "antonym_probe": TITLES["antonym_probe"],
+}
+_AGAINST = {  # what `dskd` is compared with, in plain words
+    "kd": "plain distillation",
+    "kd_hidden": "regression on the teacher's own state",
+    "token_mean": "one sense for each token, the mean of its states",
+    "dskd_mean": "one sense for all tokens",
+    "dskd_shuffled": "senses of wrongly related words",
+    "dskd_random": "random vectors as senses",
+}
 
 
 def choosing_block(found: pd.DataFrame) -> str:
-    """How the objectives of a grid were tuned, from `docs/trials/grid.csv`: one row each, with each trial's mean KL on
-    the half of the text that is for choosing."""
-    kl = found[found["measure"] == "kl"].drop_duplicates("objective")
+    """How the objectives of a grid were tuned, from the table of the half for choosing (`docs/trials/grid.csv`): one
+    row each, with each trial's mean KL there."""
+    kl = found[found["measure"] == _KL].drop_duplicates("objective")
     named = kl["objective"].str.extract(_TRIAL).astype({"weight": float, "rate": float})
     rows = []
     for objective, trials in named.assign(kl=kl["mean"]).groupby("objective", sort=False):
@@ -116,6 +59,52 @@ def choosing_block(found: pd.DataFrame) -> str:
     return markdown(pd.DataFrame(rows))
 
 
+def grid_block(found: pd.DataFrame) -> str:
+    """What a grid says on the other half, from `docs/trials/grid.test.csv`: each objective's means, and the differences
+    of `dskd` from the others. Holm's correction is over all differences of the table but those of KL on articles, which
+    are primary."""
+    found = found[found["measure"].isin(_ROWS)]
+    means = found.drop_duplicates(["measure", "objective"])
+    pairs = found[(found["objective"] == _DSKD) & found["against"].notna()].drop_duplicates(["measure", "against"])
+    primary, secondary = pairs[pairs["measure"] == _KL], pairs[pairs["measure"] != _KL]
+    secondary = secondary.assign(p_holm=holm(secondary["p"].to_numpy()))
+    cells = [_cell(signed_cell, row) for row in primary.to_dict("records")]
+    cells += [_cell(difference_cell, row) for row in secondary.to_dict("records")]
+    pairs = pd.concat([primary, secondary])
+    return markdown(
+        _table(means, "objective", means["mean"].map(number).tolist()),
+        _table(pairs.assign(against=f"{_DSKD} - " + pairs["against"]), "against", cells),
+    )
+
+
+def headline_block(settings: dict[str, pd.DataFrame]) -> str:
+    """What the paper's sense loss buys: its difference in KL from each control, and the outcome of the test.
+
+    Args:
+        settings: what a setting is called -> its `docs/trials/NAME.test.csv`.
+    """
+    rows = []
+    for against, words in _AGAINST.items():
+        row = {"`dskd` compared with": f"{words} (`{against}`)"}
+        for setting, found in settings.items():
+            of = (found["measure"] == _KL) & (found["objective"] == _DSKD) & (found["against"] == against)
+            for pair in found[of].head(1).to_dict("records"):
+                row |= {setting: f"{_cell(signed_cell, pair)}, {pair['outcome']}"}
+        rows.append(row)
+    return markdown(pd.DataFrame(rows).fillna("-"))
+
+
+def _cell(form, row: dict) -> str:
+    return form(row | {"mean": row["difference"]})
+
+
+def _table(rows: pd.DataFrame, columns: str, cells: list[str]) -> pd.DataFrame:
+    """One row per measure and one column per value of `columns`, in the order of `rows`."""
+    table = rows.assign(cell=cells).pivot(index="measure", columns=columns, values="cell")[rows[columns].unique()]
+    shown = [measure for measure in _ROWS if measure in table.index]
+    return table.loc[shown].rename(index=_ROWS).reset_index(names="measure")
+
+
 TRIAL_MEASURES = {  # of the tables in docs/trials, those that are shown, with their titles
     "kl": TITLES["kl"],
     "ce": TITLES["ce"],
@@ -125,28 +114,6 @@ TRIAL_MEASURES = {  # of the tables in docs/trials, those that are shown, with t
     "antonym_probe": TITLES["antonym_probe"],
     "cloze": "cloze, all items",
 }
-
-_HEADLINE = {  # (objective, compared with): both in plain words
-    ("dskd", "kd"): ("the paper's sense loss", "plain distillation"),
-    ("dskd", "kd_hidden"): ("the paper's sense loss", "regression on the teacher's state"),
-    ("span", "kd"): ("our sense loss", "plain distillation"),
-    ("span", "kd_whitened"): ("our sense loss", "regression on the whitened state"),
-    ("span", "span_shuffled"): ("our sense loss", "control: senses of wrongly related words"),
-    ("span", "span_random"): ("our sense loss", "control: random vectors as senses"),
-    ("span", "span_mean"): ("our sense loss", "control: one sense for all words"),
-}
-
-
-def headline_block(found: pd.DataFrame) -> str:
-    """What senses buy, in a few rows, from `docs/trials/study.csv`: some of the differences of `half_block`."""
-    table = _sense_differences(found).set_index("difference")
-    measured = [title for title in (TRIAL_MEASURES["kl"], TRIAL_MEASURES["synonym p"]) if title in table]
-    rows = []
-    for (objective, against), (name, other) in _HEADLINE.items():
-        if (difference := f"{objective} - {against}") in table.index:
-            words = {"student trained with": f"{name} (`{objective}`)", "compared with": f"{other} (`{against}`)"}
-            rows.append(words | table.loc[difference, measured].to_dict())
-    return markdown(pd.DataFrame(rows))
 
 
 def half_block(found: pd.DataFrame) -> str:
@@ -175,21 +142,26 @@ def _wide(rows: pd.DataFrame, index: str, cells: Sequence[str]) -> pd.DataFrame:
     return table[list(shown)].rename(columns=shown).reset_index()
 
 
-_SELECTED = (*MAIN_MEASURES, ("cloze_probability", "all"))  # whose differences are shown, where a run has them
-
-
-def _selected_differences(metrics: dict) -> pd.DataFrame:
-    """One row per pair of objectives, one column per measure of `_SELECTED` that the run has."""
-    columns = []
-    for table, key in shown_differences(metrics, _SELECTED):
-        shown = differences_table(metrics, table).set_index("difference")[TITLES[key]]
-        columns.append(shown.rename(_name(table, key)))
-    return pd.concat(columns, axis=1).reset_index()
-
-
-def _name(table: str, key: str) -> str:
-    """What a measure of `_SELECTED` is called at the head of a column."""
-    return {"cloze": "cloze, all items", "cloze_probability": "cloze, p(answer)"}.get(table, TITLES[key])
+def power_block(simulated: pd.DataFrame) -> str:
+    """How often the tests are wrong and how often they find what is there, from `docs/trials/power.csv`: one row per
+    number of seeds and documents, means over the differences of objectives whose spread was taken."""
+    margin = simulated["margin"].iloc[0]
+    rows = []
+    for (seeds, documents), part in simulated.groupby(["seeds", "documents"]):
+        share = part.groupby("truth")[["different", "equivalent", "half_width"]].mean()
+        rows.append(
+            {
+                "seeds": str(seeds),
+                "documents": str(documents),
+                "a difference where there is none": number(share.loc[0, "different"]),
+                f"equivalence at a true difference of {margin:g}": number(share.loc[margin, "equivalent"]),
+                f"a difference of {margin:g} found": number(share.loc[margin, "different"]),
+                f"of {2 * margin:g}": number(share.loc[2 * margin, "different"]),
+                "equivalence found where there is no difference": number(share.loc[0, "equivalent"]),
+                "half of the interval (nats)": number(share["half_width"].mean()),
+            }
+        )
+    return markdown(pd.DataFrame(rows))
 
 
 def paragraph(text: str) -> str:

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 import torch
 from matplotlib.transforms import Bbox
-from tiny.run import QUESTIONS, make_items, run_params, students, write_run
+from tiny.run import make_items, run_params, students, write_run
 from whole.test_pipeline import ROOT
 
 from dskd.benchmarks.catalogue import GOLD_LISTS
@@ -21,10 +21,10 @@ from dskd.explore.items import (
     show_prompt,
 )
 from dskd.infra import artifacts
-from dskd.report import figures, tables
+from dskd.report import figures
 from dskd.report.metrics import summarise
 from dskd.report.readme import cost_block, licences_block, results_block, update_docs
-from dskd.report.study_tables import choosing_block, claim_block, power_block, study_block
+from dskd.report.study_tables import choosing_block, grid_block, half_block, headline_block, power_block
 from dskd.report.tables import (
     benchmarks_table,
     commands_table,
@@ -440,28 +440,16 @@ def test_the_results_block_has_means_differences_and_commands(metrics):
     assert max(len(line) for line in block.splitlines() if not line.startswith("|")) <= 100
 
 
-def test_the_study_block_has_every_table_and_the_smallest_effect_seen(metrics):
-    block = study_block(metrics)
-    said = " ".join(block.split())
-    assert "2 seeds of each objective" in said and "5,120 training tokens" in said and f"{QUESTIONS} items each" in said
-    for title in ("SimLex-999 (rho)", "SQuAD v2 F1", "cloze, all items", "cloze, p(answer)"):
-        assert title in block
-    effects = [of_pair["heldout"]["kl"]["smallest_effect"] for of_pair in metrics["differences"].values()]
-    smallest = [cells(row)[1] for row in block.splitlines() if row.startswith("| KL to teacher (nats/token) ")]
-    assert smallest == [tables.number(sorted(effects)[1])] and "nan" not in block
-
-
-def test_the_blocks_of_a_run_without_benchmarks_show_what_it_has(bare):
+def test_the_block_of_a_run_without_benchmarks_shows_what_it_has(bare):
     assert "WiC" not in results_block(bare) and "definition" in results_block(bare)
-    block = study_block(bare)
-    assert "cloze, all items" not in block and "SimLex-999 (rho)" in block and "nan" not in block
 
 
 OTHERS = {
     "method": ("power",),
     "results": ("results",),
     "costs": ("cost", "speed"),
-    "study": ("half", "choosing", "study", "claim"),
+    "study": ("choosing", "grid", "claim choosing", "claim"),
+    "earlier": ("half",),
     "REPRODUCING": ("run",),
     "trust": ("kills", "fuzz", "licences"),
     "lexicon": ("negations", "steps", "coverage", "sources"),
@@ -478,11 +466,15 @@ SPEEDS = """date,commit,machine,threads,versions,figure,shape,value,unit,referen
 """
 
 
-HALF = """objective,measure,mean,against,difference,low,high,p
-kd,kl,1.5,,,,,
-span,kl,1.4,,,,,
-span,kl,1.4,kd,-0.1,-0.11,-0.09,0.0001
-span,kl,1.4,span_mean,0.001,-0.002,0.004,0.6
+GRID = """measure,objective,mean,against,difference,low,high,p,outcome
+kl,kd,1.4,,,,,,
+kl,dskd,1.41,kd,0.01,0.005,0.015,0.001,different
+kl,dskd_mean,1.38,kd,-0.02,-0.03,-0.01,0.001,different
+kl,dskd,1.41,dskd_mean,0.03,0.02,0.04,0.001,different
+synonym trained p,kd,0.3,,,,,,
+synonym trained p,dskd,0.32,kd,0.02,0.01,0.03,0.024,different
+synonym trained p,dskd_mean,0.31,kd,0.01,-0.01,0.03,0.3,undecided
+synonym trained p,dskd,0.32,dskd_mean,0.01,0.0,0.02,0.04,different
 """
 KILLS = """stage,killed,done_again,seconds_lost,same_hashes
 harvest,all,0,10.2,True
@@ -490,7 +482,9 @@ harvest,all,0,12.4,True
 """
 
 
-TRIALS = tuple(f"docs/trials/{name}.csv" for name in ("dictionaries", "codes_students", "codes_context", "grid"))
+TRIALS = tuple(
+    f"docs/trials/{name}.csv" for name in ("dictionaries", "codes_students", "codes_context", "grid", "claim", "study")
+)
 
 
 def write_readme(root, metrics):
@@ -512,10 +506,8 @@ def write_readme(root, metrics):
     shutil.copy(ROOT / "params.yaml", root)
     (root / "dvc.lock").write_text("stages: {senses: {cmd: x, outs: [{path: artifacts/senses, md5: 1a2b}]}}")
     artifacts.write_json(root / artifacts.METRICS, metrics)
-    artifacts.write_json(root / artifacts.STUDY, metrics)
-    artifacts.write_json(root / artifacts.CLAIM, metrics)
-    (root / artifacts.HALF).parent.mkdir(exist_ok=True)
-    (root / artifacts.HALF).write_text(HALF)
+    for grid in ("grid", "claim"):
+        (root / f"docs/trials/{grid}.test.csv").write_text(GRID)
     (root / "docs/trials/codes.csv").write_text("code,bytes,codebook_bytes,kl,block_0\nsenses,2,6e7,2.2,2.2\n")
     cost = {"stages": {"senses": {"seconds": 61.5, "peak_memory_mb": 900}}, "versions": {"torch": "2"}}
     machine = {"processor": "one", "cores": 2, "memory_gb": 8.0, "fast_bfloat16": True, "system": "Linux"}
@@ -538,6 +530,36 @@ def test_the_table_of_a_grid_has_each_trial_and_the_best():
     assert mean == ["`dskd_mean`", "the sense loss", "0.1: 1.300, 8: 1.450", "0.1: 1.250", "0.1 at 0.004"]
 
 
+def test_a_grid_is_compared_measure_by_measure_and_the_primary_one_is_not_corrected():
+    means, differences = (
+        [cells(line.replace("\u00a0", " ")) for line in table.splitlines() if "---" not in line]
+        for table in grid_block(pd.read_csv(io.StringIO(GRID))).split("\n\n")
+    )
+    assert means == [
+        ["measure", "kd", "dskd", "dskd_mean"],
+        ["KL to teacher, articles", "1.400", "1.410", "1.380"],
+        ["synonym, trained, p(answer)", ".300", ".320", ".310"],
+    ]
+    assert differences == [  # the smaller of two p values is doubled, and is still below .05
+        ["measure", "dskd - kd", "dskd - dskd_mean"],
+        ["KL to teacher, articles", "+.010 [+.005, +.015]", "+.030 [+.020, +.040]"],
+        ["synonym, trained, p(answer)", "+.020 [+.010, +.030] *", "+.010 [+.000, +.020] *"],
+    ]
+
+
+def test_the_headline_has_a_column_for_each_setting_and_says_what_the_test_decided():
+    found = pd.read_csv(io.StringIO(GRID))
+    other = found.assign(outcome="undecided")[found["against"] != "dskd_mean"]
+    rows = [cells(line.replace("\u00a0", " ")) for line in headline_block({"here": found, "there": other}).splitlines()]
+    assert rows[0] == ["`dskd` compared with", "here", "there"]
+    assert rows[2][0].endswith("(`kd`)") and rows[2][1:] == [
+        "+.010 [+.005, +.015], different",
+        "+.010 [+.005, +.015], undecided",
+    ]
+    mean = next(row for row in rows if row[0].endswith("(`dskd_mean`)"))
+    assert mean[1:] == ["+.030 [+.020, +.040], different", "-"]
+
+
 def test_levels_and_powers_are_those_of_the_true_differences_that_they_are_named_after():
     rows = [
         (pair, 3, 30, 0.01, truth, 0.1 * place + shift, 0.5 - 0.1 * place, 0.02)
@@ -556,11 +578,10 @@ def test_the_readme_is_made_anew_between_its_marks_and_a_second_time_is_the_same
         (tmp_path / page).read_text() for page in ("README.md", "docs/results.md", "docs/costs.md", "docs/study.md")
     )
     assert front.startswith("# Before\n") and front.endswith("after\n") and "stale" not in front
-    differences = [cells(row.replace("\u00a0", " ")) for row in front.splitlines() if "`span`" in row]
-    assert [row[2] for row in differences] == ["-.100 [-.110, -.090] *", "+.001 [-.002, +.004]"]
-    assert results_block(metrics) in results and study_block(metrics) in study and claim_block(metrics) in study
-    assert "| span - kd        | -.100 [-.110, -.090] *" in study.replace("\u00a0", " ")
-    assert "| span - span_mean | +.001 [-.002, +.004] " in study.replace("\u00a0", " ")
+    grid = pd.read_csv(io.StringIO(GRID))
+    assert headline_block({"tuned alike": grid, "in the paper's setting": grid}) in front
+    assert results_block(metrics) in results and study.count(grid_block(grid)) == 2
+    assert half_block(pd.read_csv(ROOT / artifacts.HALF)) in (tmp_path / "docs/earlier.md").read_text()
     assert ["senses", "1:01", "900"] in [cells(row) for row in costs.splitlines()] and "1,200 MB" in costs
     rows = [cells(line) for line in costs.splitlines() if "tokens/s" in line]
     assert [row[1:6] for row in rows] == [  # the last of each figure and shape, machine by machine
@@ -586,13 +607,12 @@ def test_the_readme_is_made_anew_between_its_marks_and_a_second_time_is_the_same
 def test_a_readme_without_marks_and_a_missing_study_are_errors_that_say_so(metrics, tmp_path):
     write_readme(tmp_path, metrics)
     whole = (tmp_path / "docs/study.md").read_text()
-    (tmp_path / "docs/study.md").write_text(whole.replace("<!-- end of study -->", ""))
-    with pytest.raises(UserError, match="end of study"):
+    (tmp_path / "docs/study.md").write_text(whole.replace("<!-- end of claim -->", ""))
+    with pytest.raises(UserError, match="end of claim"):
         update_docs(tmp_path)
     for made, command in (
-        (artifacts.CLAIM, "make study PROFILE=claim"),
-        (artifacts.HALF, "confirm.py"),
-        (artifacts.STUDY, "make study"),
+        ("docs/trials/claim.test.csv", "make grid GRID=claim"),
+        ("docs/trials/grid.test.csv", "make grid"),
     ):
         (tmp_path / made).unlink()
         with pytest.raises(UserError, match=command):
