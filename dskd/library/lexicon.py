@@ -75,7 +75,7 @@ class Lexicon:
             tokenizer: with one, inflected forms that are tokens of it ("banks") get the relations of their word.
 
         Raises:
-            UserError: NLTK or WordNet is missing, or not whole.
+            UserError: NLTK or WordNet is missing or not whole, or the folder holds several.
         """
         try:
             from dskd.lexicon.readers import wordnet
@@ -240,7 +240,10 @@ def _database(place: Path, folder: Path) -> Path:
                 raise UserError(f"{place} unpacks to over {_LARGEST >> 20} MiB, and WordNet to 40: get it anew")
             archive.extractall(folder / "unpacked")
         place = folder / "unpacked"
-    found = sorted(place.rglob("data.noun"))
+    found = [] if (place / "data.noun").is_file() else sorted(place.rglob("data.noun"))
+    if len(found) > 1:  # as in nltk_data/corpora: wordnet, wordnet31, omw-1.4
+        places = " and ".join(str(file.parent.relative_to(place)) for file in found[:2])
+        raise UserError(f"{place} holds {len(found)} WordNets, such as {places}: name one of them")
     return found[0].parent if found else place
 
 
