@@ -54,7 +54,7 @@ def write_dictionary(folder: Path, saved: Saved, card: str) -> None:
         raise UserError(f"{folder} has checksums ({SUMS}), which would no longer hold: save into another folder")
     if (folder / CARD).is_file() and CARD_TAG.encode() not in (folder / CARD).read_bytes():
         raise UserError(
-            f"{folder / CARD} is no card of a sense dictionary, which would replace it: name another folder"
+            f"{folder / CARD} is of something else, and a dictionary's would replace it: name another folder"
         )
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -196,7 +196,7 @@ def test_a_readme_of_something_else_is_not_replaced(made, folder, tmp_path):
     """As in the folder of somebody's project, or of a student."""
     (tmp_path / "own").mkdir()
     (tmp_path / "own" / "README.md").write_text("# My project\n")
-    with pytest.raises(UserError, match=r"README\.md is no card of a sense dictionary.*name another folder"):
+    with pytest.raises(UserError, match=r"README\.md is of something else.*name another folder"):
         made.save_pretrained(tmp_path / "own")
     assert [file.name for file in (tmp_path / "own").iterdir()] == ["README.md"]
     with (folder / "README.md").open("a") as card:
