@@ -251,6 +251,22 @@ def test_a_file_from_before_there_were_prompts_has_none(project):
     assert load_params(path) == load_params(ROOT / "params.yaml") and load_params(path).prompts.sets == {}
 
 
+@pytest.mark.parametrize("content", ["", "# corpus:\n#   gloss_share: 0.0\n", "{}\n"])
+def test_a_profile_without_values_is_refused(project, content):
+    """As an editor leaves it that has not saved yet: "wrote params.yaml" would be said, and nothing changed."""
+    (project / "profiles/own.yaml").write_text(content)
+    before = (project / "params.yaml").read_bytes()
+    with pytest.raises(UserError, match=r"own\.yaml has no values, so that it would change nothing"):
+        apply_profile("own", project)
+    assert (project / "params.yaml").read_bytes() == before
+
+
+def test_targets_that_supervise_nothing_are_refused(project):
+    (project / "profiles/own.yaml").write_text("targets: {related_share: 0.0, related_min: 0}\n")
+    with pytest.raises(UserError, match="targets: related_share and related_min are both 0"):
+        apply_profile("own", project)
+
+
 def test_a_profile_that_empties_a_mapping_undoes_another(project):
     apply_profile("study", project)
     assert set(load_params(project / "params.yaml").sources.lists) == {"ppdb", "roget", "attract_repel"}

@@ -56,7 +56,9 @@ def _profile(name: str, root: str | Path) -> Path:
 
 def _changed(yaml: YAML, target: Path, profile: Path) -> dict:
     """The values of `target` with those of `profile` over them."""
-    values, changes = read_yaml(yaml, target), read_yaml(yaml, profile) or {}
+    values, changes = read_yaml(yaml, target), read_yaml(yaml, profile)
+    if changes is None or changes == {}:
+        raise UserError(f"{profile} has no values, so that it would change nothing: was it saved?")
     for path, content in ((target, values), (profile, changes)):
         if not isinstance(content, dict):
             raise UserError(f"{path} is no mapping of parameters")

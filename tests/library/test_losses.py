@@ -243,6 +243,10 @@ def test_wrong_shapes_and_settings_are_one_clear_line(made):
         (lambda: StateLoss.whitened(student), "no covariance"),
         (lambda: SenseLoss(dictionary, OfSpans(), form="other"), "form = 'other'"),
         (lambda: SenseLoss(dictionary, OfSpans(), settings=TargetSettings(neighbours=0)), "neighbours = 0"),
+        (
+            lambda: SenseLoss(dictionary, OfSpans(), settings=TargetSettings(related_share=0.0, related_min=0)),
+            "^related_share and related_min are both 0, so that no position would be supervised$",
+        ),
     ):
         with pytest.raises(UserError, match=says):
             faulty()
