@@ -1,5 +1,6 @@
 """What the stages read of each other, opened as what it is; what is missing names the stage that makes it."""
 
+import re
 from pathlib import Path
 
 import pandas as pd
@@ -142,6 +143,21 @@ def check_scores(students: list[str]) -> None:
                 scored = [row["ce"] for row in rows if row["model"] == folder.name]
             if scored and scored != artifacts.read_json(own).get("ce"):
                 raise UserError(f"{artifacts.SCORES} is of another student than {folder}: run `dvc repro evaluate`")
+
+
+def check_seeds(students: list[str]) -> None:
+    """Raise UserError where the card of a student tells of another seed than its folder's name: one that was copied, or
+    pulled under this name, would count as one more seed."""
+    for folder in (Path(artifacts.STUDENTS) / name for name in students):
+        card = require(folder / "README.md", f"distill@{folder.name}")
+        with reading(card, f"distill@{folder.name}"):
+            found = re.search(r"^Made by `dvc repro distill@\S+-(\d+)`", card.read_text(encoding="utf-8"), re.MULTILINE)
+        seed = folder.name.rpartition("-")[2]
+        if found and found[1] != seed:
+            raise UserError(
+                f"{folder} holds a student of the seed {found[1]}, and would count as one of {seed}: run `dvc repro "
+                f"distill@{folder.name}`, or name it {folder.name.removesuffix(seed)}{found[1]}"
+            )
 
 
 def run_senses() -> Senses:

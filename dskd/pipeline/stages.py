@@ -56,6 +56,7 @@ from dskd.pipeline.inputs import (
     check_corpus_tokens,
     check_sample_key,
     check_scores,
+    check_seeds,
     is_of_the_lexicon,
     kept_dtype,
     labels,
@@ -317,6 +318,7 @@ def evaluate(params: Params) -> dict[str, Columns]:
     names = student_names(params)
     models = load_models(params, names)
     check_students(params)  # before finished scores are taken back, which may be theirs
+    check_seeds(names)
     run_lexicon(params.lexicon)  # whose held-out words and pairs are asked
     folder = require(artifacts.BENCHMARKS, "benchmarks")
     inputs = [folder, *(Path(artifacts.STUDENTS) / name for name in names), Path(artifacts.TEACHER)]

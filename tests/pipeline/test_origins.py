@@ -23,7 +23,15 @@ from dskd.model.tokenizer import separator_token
 from dskd.params import Params, load_params
 from dskd.pipeline import stages
 from dskd.pipeline.heldout import check_students
-from dskd.pipeline.inputs import check_scores, lexicon_files, run_lexicon, states_of, targets_of, teacher_tokenizer
+from dskd.pipeline.inputs import (
+    check_scores,
+    check_seeds,
+    lexicon_files,
+    run_lexicon,
+    states_of,
+    targets_of,
+    teacher_tokenizer,
+)
 from dskd.pipeline.student import _targets
 from dskd.students.model_card import Making, model_card, read_card
 from dskd.targets.store import SenseTargets, save_targets
@@ -109,6 +117,15 @@ def test_a_student_that_was_trained_otherwise_is_not_scored(run, params, key, va
         check_students(params)
     assert f"dskd-0 was made with {key} = {value!r}, and params.yaml has " in str(refused.value)
     assert str(refused.value).endswith(": run `dvc repro distill@dskd-0`, or set it back")
+
+
+def test_a_student_of_one_seed_does_not_count_as_another(run, params):
+    """As one that was copied, or pulled twice: two seeds that are one would make intervals too narrow."""
+    write_card(params, states_of())
+    check_seeds(["dskd-0"])
+    (Path(artifacts.STUDENTS) / "dskd-0").rename(Path(artifacts.STUDENTS) / "dskd-1")
+    with pytest.raises(UserError, match=r"dskd-1 holds a student of the seed 0, and would count as one of 1"):
+        check_seeds(["dskd-1"])
 
 
 @pytest.mark.parametrize("key", ["seeds", "checkpoint_steps", "log_steps"])
