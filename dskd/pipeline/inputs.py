@@ -24,7 +24,7 @@ from dskd.lexicon.store import load_lexicon
 from dskd.lexicon.tokens import check_tokens
 from dskd.model.load import load_decoder
 from dskd.model.tokenizer import before_text, load_tokenizer, separator_token, tokenizer_hash
-from dskd.params import LexiconParams, Params, Source
+from dskd.params import LexiconParams, Params, SensesParams, Source
 from dskd.senses.store import Senses, load_senses
 from dskd.states.reservoir import open_reservoir
 from dskd.states.store import States, Text, open_states
@@ -121,15 +121,29 @@ def senses_of() -> dict[str, str]:
     return {"teacher": teacher_hash(), "tokenizer": tokenizer_hash(artifacts.TEACHER)}
 
 
-def check_sample_key(key: str) -> None:
-    """Raise UserError where the sample for the dictionary was taken by the other of the two values of `senses.key`."""
+def check_sample(settings: SensesParams) -> None:
+    """Raise UserError where the sample for the dictionary was taken with other values of `senses` than these. It does
+    not tell of its seed."""
     sample, text = open_reservoir(Path(artifacts.RESERVOIR)), load_dictionary_text(Path(artifacts.RESERVOIR))
     follows = text.blocks[:, 1:].flatten()[sample.positions]
     observed = torch.equal(sample.tokens.repeat_interleave(sample.sizes), follows)
-    if observed != (key == "observed"):
+    same = {
+        "key": observed == (settings.key == "observed"),
+        "reservoir": torch.equal(sample.sizes, sample.occurrences.clamp_max(settings.reservoir)),
+        "text": text.joined == (settings.text == "own"),
+    }
+    if text.joined:
+        length = text.blocks.shape[1] - 1
+        blocks = settings.tokens // length
+        plain = blocks - round(settings.gloss_share * blocks)  # which glosses follow
+        glosses = [start for start, name in zip(text.starts.tolist(), text.documents) if name.startswith("gloss:")]
+        same["tokens"] = len(text.blocks) == blocks
+        same["gloss_share"] = min(glosses, default=blocks * length) == plain * length
+    if others := [key for key, is_so in same.items() if not is_so]:
+        key, value = others[0], getattr(settings, others[0])
         raise UserError(
-            f"{artifacts.RESERVOIR} was made with another senses.key than {key!r}: run `dvc repro harvest`, or set it "
-            "back"
+            f"{artifacts.RESERVOIR} was made with another senses.{key} than {value!r}: run `dvc repro harvest`, or set "
+            "it back"
         )
 
 

@@ -54,7 +54,7 @@ from dskd.pipeline.heldout import check_students, heldout_of_all, means
 from dskd.pipeline.inputs import (
     cached_states,
     check_corpus_tokens,
-    check_sample_key,
+    check_sample,
     check_scores,
     check_seeds,
     is_of_the_lexicon,
@@ -224,7 +224,7 @@ def senses(params: Params) -> Senses:
     """The sense dictionary: clusters of the sample of the teacher's states."""
     if Path(artifacts.STATES).exists():  # made with the sample, which does not say which teacher it is of
         check_made_of(artifacts.STATES, "harvest", {"teacher": teacher_hash()})
-    check_sample_key(params.senses.key)
+    check_sample(params.senses)
     if not processes.launch(params.launch, "senses"):
         make_senses(params)
     return run_senses()
@@ -293,7 +293,7 @@ def quality(params: Params) -> dict[str, pd.DataFrame]:
     golds = gold_lists(Path(artifacts.BENCHMARKS), summary)
     tables = lexicon_quality(lexicon_files(params), params.lexicon, golds)
     table = run_lexicon(params.lexicon)
-    check_sample_key(params.senses.key)
+    check_sample(params.senses)
     dictionaries = load_dictionaries(params)
     tables["coverage"] = coverage(labels("train"), table, dictionaries.senses, params.targets)
     artifacts.write_json(artifacts.QUALITY, {k: json.loads(t.to_json(orient="records")) for k, t in tables.items()})

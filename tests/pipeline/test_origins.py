@@ -306,6 +306,23 @@ def test_a_dictionary_is_made_and_measured_by_the_key_of_its_sample(project):
     assert run_stage("harvest")[0] == run_stage("senses")[0] == 0
 
 
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("tokens", 320), ("gloss_share", 0.3), ("text", "training"), ("reservoir", 5), ("reservoir", 500)],
+)
+def test_a_dictionary_is_not_made_of_a_sample_of_another_text(project, key, value):
+    """By hand, before `harvest` has run with the new value: the dictionary would be the old one under new figures."""
+    set_parameter("senses", key, value)
+    code, text = run_stage("senses")
+    assert (code, f"artifacts/reservoir was made with another senses.{key} than {value!r}: run" in text) == (1, True)
+
+
+def test_the_sample_that_harvest_takes_is_the_one_that_senses_reads(project):
+    for key, value in (("gloss_share", 0.0), ("text", "training"), ("key", "predicted"), ("reservoir", 3)):
+        set_parameter("senses", key, value)
+        assert run_stage("harvest")[0] == run_stage("senses")[0] == 0
+
+
 def test_no_report_is_written_on_scores_of_an_earlier_student(project):
     assert run_stage("evaluate")[0] == 0
     check_scores(["dskd-0"])
