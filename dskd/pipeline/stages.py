@@ -26,7 +26,7 @@ from dskd.errors import UserError
 from dskd.infra import artifacts, processes
 from dskd.infra.arithmetic import pin
 from dskd.infra.artifacts import check_made_of, require
-from dskd.infra.hashes import fingerprint, remove
+from dskd.infra.hashes import check_code, fingerprint, remove
 from dskd.infra.output import output
 from dskd.infra.processes import check_launch
 from dskd.lexicon.build import collector_off, read_statements, settle_pairs
@@ -93,7 +93,8 @@ from dskd.targets.store import SenseTargets, no_targets, save_targets
 
 def begin() -> Params:
     """Go to the project's root, read the parameters and pin what has to be pinned. First cell of a notebook."""
-    os.chdir(artifacts.project_root())
+    os.chdir(root := artifacts.project_root())
+    check_code(root)
     params = load_params()
     check_launch(params.launch)
     processes.state()  # first: where it starts a process group, it may set the number of threads
