@@ -205,8 +205,10 @@ def run(options: argparse.Namespace) -> int:
         else:
             print(f"wrote {hub.pull(options.what, options.repository)}")
     elif options.command == "readme":
+        from dskd.infra.profiles import check_default
         from dskd.report.readme import update_docs
 
+        check_default(project_root())
         updated = update_docs(project_root())
         print(f"updated: {', '.join(updated)}" if updated else "all was up to date")
     elif options.command == "verify":

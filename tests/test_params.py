@@ -7,7 +7,7 @@ from pydantic import BaseModel
 from ruamel.yaml import YAML
 
 from dskd.errors import UserError
-from dskd.infra.profiles import apply_profile, load_profile
+from dskd.infra.profiles import apply_profile, check_default, load_profile
 from dskd.params import Source, load_params, validated
 
 ROOT = Path(__file__).parents[1]
@@ -259,6 +259,21 @@ def test_a_profile_without_values_is_refused(project, content):
     with pytest.raises(UserError, match=r"own\.yaml has no values, so that it would change nothing"):
         apply_profile("own", project)
     assert (project / "params.yaml").read_bytes() == before
+
+
+def test_the_pages_are_of_the_default_run_alone(project):
+    """`python -m dskd readme` would write the tables of a short run under the same headings."""
+    shutil.copy(ROOT / "dvc.lock", project)
+    check_default(project)
+    apply_profile("smoke", project)
+    with pytest.raises(UserError, match=r"params\.yaml has other values than the default run \(corpus\)"):
+        check_default(project)
+    apply_profile("default", project)
+    check_default(project)
+    lock = (project / "dvc.lock").read_text()
+    (project / "dvc.lock").write_text(lock.replace("train_tokens: 301056", "train_tokens: 3072"))
+    with pytest.raises(UserError, match=r"dvc\.lock tells of another corpus in \S+ than .*: run `python -m dskd prof"):
+        check_default(project)
 
 
 def test_targets_that_supervise_nothing_are_refused(project):
