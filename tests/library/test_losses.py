@@ -184,6 +184,17 @@ def test_under_autocast_the_losses_are_computed_in_float32(made):
         assert low.grad.isfinite().all() and low.grad.any()
 
 
+@pytest.mark.parametrize("kind", [torch.bfloat16, torch.float16, torch.float64])
+def test_a_loss_keeps_its_numbers_where_a_teacher_is_narrowed_beside_it(made, kind):
+    """`DistillationLoss(...).to(torch.bfloat16)` is meant for the teacher."""
+    states, labels, _, student = made
+    teacher = torch.cat(states.hidden_states)
+    for loss in every_loss(made):
+        wanted = loss(student, teacher, labels)
+        assert torch.equal(loss.to(kind)(student, teacher, labels), wanted)
+        assert all(numbers.device.type == "meta" for numbers in loss.to("meta", kind).buffers())
+
+
 def test_the_state_losses_are_those_of_plain_formulas_and_of_the_pipeline(made):
     states, labels, _, student = made
     teacher, labels = torch.cat(states.hidden_states), labels.clone()
