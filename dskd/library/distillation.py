@@ -100,6 +100,8 @@ class DistillationLoss(nn.Module):
         """
         plain = unwrapped(student)
         head = self._head(plain)
+        if batch.get("inputs_embeds") is not None:  # each model has a table of its own
+            raise UserError("the batch has inputs_embeds, which are of one of the models: give input_ids for both")
         _check_not_moved(batch)
         if plain.training:
             self._check_apart(plain)

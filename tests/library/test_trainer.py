@@ -112,6 +112,14 @@ def test_labels_that_are_moved_already_are_refused(made, last):
     assert loss(student(), {"input_ids": noisy, "labels": ids}).loss.isfinite()
 
 
+def test_a_teacher_does_not_read_the_students_embeddings(made):
+    loss, batch = made
+    model = student()
+    embedded = model.get_input_embeddings()(batch["input_ids"])
+    with pytest.raises(UserError, match="inputs_embeds, which are of one of the models: give input_ids"):
+        loss(model, {"inputs_embeds": embedded, "labels": batch["labels"]})
+
+
 def test_terms_may_come_from_a_generator(made):
     _, batch = made
     terms = [Term(0.5, StateLoss()), Term(0.2, StateLoss.whitened(torch.randn(99, 32)))]
