@@ -179,8 +179,10 @@ def run(options: argparse.Namespace) -> int:
     """Carry out a parsed command line; returns the exit status."""
     from dskd.errors import UserError
     from dskd.infra.artifacts import project_root
+    from dskd.infra.hashes import check_code
     from dskd.params import load_params
 
+    check_code(project_root())
     if int(os.environ.get("WORLD_SIZE", 1)) > 1 and options.command not in SHARED:
         raise UserError(f"{options.command} runs in one process; {', '.join(SHARED)} can be shared by more")
     instance = {key: getattr(options, key) for key in ("objective", "seed") if hasattr(options, key)}
@@ -203,8 +205,10 @@ def run(options: argparse.Namespace) -> int:
         else:
             print(f"wrote {hub.pull(options.what, options.repository)}")
     elif options.command == "readme":
+        from dskd.infra.profiles import check_default
         from dskd.report.readme import update_docs
 
+        check_default(project_root())
         updated = update_docs(project_root())
         print(f"updated: {', '.join(updated)}" if updated else "all was up to date")
     elif options.command == "verify":

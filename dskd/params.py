@@ -367,6 +367,12 @@ class TargetsParams(Group):
         description="smallest number of supervised positions with a relation in a block, if it has as many"
     )
 
+    @model_validator(mode="after")
+    def _supervise(self) -> "TargetsParams":
+        if not (self.related_share or self.related_min):
+            raise ValueError("related_share and related_min are both 0, so that no position would be supervised")
+        return self
+
 
 class Objective(Group):
     ce: Weight = Field(description="weight of the cross-entropy with the text")

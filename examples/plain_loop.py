@@ -39,7 +39,7 @@ def main(arguments: list[str] | None = None) -> list[dict[str, float]]:
     student = AutoModelForCausalLM.from_pretrained(
         options.model, dtype=torch.float32, num_hidden_layers=options.layers
     ).to(device)
-    texts = options.texts.read_text(encoding="utf-8").splitlines()
+    texts = [text for text in options.texts.read_text(encoding="utf-8-sig").split("\n") if text.strip()]
 
     # What the student is held against, beside the text and the teacher's probabilities.
     if options.dictionary:

@@ -2,7 +2,8 @@
 
     python examples/sft.py HuggingFaceTB/SmolLM2-135M-Instruct answers.jsonl student --layers 15
 
-answers.jsonl has {"prompt": "...", "completion": "..."} in each line; the loss is over the completions.
+answers.jsonl has {"prompt": "...", "completion": " ..."} in each line, which are joined as they stand, so that one of
+them has the space between; the loss is over the completions.
 Without --lexicon, WordNet is taken: nltk.download("wordnet") fetches it.
 """
 
@@ -43,10 +44,10 @@ def main(arguments: list[str] | None = None) -> list[dict[str, float]]:
         dtype=torch.float32,  # in bfloat16 small steps are lost
         num_hidden_layers=options.layers,
     )
-    rows = [json.loads(line) for line in options.answers.read_text(encoding="utf-8").split("\n") if line.strip()]
+    rows = [json.loads(line) for line in options.answers.read_text(encoding="utf-8-sig").split("\n") if line.strip()]
 
     # A dictionary of these few answers is small; one of more text, saved before, is better: from_pretrained.
-    texts = [" ".join((row["prompt"], row["completion"])) for row in rows]  # which takes texts alone, no messages
+    texts = ["".join((row["prompt"], row["completion"])) for row in rows]  # as TRL joins them; texts alone, no messages
     settings = dskd.DictionarySettings(length=min(options.length, 128))
     dictionary = dskd.SenseDictionary.from_model(teacher, tokenizer, texts, settings)
     lexicon = dskd.Lexicon.from_parquet(options.lexicon) if options.lexicon else dskd.Lexicon.from_wordnet()

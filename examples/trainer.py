@@ -35,7 +35,7 @@ def main(arguments: list[str] | None = None) -> list[dict[str, float]]:
         dtype=torch.float32,  # in bfloat16 small steps are lost
         num_hidden_layers=options.layers,
     )
-    texts = [text for text in options.texts.read_text(encoding="utf-8").split("\n") if text.strip()]
+    texts = [text for text in options.texts.read_text(encoding="utf-8-sig").split("\n") if text.strip()]
 
     # The study's best form: regression on the whitened state, its deviation from the mean counted again; and senses.
     settings = dskd.DictionarySettings(length=options.length)

@@ -7,7 +7,7 @@ from pydantic import BaseModel
 from ruamel.yaml import YAML
 
 from dskd.errors import UserError
-from dskd.infra.profiles import apply_profile, load_profile
+from dskd.infra.profiles import apply_profile, check_default, load_profile
 from dskd.params import Source, load_params, validated
 
 ROOT = Path(__file__).parents[1]
@@ -249,6 +249,37 @@ def test_a_file_from_before_there_were_prompts_has_none(project):
     with path.open("w") as file:
         YAML(typ="safe", pure=True).dump(values, file)
     assert load_params(path) == load_params(ROOT / "params.yaml") and load_params(path).prompts.sets == {}
+
+
+@pytest.mark.parametrize("content", ["", "# corpus:\n#   gloss_share: 0.0\n", "{}\n"])
+def test_a_profile_without_values_is_refused(project, content):
+    """As an editor leaves it that has not saved yet: "wrote params.yaml" would be said, and nothing changed."""
+    (project / "profiles/own.yaml").write_text(content)
+    before = (project / "params.yaml").read_bytes()
+    with pytest.raises(UserError, match=r"own\.yaml has no values, so that it would change nothing"):
+        apply_profile("own", project)
+    assert (project / "params.yaml").read_bytes() == before
+
+
+def test_the_pages_are_of_the_default_run_alone(project):
+    """`python -m dskd readme` would write the tables of a short run under the same headings."""
+    shutil.copy(ROOT / "dvc.lock", project)
+    check_default(project)
+    apply_profile("smoke", project)
+    with pytest.raises(UserError, match=r"params\.yaml has other values than the default run \(corpus\)"):
+        check_default(project)
+    apply_profile("default", project)
+    check_default(project)
+    lock = (project / "dvc.lock").read_text()
+    (project / "dvc.lock").write_text(lock.replace("train_tokens: 301056", "train_tokens: 3072"))
+    with pytest.raises(UserError, match=r"dvc\.lock tells of another corpus in \S+ than .*: run `python -m dskd prof"):
+        check_default(project)
+
+
+def test_targets_that_supervise_nothing_are_refused(project):
+    (project / "profiles/own.yaml").write_text("targets: {related_share: 0.0, related_min: 0}\n")
+    with pytest.raises(UserError, match="targets: related_share and related_min are both 0"):
+        apply_profile("own", project)
 
 
 def test_a_profile_that_empties_a_mapping_undoes_another(project):

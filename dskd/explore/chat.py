@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 
 import torch
-from transformers import PreTrainedModel, PreTrainedTokenizerBase, TextStreamer
+from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase, TextStreamer
 
 from dskd.errors import UserError, one_line
 from dskd.infra import artifacts
@@ -65,15 +65,19 @@ def chat(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, tokens: int
 
 
 def _ends(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> dict:
-    """What tells `generate` where an answer ends: by itself it knows the model's tokens alone, not the tokenizer's."""
+    """What tells `generate` where an answer ends: by itself it knows the model's tokens alone, not the tokenizer's.
+
+    What else generation_config.json asks for is left out of the model, as a penalty for repetition: the likeliest token
+    would not be taken."""
     stops = stop_tokens(model, tokenizer)
+    model.generation_config = GenerationConfig(eos_token_id=getattr(model.generation_config, "eos_token_id", None))
     pad = tokenizer.pad_token_id
     return {"eos_token_id": stops or None, "pad_token_id": pad if pad is not None else next(iter(stops), None)}
 
 
 def _read() -> str:
-    """One line; a prompt only where somebody types."""
-    return input("> " if sys.stdin.isatty() else "")
+    """One line, also of a file whose lines end with CRLF; a prompt only where somebody types."""
+    return input("> " if sys.stdin.isatty() else "").rstrip("\r")
 
 
 def _fitting(

@@ -109,6 +109,22 @@ def size_mb(path: str | Path) -> float:
     return sum(file.stat().st_size for file in files if file.is_file()) / 1e6
 
 
+def check_code(root: Path) -> None:
+    """Raise UserError where the project has other code than this, as where two clones share an environment and only one
+    is installed in it: `dvc.lock` would tell of code that did not run."""
+    here, own = Path(dskd.__file__).parent, root / "dskd"
+    if not (own / "__init__.py").is_file() or own.samefile(here):
+        return
+    names = {path.relative_to(folder) for folder in (here, own) for path in folder.rglob("*.py")}
+    for name in sorted(names):
+        files = here / name, own / name
+        if not all(file.is_file() for file in files) or len({file.read_bytes() for file in files}) > 1:
+            raise UserError(
+                f"this is the code of {here}, and {own} has other code ({name}): run `python -m dskd` in {root}, or "
+                f"first `pip install -e {root}`"
+            )
+
+
 def fingerprint(*parts: object) -> str:
     """One hash of this package's code and of all else that an output depends on: paths stand for their content, the
     rest for its text."""

@@ -1,12 +1,14 @@
 """A profile is an overlay, `profiles/NAME.yaml`: `python -m dskd profile NAME` writes its values into `params.yaml`, so
 that DVC always sees the true ones."""
 
+from functools import reduce
 from io import StringIO
 from pathlib import Path
 
 from ruamel.yaml import YAML
 
 from dskd.errors import UserError, one_line
+from dskd.infra.artifacts import LOCK, read_lock
 from dskd.params import UNREADABLE, Params, read_yaml, validated
 
 
@@ -29,6 +31,20 @@ def apply_profile(name: str, root: str | Path = ".") -> Path:
 def load_profile(name: str, root: str | Path = ".") -> Params:
     """The parameters as `apply_profile` would write them; nothing is written. Raises UserError as that does."""
     return _applied(name, root)[1]
+
+
+def check_default(root: str | Path = ".") -> None:
+    """Raise UserError where `params.yaml` has other values than the profile `default`, or where the run that `dvc.lock`
+    tells of had: README and docs call their tables those of the default run."""
+    path, way = Path(root) / "params.yaml", "run `python -m dskd profile default` and `make repro`"
+    values = read_yaml(YAML(typ="safe", pure=True), path)
+    default = YAML(typ="safe", pure=True).load(_applied("default", root)[0])
+    if other := next((key for key in default if values.get(key) != default[key]), None):
+        raise UserError(f"{path} has other values than the default run ({other}), which the pages are of: {way}")
+    for stage, entry in read_lock(Path(root) / LOCK)["stages"].items():
+        for key, had in entry.get("params", {}).get("params.yaml", {}).items():
+            if had != reduce(lambda group, part: (group or {}).get(part), key.split("."), values):
+                raise UserError(f"{LOCK} tells of another {key} in {stage} than {path} has: {way}")
 
 
 def _applied(name: str, root: str | Path) -> tuple[bytes, Params]:
@@ -56,7 +72,9 @@ def _profile(name: str, root: str | Path) -> Path:
 
 def _changed(yaml: YAML, target: Path, profile: Path) -> dict:
     """The values of `target` with those of `profile` over them."""
-    values, changes = read_yaml(yaml, target), read_yaml(yaml, profile) or {}
+    values, changes = read_yaml(yaml, target), read_yaml(yaml, profile)
+    if changes is None or changes == {}:
+        raise UserError(f"{profile} has no values, so that it would change nothing: was it saved?")
     for path, content in ((target, values), (profile, changes)):
         if not isinstance(content, dict):
             raise UserError(f"{path} is no mapping of parameters")

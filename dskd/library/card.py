@@ -8,6 +8,7 @@ from huggingface_hub import ModelCardData
 
 from dskd.senses.store import Senses
 
+CARD_TAG = "sense-dictionary"  # by which the hub finds them, and a card is known
 _TEMPLATE = """---
 {front_matter}
 ---
@@ -129,7 +130,7 @@ def _front_matter(about: About, licence_file: str) -> str:
         license_name="licences-of-the-sources" if licence_file else None,
         license_link=licence_file or None,
         library_name="dskd",
-        tags=["dskd", "sense-dictionary"],
+        tags=["dskd", CARD_TAG],
         base_model=on_hub[1] if on_hub else None,
     )
     return data.to_yaml(original_order=["license"])

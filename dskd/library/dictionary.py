@@ -160,7 +160,8 @@ class SenseDictionary:
         leaves a folder that is refused, or the dictionary that was there before.
 
         Raises:
-            UserError: the folder is an artifact with checksums, or settings and figures are no texts and numbers.
+            UserError: the folder is an artifact with checksums, or has a README.md of something else, or settings and
+                figures are no texts and numbers.
         """
         saved = files.Saved(self.senses, self.tokenizer, self.about, self.settings, self.contexts, self.figures)
         files.write_dictionary(Path(folder), saved, self.card())

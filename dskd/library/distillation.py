@@ -94,11 +94,15 @@ class DistillationLoss(nn.Module):
             counts: of `self.counts`; left out, the positions of this batch.
 
         Raises:
-            UserError: the batch has no labels, or they do not fit; there are not as many counts as terms; student and
-                teacher have unlike vocabularies or, with terms, widths, or share weights that train.
+            UserError: the batch has no labels, or they do not fit or are moved by one already; there are not as many
+                counts as terms; student and teacher have unlike vocabularies or, with terms, widths, or share weights
+                that train.
         """
         plain = unwrapped(student)
         head = self._head(plain)
+        if batch.get("inputs_embeds") is not None:  # each model has a table of its own
+            raise UserError("the batch has inputs_embeds, which are of one of the models: give input_ids for both")
+        _check_not_moved(batch)
         if plain.training:
             self._check_apart(plain)
         given = {name: value for name, value in batch.items() if name != "labels"}
@@ -172,6 +176,22 @@ def _following(batch: Mapping[str, Any]) -> Tensor:
         return follows
     there = mask != 0  # packed texts may have numbers of their own
     return torch.where(counted(follows, there[..., 1:] & there[..., :-1]), follows, IGNORE)
+
+
+def _check_not_moved(batch: Mapping[str, Any]) -> None:
+    """Raise UserError where each label is the token that follows, as some loops have it: here they are moved by one
+    once more, and the student would learn the token after the next."""
+    labels, ids = batch.get("labels"), batch.get("input_ids")
+    if labels is None or ids is None or labels.shape != ids.shape or labels.shape[-1] < 2:
+        return
+    here, own, follows = labels[..., :-1], ids[..., :-1].to(labels.device), ids[..., 1:].to(labels.device)
+    counts = here != IGNORE
+    moved = (counts & (here != own)).any() & ~(counts & (here != follows)).any()
+    if moved:
+        raise UserError(
+            "the labels are moved by one already, each is the token that follows: give those of the tokens themselves, "
+            "as transformers has them (labels = input_ids)"
+        )
 
 
 def _checked(terms: Iterable[Term]) -> list[Term]:

@@ -17,7 +17,7 @@ from dskd.errors import UserError, one_line
 from dskd.infra.artifacts import ORIGIN_FILE as ORIGIN
 from dskd.infra.hashes import SUMS, identity, read_checksums, sha256_file
 from dskd.infra.output import output
-from dskd.library.card import About
+from dskd.library.card import CARD_TAG, About
 from dskd.model.tokenizer import load_tokenizer, save_tokenizer
 from dskd.senses.store import CONTEXTS_FILE as TABLE
 from dskd.senses.store import SENSES_FILE as SENSES
@@ -47,10 +47,15 @@ def write_dictionary(folder: Path, saved: Saved, card: str) -> None:
     belongs to, and the vectors come last: after a save that was interrupted the folder is refused, not mixed.
 
     Raises:
-        UserError: the folder is an artifact with checksums of its own, or cannot be one.
+        UserError: the folder is an artifact with checksums of its own, has a README.md of something else, or cannot be
+            one.
     """
     if (folder / SUMS).exists():
         raise UserError(f"{folder} has checksums ({SUMS}), which would no longer hold: save into another folder")
+    if (folder / CARD).is_file() and CARD_TAG.encode() not in (folder / CARD).read_bytes():
+        raise UserError(
+            f"{folder / CARD} is of something else, and a dictionary's would replace it: name another folder"
+        )
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError):

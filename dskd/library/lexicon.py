@@ -1,6 +1,7 @@
 """Synonyms and antonyms as words, from WordNet, from pairs or from a table; a tokenizer makes them spans of tokens."""
 
 import tempfile
+import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -75,7 +76,7 @@ class Lexicon:
             tokenizer: with one, inflected forms that are tokens of it ("banks") get the relations of their word.
 
         Raises:
-            UserError: NLTK or WordNet is missing, or not whole.
+            UserError: NLTK or WordNet is missing or not whole, or the folder holds several.
         """
         try:
             from dskd.lexicon.readers import wordnet
@@ -212,6 +213,8 @@ def _fault(head: str, tail: str, relation: int, form: str) -> str:
     words = {head, tail}
     if len(words) != 2 or not all(word.strip() and word.isprintable() and word == word.lower() for word in words):
         return "is no pair of two different words in lower case"  # "1" is one: WordNet has it for "ace"
+    if any("_" in word or not unicodedata.is_normalized("NFC", word) for word in words):
+        return "has an underscore for a space, or an accent apart from its letter, and would never be found"
     return "" if form.strip() and form.isprintable() else "has a form that is no word"
 
 
@@ -240,7 +243,10 @@ def _database(place: Path, folder: Path) -> Path:
                 raise UserError(f"{place} unpacks to over {_LARGEST >> 20} MiB, and WordNet to 40: get it anew")
             archive.extractall(folder / "unpacked")
         place = folder / "unpacked"
-    found = sorted(place.rglob("data.noun"))
+    found = [] if (place / "data.noun").is_file() else sorted(place.rglob("data.noun"))
+    if len(found) > 1:  # as in nltk_data/corpora: wordnet, wordnet31, omw-1.4
+        places = " and ".join(str(file.parent.relative_to(place)) for file in found[:2])
+        raise UserError(f"{place} holds {len(found)} WordNets, such as {places}: name one of them")
     return found[0].parent if found else place
 
 

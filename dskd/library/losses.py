@@ -10,11 +10,11 @@ import math
 from typing import NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from transformers import PreTrainedModel
 
 from dskd.errors import UserError
-from dskd.library.models import evaluating
+from dskd.library.models import Exact, evaluating
 from dskd.model.architecture import probe, sees_ahead
 from dskd.model.logits import Head, head_of, mapped
 from dskd.students.hidden_loss import hidden_loss, whitening
@@ -112,7 +112,7 @@ def model_head(model: PreTrainedModel) -> Head:
     return head
 
 
-class StateLoss(nn.Module):
+class StateLoss(Exact):
     """Regression on the teacher's last hidden states: the mean over positions of ||M(s - h)||^2 / d.
 
     `StateLoss()` takes states as they are (M is 1). `StateLoss.whitened(states)` lets each direction count by its own

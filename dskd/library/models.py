@@ -1,10 +1,10 @@
 """Models that others own: taken out of what wraps them, and left as they were."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from dskd.errors import UserError
@@ -38,6 +38,19 @@ def check_plain(model: nn.Module) -> None:
             f"the model is a {type(model).__name__}, and no model of transformers itself: give the one inside it; of "
             "PEFT's that is model.merge_and_unload(), or model.get_base_model() to keep LoRA apart"
         )
+
+
+class Exact(nn.Module):
+    """A module whose own numbers keep their format. Only their device changes where they are moved together with a
+    teacher, as by `.to("cuda", torch.bfloat16)`: of distances in bfloat16 little is left."""
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "Exact":
+        before = dict(self.named_buffers(recurse=False))
+        super()._apply(fn, recurse)
+        for name, numbers in before.items():
+            if (now := getattr(self, name)).dtype != numbers.dtype:
+                setattr(self, name, numbers.to(now.device))
+        return self
 
 
 @contextmanager

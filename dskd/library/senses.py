@@ -14,7 +14,7 @@ from dskd.library.dictionary import SenseDictionary
 from dskd.library.fit import check_distances
 from dskd.library.lexicon import Lexicon
 from dskd.library.losses import check_batch, check_number, check_states, counted, divisor_of, seen_by
-from dskd.library.models import no_autocast
+from dskd.library.models import Exact, no_autocast
 from dskd.library.settings import TargetSettings
 from dskd.students.hidden_loss import whitening
 from dskd.students.output_loss import IGNORE
@@ -71,7 +71,7 @@ class _Rows(nn.Module):
         return found
 
 
-class SenseLoss(nn.Module):
+class SenseLoss(Exact):
     """The sense loss (arXiv 2602.22351; docs/method.md, section 4): at some positions the nearest senses of the next
     token and of its synonyms pull the student's state, and those of its antonyms push it.
 

@@ -49,5 +49,6 @@ def checked(kind: type[Kind], values: dict) -> Kind:
     try:
         return kind(**values)
     except ValidationError as error:
-        faults = (f"{fault['loc'][0]} = {fault['input']!r}: {fault['msg']}" for fault in error.errors())
-        raise UserError("; ".join(faults)) from None
+        faults = [f"{fault['loc'][0]} = {fault['input']!r}: " if fault["loc"] else "" for fault in error.errors()]
+        says = [fault["msg"].removeprefix("Value error, ") for fault in error.errors()]  # or of several together
+        raise UserError("; ".join(map("".join, zip(faults, says)))) from None

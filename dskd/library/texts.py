@@ -1,6 +1,8 @@
 """Any texts as blocks of tokens, and a model's last hidden states of them, read once and bounded in memory."""
 
+import json
 from collections.abc import Iterable, Iterator, Mapping
+from io import TextIOBase
 from itertools import islice
 from typing import NamedTuple, cast
 
@@ -15,6 +17,7 @@ from dskd.model.parts import run_part
 from dskd.model.tokenizer import before_text, check_ids, separator_token
 
 _TEXTS = 64  # tokenised at a time
+_MARK = "\ufeff"  # as some editors write it before a file's text
 _BLOCKS = 32  # in one chunk, whose states are held in memory together
 
 
@@ -62,7 +65,7 @@ def text_chunks(texts: Iterable[str], tokenizer: PreTrainedTokenizerBase, length
         length: states of a block (L).
 
     Raises:
-        UserError: `texts` is one string, holds something that is no string, or fills no block.
+        UserError: `texts` is one string, holds something that is no string, is of rows of JSON, or fills no block.
     """
     separator, beginning = separator_token(tokenizer), before_text(tokenizer)
     stream: list[int] = []
@@ -97,16 +100,33 @@ def _tokenised(texts: Iterable[str], tokenizer: PreTrainedTokenizerBase) -> Iter
         raise UserError("texts is one string, and each of its letters would be a text: give a list of strings")
     if isinstance(texts, Mapping) or not isinstance(texts, Iterable):
         raise UserError(f"texts is a {type(texts).__name__}: give a list of strings, or another iterable of them")
-    waiting = iter(texts)
+    # The end of a line is no part of the text that it ends, nor is a mark of the order of bytes.
+    waiting = (line.removesuffix("\n") for line in texts) if isinstance(texts, TextIOBase) else iter(texts)
+    first = True
     while batch := list(islice(waiting, _TEXTS)):
         if odd := [text for text in batch if not isinstance(text, str)]:
             hint = ': give (row["text"] for row in rows)' if isinstance(odd[0], dict) else ""
             raise UserError(f"texts holds a {type(odd[0]).__name__}, and takes strings{hint}")
         if half := [text for text in batch if not is_unicode(text)]:
             raise UserError(f"texts holds half a character in {half[0][:40]!a}: read it with encoding='utf-8'")
-        if kept := [text for text in batch if text]:
+        if first and any(map(str.strip, batch)) and all(_is_row(text) for text in batch if text.strip()):
+            raise UserError(
+                'the texts are rows of JSON, with names and quotation marks: give their texts, json.loads(row)["text"]'
+            )
+        first = False
+        if kept := [text for text in (text.removeprefix(_MARK) for text in batch) if text]:
             # Split special tokens: a text that names one must not close its document.
             yield tokenizer(kept, add_special_tokens=False, split_special_tokens=True, verbose=False)["input_ids"]
+
+
+def _is_row(text: str) -> bool:
+    """Whether a text is a line of JSON lines that has a text in it."""
+    if not text.startswith("{"):
+        return False
+    try:
+        return isinstance(json.loads(text).get("text"), str)
+    except (ValueError, RecursionError):
+        return False
 
 
 def is_unicode(text: str) -> bool:

@@ -1,5 +1,6 @@
 """What the stages read of each other, opened as what it is; what is missing names the stage that makes it."""
 
+import re
 from pathlib import Path
 
 import pandas as pd
@@ -23,7 +24,7 @@ from dskd.lexicon.store import load_lexicon
 from dskd.lexicon.tokens import check_tokens
 from dskd.model.load import load_decoder
 from dskd.model.tokenizer import before_text, load_tokenizer, separator_token, tokenizer_hash
-from dskd.params import LexiconParams, Params, Source
+from dskd.params import LexiconParams, Params, SensesParams, Source
 from dskd.senses.store import Senses, load_senses
 from dskd.states.reservoir import open_reservoir
 from dskd.states.store import States, Text, open_states
@@ -120,15 +121,29 @@ def senses_of() -> dict[str, str]:
     return {"teacher": teacher_hash(), "tokenizer": tokenizer_hash(artifacts.TEACHER)}
 
 
-def check_sample_key(key: str) -> None:
-    """Raise UserError where the sample for the dictionary was taken by the other of the two values of `senses.key`."""
+def check_sample(settings: SensesParams) -> None:
+    """Raise UserError where the sample for the dictionary was taken with other values of `senses` than these. It does
+    not tell of its seed."""
     sample, text = open_reservoir(Path(artifacts.RESERVOIR)), load_dictionary_text(Path(artifacts.RESERVOIR))
     follows = text.blocks[:, 1:].flatten()[sample.positions]
     observed = torch.equal(sample.tokens.repeat_interleave(sample.sizes), follows)
-    if observed != (key == "observed"):
+    same = {
+        "key": observed == (settings.key == "observed"),
+        "reservoir": torch.equal(sample.sizes, sample.occurrences.clamp_max(settings.reservoir)),
+        "text": text.joined == (settings.text == "own"),
+    }
+    if text.joined:
+        length = text.blocks.shape[1] - 1
+        blocks = settings.tokens // length
+        plain = blocks - round(settings.gloss_share * blocks)  # which glosses follow
+        glosses = [start for start, name in zip(text.starts.tolist(), text.documents) if name.startswith("gloss:")]
+        same["tokens"] = len(text.blocks) == blocks
+        same["gloss_share"] = min(glosses, default=blocks * length) == plain * length
+    if others := [key for key, is_so in same.items() if not is_so]:
+        key, value = others[0], getattr(settings, others[0])
         raise UserError(
-            f"{artifacts.RESERVOIR} was made with another senses.key than {key!r}: run `dvc repro harvest`, or set it "
-            "back"
+            f"{artifacts.RESERVOIR} was made with another senses.{key} than {value!r}: run `dvc repro harvest`, or set "
+            "it back"
         )
 
 
@@ -142,6 +157,21 @@ def check_scores(students: list[str]) -> None:
                 scored = [row["ce"] for row in rows if row["model"] == folder.name]
             if scored and scored != artifacts.read_json(own).get("ce"):
                 raise UserError(f"{artifacts.SCORES} is of another student than {folder}: run `dvc repro evaluate`")
+
+
+def check_seeds(students: list[str]) -> None:
+    """Raise UserError where the card of a student tells of another seed than its folder's name: one that was copied, or
+    pulled under this name, would count as one more seed."""
+    for folder in (Path(artifacts.STUDENTS) / name for name in students):
+        card = require(folder / "README.md", f"distill@{folder.name}")
+        with reading(card, f"distill@{folder.name}"):
+            found = re.search(r"^Made by `dvc repro distill@\S+-(\d+)`", card.read_text(encoding="utf-8"), re.MULTILINE)
+        seed = folder.name.rpartition("-")[2]
+        if found and found[1] != seed:
+            raise UserError(
+                f"{folder} holds a student of the seed {found[1]}, and would count as one of {seed}: run `dvc repro "
+                f"distill@{folder.name}`, or name it {folder.name.removesuffix(seed)}{found[1]}"
+            )
 
 
 def run_senses() -> Senses:

@@ -26,7 +26,7 @@ from dskd.errors import UserError
 from dskd.infra import artifacts, processes
 from dskd.infra.arithmetic import pin
 from dskd.infra.artifacts import check_made_of, require
-from dskd.infra.hashes import fingerprint, remove
+from dskd.infra.hashes import check_code, fingerprint, remove
 from dskd.infra.output import output
 from dskd.infra.processes import check_launch
 from dskd.lexicon.build import collector_off, read_statements, settle_pairs
@@ -54,8 +54,9 @@ from dskd.pipeline.heldout import check_students, heldout_of_all, means
 from dskd.pipeline.inputs import (
     cached_states,
     check_corpus_tokens,
-    check_sample_key,
+    check_sample,
     check_scores,
+    check_seeds,
     is_of_the_lexicon,
     kept_dtype,
     labels,
@@ -92,7 +93,8 @@ from dskd.targets.store import SenseTargets, no_targets, save_targets
 
 def begin() -> Params:
     """Go to the project's root, read the parameters and pin what has to be pinned. First cell of a notebook."""
-    os.chdir(artifacts.project_root())
+    os.chdir(root := artifacts.project_root())
+    check_code(root)
     params = load_params()
     check_launch(params.launch)
     processes.state()  # first: where it starts a process group, it may set the number of threads
@@ -223,7 +225,7 @@ def senses(params: Params) -> Senses:
     """The sense dictionary: clusters of the sample of the teacher's states."""
     if Path(artifacts.STATES).exists():  # made with the sample, which does not say which teacher it is of
         check_made_of(artifacts.STATES, "harvest", {"teacher": teacher_hash()})
-    check_sample_key(params.senses.key)
+    check_sample(params.senses)
     if not processes.launch(params.launch, "senses"):
         make_senses(params)
     return run_senses()
@@ -292,7 +294,7 @@ def quality(params: Params) -> dict[str, pd.DataFrame]:
     golds = gold_lists(Path(artifacts.BENCHMARKS), summary)
     tables = lexicon_quality(lexicon_files(params), params.lexicon, golds)
     table = run_lexicon(params.lexicon)
-    check_sample_key(params.senses.key)
+    check_sample(params.senses)
     dictionaries = load_dictionaries(params)
     tables["coverage"] = coverage(labels("train"), table, dictionaries.senses, params.targets)
     artifacts.write_json(artifacts.QUALITY, {k: json.loads(t.to_json(orient="records")) for k, t in tables.items()})
@@ -317,6 +319,7 @@ def evaluate(params: Params) -> dict[str, Columns]:
     names = student_names(params)
     models = load_models(params, names)
     check_students(params)  # before finished scores are taken back, which may be theirs
+    check_seeds(names)
     run_lexicon(params.lexicon)  # whose held-out words and pairs are asked
     folder = require(artifacts.BENCHMARKS, "benchmarks")
     inputs = [folder, *(Path(artifacts.STUDENTS) / name for name in names), Path(artifacts.TEACHER)]

@@ -12,6 +12,11 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from dskd.errors import UserError, one_line
 from dskd.params import Count
 
+# Types of decoders of this kind, by which config.json names them, and those whose head is the embedding where it does
+# not say (transformers' configurations).
+_KINDS = {"llama", "mistral", "ministral", "qwen2", "qwen3", "phi3", "olmo", "olmo2", "olmo3"}
+_TIED = {"gemma", "gemma2", "gemma3", "gemma3_text", "cohere", "cohere2", "smollm3"}
+
 
 class Shape(BaseModel):
     """A decoder's shape, under the names that its config.json has."""
@@ -42,7 +47,7 @@ class Shape(BaseModel):
     def tied(self) -> bool:
         """Whether the head is the embedding. Where config.json is silent, each family has its default."""
         given = self.tie_word_embeddings
-        return self.model_type.startswith("gemma") if given is None else given
+        return self.model_type in _TIED if given is None else given
 
 
 # The fields of `Shape` in their order, from the config.json that each is published with on the Hugging Face hub.
@@ -59,7 +64,7 @@ def read_shape(model: str) -> Shape:
     """The shape of a known model, or of a folder with a config.json.
 
     Raises:
-        UserError: neither, or the configuration is none of a dense decoder.
+        UserError: neither, or the configuration is none of a dense decoder of Llama's kind.
     """
     if model in KNOWN:
         return KNOWN[model]
@@ -72,12 +77,18 @@ def read_shape(model: str) -> Shape:
         config = config.get("text_config", config)  # of a model that also sees
         if any("experts" in key for key in config):
             raise ValueError("a mixture of experts, which is not planned for")
-        return Shape.model_validate(config)
+        shape = Shape.model_validate(config)
     except ValidationError as error:
         faults = "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors())
         raise UserError(f"{path} is no configuration of a decoder: {faults}") from None
     except (OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
         raise UserError(f"{path} is no configuration of a decoder: {one_line(error)[:300]}") from None
+    if shape.model_type not in _KINDS | _TIED:
+        raise UserError(
+            f"{path} is of the type {shape.model_type!r}, whose costs are not known here: there are those of "
+            f"{', '.join(sorted(_KINDS | _TIED))}"
+        )
+    return shape
 
 
 def layer_matrices(shape: Shape) -> int:

@@ -12,7 +12,7 @@ from tiny.models import make_teacher
 from tiny.wordnet import train_tokenizer, write_wordnet
 from transformers import AutoModelForCausalLM
 
-from dskd import IGNORE, Lexicon, UserError
+from dskd import IGNORE, Lexicon, SenseDictionary, UserError
 
 ROOT = Path(__file__).resolve().parents[2]
 NAME = "HuggingFaceTB/SmolLM2-135M"
@@ -104,6 +104,25 @@ def test_a_student_has_no_layers_but_the_teachers(work, name, files, layers):
     with pytest.raises(UserError, match=f"--layers {layers}: the student has the teacher's first layers, of 6"):
         example(name).main([*options(*files), "--layers", str(layers)])
     assert not (work / "student").exists()
+
+
+@pytest.mark.parametrize("name", ["plain_loop", "trainer", "sft"])
+def test_the_dictionary_is_of_the_texts_that_are_trained_on(work, name, monkeypatch):
+    """Without a mark that begins the file, without empty texts, and without a space that TRL does not put in."""
+    if name == "sft":
+        pytest.importorskip("trl")
+    file = "answers.jsonl" if name == "sft" else "texts.txt"
+    (work / file).write_text("\ufeff" + (work / file).read_text(encoding="utf-8"), encoding="utf-8")
+    read = []
+
+    def from_model(teacher, tokenizer, texts, *_):
+        read.extend(texts)
+        raise InterruptedError
+
+    monkeypatch.setattr(SenseDictionary, "from_model", from_model)
+    with pytest.raises(InterruptedError):
+        example(name).main(options(file, *["student"] * (name != "plain_loop")))
+    assert [text.rstrip("\u2028") for text in read] == TEXTS
 
 
 def test_messages_are_no_text_of_a_dictionary(work):

@@ -192,6 +192,18 @@ def test_without_a_card_it_is_read_and_into_an_artifact_nothing_is_saved(made, f
     refused(folder, "is not what the folder's other files belong to")
 
 
+def test_a_readme_of_something_else_is_not_replaced(made, folder, tmp_path):
+    """As in the folder of somebody's project, or of a student."""
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own" / "README.md").write_text("# My project\n")
+    with pytest.raises(UserError, match=r"README\.md is of something else.*name another folder"):
+        made.save_pretrained(tmp_path / "own")
+    assert [file.name for file in (tmp_path / "own").iterdir()] == ["README.md"]
+    with (folder / "README.md").open("a") as card:
+        card.write("A remark of mine.\n")
+    made.save_pretrained(folder)  # its own
+
+
 def test_a_folder_that_is_a_file_is_one_clear_line(made, tmp_path):
     (tmp_path / "file").write_text("x")
     for place in ("file", "file/below"):

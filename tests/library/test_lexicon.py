@@ -134,6 +134,17 @@ def test_wordnet_is_found_where_nltk_keeps_it_also_packed(folder, tmp_path, monk
         Lexicon.from_wordnet(tmp_path)
 
 
+def test_of_several_wordnets_none_is_taken_by_chance(folder, tmp_path):
+    """As nltk_data/corpora has them, by year."""
+    import shutil
+
+    for name in ("wordnet", "wordnet2021"):
+        shutil.copytree(folder, tmp_path / name)
+    with pytest.raises(UserError, match="2 WordNets, such as wordnet and wordnet2021: name one"):
+        Lexicon.from_wordnet(tmp_path)
+    assert Lexicon.from_wordnet(tmp_path / "wordnet2021").antonyms("slow") == ["fast"]
+
+
 def test_another_table_is_named(tmp_path):
     (tmp_path / "x.parquet").write_text("no table")
     (tmp_path / "folder").mkdir()
@@ -155,6 +166,8 @@ ROW = {"head": "big", "tail": "large", "relation": 1, "source": "mine", "sense":
         ([{"head": ""}], "no pair of two different words"),
         ([{"tail": "big"}], "no pair of two different words"),
         ([{"tail": "la\x1brge"}], r"'la\\x1brge' is no pair"),
+        ([{"tail": "hot_dog"}], "'hot_dog' has an underscore for a space"),  # as WordNet's own files write it
+        ([{"tail": "cafe\u0301"}], "an accent apart from its letter, and would never be found"),
         ([{"form": ""}], "form that is no word"),
         ([{}, {"relation": -1}], "is both synonym and antonym"),
         ([{}, {"head": "large", "tail": "big", "form": "large", "relation": -1}], "is both synonym and antonym"),

@@ -184,6 +184,17 @@ def test_under_autocast_the_losses_are_computed_in_float32(made):
         assert low.grad.isfinite().all() and low.grad.any()
 
 
+@pytest.mark.parametrize("kind", [torch.bfloat16, torch.float16, torch.float64])
+def test_a_loss_keeps_its_numbers_where_a_teacher_is_narrowed_beside_it(made, kind):
+    """`DistillationLoss(...).to(torch.bfloat16)` is meant for the teacher."""
+    states, labels, _, student = made
+    teacher = torch.cat(states.hidden_states)
+    for loss in every_loss(made):
+        wanted = loss(student, teacher, labels)
+        assert torch.equal(loss.to(kind)(student, teacher, labels), wanted)
+        assert all(numbers.device.type == "meta" for numbers in loss.to("meta", kind).buffers())
+
+
 def test_the_state_losses_are_those_of_plain_formulas_and_of_the_pipeline(made):
     states, labels, _, student = made
     teacher, labels = torch.cat(states.hidden_states), labels.clone()
@@ -243,6 +254,10 @@ def test_wrong_shapes_and_settings_are_one_clear_line(made):
         (lambda: StateLoss.whitened(student), "no covariance"),
         (lambda: SenseLoss(dictionary, OfSpans(), form="other"), "form = 'other'"),
         (lambda: SenseLoss(dictionary, OfSpans(), settings=TargetSettings(neighbours=0)), "neighbours = 0"),
+        (
+            lambda: SenseLoss(dictionary, OfSpans(), settings=TargetSettings(related_share=0.0, related_min=0)),
+            "^related_share and related_min are both 0, so that no position would be supervised$",
+        ),
     ):
         with pytest.raises(UserError, match=says):
             faulty()

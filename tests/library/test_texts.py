@@ -4,9 +4,11 @@ import pytest
 import torch
 from tiny.families import make_decoder
 from tiny.models import TEXT, make_teacher, make_tokenizer
+from tiny.wordnet import train_tokenizer
 from transformers import BartConfig, BartForConditionalGeneration, BertConfig, BertForMaskedLM
 
 from dskd import DictionarySettings, SenseDictionary, UserError, model_head, states_of
+from dskd.library.texts import text_chunks
 
 SETTINGS = DictionarySettings(length=8)
 
@@ -22,11 +24,28 @@ SETTINGS = DictionarySettings(length=8)
         ([*TEXT * 9, "half \ud800 of it"], "half a character"),
         (iter(()), "0 tokens"),
         ([""] * 200, "0 tokens"),
+        (['{"text": "a big fox", "title": "b"}\n'] * 90, r"rows of JSON.*json\.loads\(row\)"),  # a file of JSON lines
     ],
 )
 def test_what_are_no_texts_is_named(teacher, tokenizer, texts, says):
     with pytest.raises(UserError, match=says):
         SenseDictionary.from_model(teacher, tokenizer, texts, SETTINGS)
+
+
+def test_the_lines_of_a_file_are_its_texts_whatever_marks_them(tmp_path):
+    """An opened file gives lines with their ends, and some editors begin a file with a mark."""
+    plain = torch.cat([chunk.blocks for chunk in text_chunks(TEXT * 9, train_tokenizer(TEXT), 8)])
+    for start, end in (("", "\n"), ("\ufeff", "\n"), ("", "\r\n"), ("", "\n\n")):
+        path = tmp_path / "texts.txt"
+        path.write_text(start + end.join(TEXT * 9), encoding="utf-8", newline="")
+        with path.open(encoding="utf-8") as file:
+            found = torch.cat([chunk.blocks for chunk in text_chunks(file, train_tokenizer(TEXT), 8)])
+        assert torch.equal(found, plain)
+
+
+@pytest.mark.parametrize("texts", [['{"text": 3}', '{"a": "b"}'] * 40, ['{"text": "a"}'] * 63 + ["a big fox"] * 40])
+def test_texts_that_are_about_json_are_texts(tokenizer, texts):
+    assert list(text_chunks(texts, tokenizer, 8))
 
 
 @pytest.mark.parametrize(

@@ -96,6 +96,30 @@ def test_a_batch_without_labels_and_counts_of_other_losses_are_refused(made):
         DistillationLoss(make_teacher(), nothing, OutputWeights(0.0, 0.0, 1.0))
 
 
+@pytest.mark.parametrize("last", [IGNORE, 7])
+def test_labels_that_are_moved_already_are_refused(made, last):
+    """As loops have them that cut x and y out of one stream: they would be moved twice."""
+    loss, batch = made
+    ids = batch["input_ids"][:2, :8]
+    moved = torch.cat([ids[:, 1:], torch.full((2, 1), last)], dim=1)
+    for labels in (moved, torch.where(torch.arange(8) < 5, IGNORE, moved)):  # all of it, or an answer alone
+        with pytest.raises(UserError, match="the labels are moved by one already"):
+            loss(student(), {"input_ids": ids, "labels": labels})
+    same = torch.full((2, 8), 5)  # where all tokens are one, nobody can tell
+    assert loss(student(), {"input_ids": same, "labels": same}).loss.isfinite()
+    noisy = ids.clone()
+    noisy[:, 3] = 9  # the model may be given other tokens than it is to tell
+    assert loss(student(), {"input_ids": noisy, "labels": ids}).loss.isfinite()
+
+
+def test_a_teacher_does_not_read_the_students_embeddings(made):
+    loss, batch = made
+    model = student()
+    embedded = model.get_input_embeddings()(batch["input_ids"])
+    with pytest.raises(UserError, match="inputs_embeds, which are of one of the models: give input_ids"):
+        loss(model, {"inputs_embeds": embedded, "labels": batch["labels"]})
+
+
 def test_terms_may_come_from_a_generator(made):
     _, batch = made
     terms = [Term(0.5, StateLoss()), Term(0.2, StateLoss.whitened(torch.randn(99, 32)))]

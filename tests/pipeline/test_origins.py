@@ -23,7 +23,15 @@ from dskd.model.tokenizer import separator_token
 from dskd.params import Params, load_params
 from dskd.pipeline import stages
 from dskd.pipeline.heldout import check_students
-from dskd.pipeline.inputs import check_scores, lexicon_files, run_lexicon, states_of, targets_of, teacher_tokenizer
+from dskd.pipeline.inputs import (
+    check_scores,
+    check_seeds,
+    lexicon_files,
+    run_lexicon,
+    states_of,
+    targets_of,
+    teacher_tokenizer,
+)
 from dskd.pipeline.student import _targets
 from dskd.students.model_card import Making, model_card, read_card
 from dskd.targets.store import SenseTargets, save_targets
@@ -109,6 +117,15 @@ def test_a_student_that_was_trained_otherwise_is_not_scored(run, params, key, va
         check_students(params)
     assert f"dskd-0 was made with {key} = {value!r}, and params.yaml has " in str(refused.value)
     assert str(refused.value).endswith(": run `dvc repro distill@dskd-0`, or set it back")
+
+
+def test_a_student_of_one_seed_does_not_count_as_another(run, params):
+    """As one that was copied, or pulled twice: two seeds that are one would make intervals too narrow."""
+    write_card(params, states_of())
+    check_seeds(["dskd-0"])
+    (Path(artifacts.STUDENTS) / "dskd-0").rename(Path(artifacts.STUDENTS) / "dskd-1")
+    with pytest.raises(UserError, match=r"dskd-1 holds a student of the seed 0, and would count as one of 1"):
+        check_seeds(["dskd-1"])
 
 
 @pytest.mark.parametrize("key", ["seeds", "checkpoint_steps", "log_steps"])
@@ -287,6 +304,23 @@ def test_a_dictionary_is_made_and_measured_by_the_key_of_its_sample(project):
         assert run_stage(stage) == (1, f"{says}, or set it back")
         assert files(project) == before
     assert run_stage("harvest")[0] == run_stage("senses")[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("tokens", 320), ("gloss_share", 0.3), ("text", "training"), ("reservoir", 5), ("reservoir", 500)],
+)
+def test_a_dictionary_is_not_made_of_a_sample_of_another_text(project, key, value):
+    """By hand, before `harvest` has run with the new value: the dictionary would be the old one under new figures."""
+    set_parameter("senses", key, value)
+    code, text = run_stage("senses")
+    assert (code, f"artifacts/reservoir was made with another senses.{key} than {value!r}: run" in text) == (1, True)
+
+
+def test_the_sample_that_harvest_takes_is_the_one_that_senses_reads(project):
+    for key, value in (("gloss_share", 0.0), ("text", "training"), ("key", "predicted"), ("reservoir", 3)):
+        set_parameter("senses", key, value)
+        assert run_stage("harvest")[0] == run_stage("senses")[0] == 0
 
 
 def test_no_report_is_written_on_scores_of_an_earlier_student(project):

@@ -11,11 +11,14 @@ from statistics import median
 import numpy as np
 import pytest
 import torch
+from tiny.families import FAMILIES
 from tiny.models import FIRST, LAYERS, make_ids, make_states, make_teacher, make_tokenizer
 from torch.utils.flop_counter import FlopCounterMode
+from transformers import AutoConfig
 
 from dskd.__main__ import main
 from dskd.corpus.prompts import join_prompts, pack_prompts
+from dskd.errors import UserError
 from dskd.infra.artifacts import PROVENANCE, load_tensors, read_json, write_json
 from dskd.infra.profiles import load_profile
 from dskd.infra.verify import committed_run
@@ -92,6 +95,24 @@ def test_parameters_and_bytes_of_a_student_are_those_of_its_file(tmp_path, tied)
     tensors = load_tensors(tmp_path / "student/model.safetensors", "")
     assert 2 * parameters(shape, FIRST.layers) == sum(tensor.nbytes for tensor in tensors.values())
     assert read_shape(str(tmp_path / "student")).num_hidden_layers == FIRST.layers
+
+
+def write_config(folder, kind):
+    config = {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 4, "num_attention_heads": 4}
+    (folder / "config.json").write_text(json.dumps({**config, "vocab_size": 1000, "model_type": kind}))
+    return str(folder)
+
+
+@pytest.mark.parametrize("kind", [*FAMILIES, "smollm3", "phi3", "olmo2"])
+def test_where_a_config_is_silent_the_head_is_as_transformers_has_it(tmp_path, kind):
+    assert read_shape(write_config(tmp_path, kind)).tied == AutoConfig.for_model(kind).tie_word_embeddings
+
+
+@pytest.mark.parametrize("kind", ["gpt_neox", "bert", "granite"])
+def test_a_model_of_another_kind_is_not_planned_as_if_it_were_a_llama(tmp_path, kind):
+    """Their config.json has the same names; their feed-forward parts are others, and `sources` refuses them."""
+    with pytest.raises(UserError, match=f"of the type '{kind}', whose costs are not known here"):
+        read_shape(write_config(tmp_path, kind))
 
 
 def test_bytes_of_states_are_those_of_a_shard(teacher, tmp_path):

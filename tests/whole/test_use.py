@@ -75,6 +75,20 @@ def test_each_token_that_ends_an_answer_ends_it(pair, monkeypatch, capsys):
     assert chat._ends(model, tokenizer) == {"eos_token_id": [0], "pad_token_id": 0}
 
 
+@pytest.mark.parametrize("habits", [{"repetition_penalty": 1.5}, {"no_repeat_ngram_size": 1}, {"num_beams": 3}])
+def test_the_likeliest_token_is_taken_whatever_the_teacher_was_published_with(pair, monkeypatch, capsys, habits):
+    plain = talk(pair, monkeypatch, capsys, io.StringIO("the quick brown\n"), tokens=8)
+    model = make_teacher()
+    model.generation_config = GenerationConfig(eos_token_id=0, **habits)
+    assert talk((model, pair[1]), monkeypatch, capsys, io.StringIO("the quick brown\n"), tokens=8) == plain
+
+
+def test_a_line_that_ends_with_crlf_is_the_same_line(monkeypatch):
+    """The end would be a token of its own."""
+    monkeypatch.setattr(sys, "stdin", io.StringIO("the quick brown\r\n", newline="\n"))
+    assert chat._read() == "the quick brown"
+
+
 def test_a_template_that_fails_is_one_line(pair, monkeypatch, capsys):
     tokenizer = make_tokenizer()
     tokenizer.chat_template = "{{ raise_exception('turns must alternate') }}"
