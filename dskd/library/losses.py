@@ -117,8 +117,8 @@ class StateLoss(Exact):
 
     `StateLoss()` takes states as they are (M is 1). `StateLoss.whitened(states)` lets each direction count by its own
     spread. With `deviation` the part of the error along the state's deviation from the mean counts so many times more:
-    the study found `StateLoss.whitened(states, deviation=1.0)` best (docs/study.md, `span_mean`; there the deviation
-    counts at the positions of a sense loss only, here at all).
+    an earlier study found `StateLoss.whitened(states, deviation=1.0)` best (docs/earlier.md, `span_mean`; there the
+    deviation counts at the positions of a sense loss only, here at all).
     """
 
     metric: Tensor | None

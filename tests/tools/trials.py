@@ -7,7 +7,7 @@
 A file with a `grid` gives each objective as many trials: every value of one weight at the first rate, and the best of
 these at each other rate. They are scored by held-out text alone on the first half. `--half test` then takes the best of
 each objective by that table (`choose`), trains it with the seeds of `confirm`, and compares these alone, with the tests
-that `pairs` names and their margins. `choosing` has what differs in `distill` on the half for choosing.
+that `pairs` names and their margins.
 
 Another file names its objectives by what differs from `kd`, the seeds, what differs in `distill`, and pairs of
 objectives that are compared, too. An objective's `params` differ in the groups `senses`, `targets`, `distill` and
@@ -85,8 +85,7 @@ def main() -> int:
     table = dev if args.half == "dev" else test
     params = stages.begin()
     torch.set_num_threads(args.threads or params.runtime.threads)
-    of_half = given.get("choosing", {}) if args.half == "dev" else {}
-    params = changed(params, {"distill": given["distill"] | of_half})
+    params = changed(params, {"distill": given["distill"]})
     families = only(grid(given["grid"]) if "grid" in given else {}, args.only)
     if args.only and args.half == "test":
         raise UserError("--only is for the half for choosing: the other compares all that were chosen")
