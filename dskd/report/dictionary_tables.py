@@ -93,22 +93,6 @@ def groups_table(table: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def glance_table(found: Mapping[str, float]) -> pd.DataFrame:
-    """The dictionary in one line."""
-    row = {
-        "text (tokens)": f"{found['text_tokens']:,}",
-        "senses": f"{found['senses']:,} of {found['tokens']:,} tokens",
-        "senses of one state": f"{found['singleton_share']:.1%}",
-        "words of the lexicon with two senses or more": f"{found['heads_with_two_senses']:.0%}",
-    }
-    if "wic_auc" in found:
-        row["same sense or not (WiC, AUC)"] = _plain_interval(
-            *(found[f"wic_auc{end}"] for end in ("", "_low", "_high"))
-        )
-        row["by random states"] = f"{found['wic_auc_random']:.3f}"
-    return pd.DataFrame([row])
-
-
 def curves_table(rows: pd.DataFrame) -> pd.DataFrame:
     """How dictionaries differ: by the size of the text and the key first, then by what differs from the rest.
 

@@ -21,7 +21,6 @@ from dskd.report.dictionary_tables import (
     code_students_table,
     curves_table,
     facts_table,
-    glance_table,
     measures_table,
 )
 from dskd.report.metrics import FEWEST_DOCUMENTS
@@ -225,6 +224,7 @@ def coverage_block(quality: dict[str, list[dict]]) -> str:
 
 
 _TRIALS = "docs/trials"
+_GRIDS = {"grid": f"{_TRIALS}/grid.test.csv", "claim": f"{_TRIALS}/claim.csv"}  # what is shown of each
 
 
 def update_docs(root: Path) -> list[str]:
@@ -233,12 +233,9 @@ def update_docs(root: Path) -> list[str]:
     Raises:
         UserError: a page lacks a mark, or the run or a study has left no metrics. Then no page is changed.
     """
-    for made, command in (
-        (f"{_TRIALS}/grid.test.csv", "make grid"),
-        (f"{_TRIALS}/claim.test.csv", "make grid GRID=claim"),
-    ):
-        if not (root / made).exists():
-            raise UserError(f"{root / made} is missing: make it with `{command}`")
+    for grid, table in _GRIDS.items():
+        if not (root / table).exists():
+            raise UserError(f"{root / table} is missing: make it with `make grid GRID={grid}`")
     pages = {root / name: blocks for name, blocks in _blocks(root).items()}
     texts = {page: _filled(page, blocks) for page, blocks in pages.items()}
     changed = [page for page, text in texts.items() if text != page.read_text(encoding="utf-8")]
@@ -257,9 +254,9 @@ def _blocks(root: Path) -> dict[str, dict[str, str]]:
     def trial(name: str) -> pd.DataFrame:
         return pd.read_csv(root / f"{_TRIALS}/{name}.csv")
 
-    codes, grids = trial("codes"), {"tuned alike": trial("grid.test"), "in the paper's setting": trial("claim.test")}
+    codes, grid = trial("codes"), trial("grid.test")
     return {
-        "README.md": {"dictionary": markdown(glance_table(dictionary)), "headline": headline_block(grids)},
+        "README.md": {"headline": headline_block(grid)},
         "docs/senses.md": {
             "dictionary": markdown(facts_table(dictionary).reset_index(names="what")),
             "agreement": markdown(measures_table(dictionary)),
@@ -278,9 +275,8 @@ def _blocks(root: Path) -> dict[str, dict[str, str]]:
         "docs/costs.md": {"cost": cost_block(run.provenance), "speed": bench_block(read_speeds(root))},
         "docs/study.md": {
             "choosing": choosing_block(trial("grid")),
-            "grid": grid_block(grids["tuned alike"]),
+            "grid": grid_block(grid),
             "claim choosing": choosing_block(trial("claim")),
-            "claim": grid_block(grids["in the paper's setting"]),
         },
         "docs/earlier.md": {"half": half_block(trial("study"))},
         "docs/lexicon.md": {

@@ -77,21 +77,19 @@ def grid_block(found: pd.DataFrame) -> str:
     )
 
 
-def headline_block(settings: dict[str, pd.DataFrame]) -> str:
-    """What the paper's sense loss buys: its difference in KL from each control, and the outcome of the test.
-
-    Args:
-        settings: what a setting is called -> its `docs/trials/NAME.test.csv`.
-    """
-    rows = []
-    for against, words in _AGAINST.items():
-        row = {"`dskd` compared with": f"{words} (`{against}`)"}
-        for setting, found in settings.items():
-            of = (found["measure"] == _KL) & (found["objective"] == _DSKD) & (found["against"] == against)
-            for pair in found[of].head(1).to_dict("records"):
-                row |= {setting: f"{_cell(signed_cell, pair)}, {pair['outcome']}"}
-        rows.append(row)
-    return markdown(pd.DataFrame(rows).fillna("-"))
+def headline_block(found: pd.DataFrame) -> str:
+    """What the paper's sense loss buys, from `docs/trials/grid.test.csv`: its difference in KL from each control, and
+    the outcome of the test."""
+    pairs = found[(found["measure"] == _KL) & (found["objective"] == _DSKD)].drop_duplicates("against")
+    rows = [
+        {
+            "`dskd` compared with": f"{_AGAINST[pair['against']]} (`{pair['against']}`)",
+            TITLES[_KL]: _cell(signed_cell, pair),
+            "outcome": pair["outcome"],
+        }
+        for pair in pairs[pairs["against"].notna()].to_dict("records")
+    ]
+    return markdown(pd.DataFrame(rows))
 
 
 def _cell(form, row: dict) -> str:

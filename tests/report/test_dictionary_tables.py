@@ -8,7 +8,6 @@ from dskd.report.dictionary_tables import (
     code_students_table,
     curves_table,
     facts_table,
-    glance_table,
     groups_table,
     measures_table,
 )
@@ -124,14 +123,6 @@ def test_the_tables_take_what_the_measures_give():
     assert shown["senses"].tolist() == ["1.000 [-, -]"] * 4  # no better than "random", which is the same
     groups = groups_table(table)
     assert set(groups["words"]) == {"nouns", "adjectives", "rare words", "common words"} and len(groups) == 4 * 3
-
-
-def test_the_dictionary_at_a_glance_and_without_wic_where_it_could_not_be_had():
-    found = FACTS | measure("wic_auc", 0.6, random=(0.55, 0.01))
-    (row,) = glance_table(found).to_dict("records")
-    assert row["text (tokens)"] == "1,499,904" and row["senses"] == "7,000 of 3 tokens"
-    assert row["same sense or not (WiC, AUC)"] == "0.600 [0.590, 0.620]" and row["by random states"] == "0.550"
-    assert list(glance_table(FACTS).columns) == list(row)[:4]
 
 
 def code(name, size, codebook, mean, *blocks):

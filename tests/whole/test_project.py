@@ -23,7 +23,7 @@ from dskd.infra.normalise import check_source_notebooks
 from dskd.params import load_params
 from dskd.report.parameter_tables import parameters_block
 from dskd.report.readme import bench_block, cost_block, read_speeds, results_block
-from dskd.report.study_tables import grid_block, half_block
+from dskd.report.study_tables import grid_block, half_block, headline_block
 
 # The rooms of dskd/, in the order of the method: each imports only from rooms before it.
 ROOMS = """
@@ -111,11 +111,15 @@ def test_the_pages_show_the_results(page, path, block):
 
 @pytest.mark.parametrize(
     ("page", "trial", "block"),
-    [("study", "grid.test", grid_block), ("study", "claim.test", grid_block), ("earlier", "study", half_block)],
+    [
+        ("README", "grid.test", headline_block),
+        ("docs/study", "grid.test", grid_block),
+        ("docs/earlier", "study", half_block),
+    ],
 )
 def test_the_pages_show_what_the_other_half_of_words_and_text_says(page, trial, block):
     found = pd.read_csv(ROOT / f"docs/trials/{trial}.csv")
-    assert block(found) in (ROOT / f"docs/{page}.md").read_text(), "run `python -m dskd readme`"
+    assert block(found) in (ROOT / f"{page}.md").read_text(), "run `python -m dskd readme`"
 
 
 def test_the_pages_show_the_speeds():
