@@ -326,5 +326,6 @@ def test_the_notebook_on_a_word_runs_from_top_to_bottom(project, tmp_path):
 
 def test_the_notebook_on_results_needs_the_committed_reports_alone(tmp_path):
     subprocess.run(["git", "clone", "--quiet", "--depth=1", ROOT.as_uri(), tmp_path / "clone"], check=True)
+    shutil.copytree(ROOT / "dskd", tmp_path / "clone/dskd", dirs_exist_ok=True)  # the code that runs, if changed since
     shown = execute("explore_results", tmp_path / "clone", tmp_path)
     assert "KL to teacher" in shown and "image/png" in shown and "only dskd-0" in shown and "The opposite of" in shown

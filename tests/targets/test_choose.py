@@ -136,7 +136,7 @@ def masks(share, least, length=200, related=(1,), known=(1, 2), seed=0):
 
 @pytest.mark.parametrize(
     "share, least, expected",
-    [(0.4, 5, 20), (0.41, 5, 21), (0.1, 25, 25), (0.0, 0, 0), (1.0, 0, 50), (0.1, 300, 50)],
+    [(0.4, 5, 20), (0.41, 5, 21), (0.1, 25, 25), (0.0, 1, 1), (1.0, 0, 50), (0.1, 300, 50)],
 )
 def test_the_share_of_related_positions_and_its_minimum_hold_in_every_block(share, least, expected):
     labels, with_relations, own_only = masks(share, least)
