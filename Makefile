@@ -2,7 +2,7 @@
 # make study   the same with profiles/study.yaml in build/study, where it resumes; its results go to reports/runs/study
 #              and docs/trials/study.* (PROFILE=gemma: another profile, in folders of its name)
 # make grid    train every objective of docs/trials/grid.yaml at several rates and weights, choose, and compare the best
-#              (GRID=claim: in the paper's own setting)
+#              (GRID=claim: in the paper's own setting); scores of each item go to reports/runs/grid
 # make test    build .venv and run every check
 # make explore  after a run: execute both explore notebooks (copies in reports/notebooks), picture docs/senses.png anew
 # make bench   append speeds to tests/speed/results.csv and curves to scaling.csv beside it
@@ -62,6 +62,9 @@ grid: $(READY)
 	cd build/$(GRID) && dvc cache dir --local $(CURDIR)/.dvc/cache && python -m dskd profile $(GRID) && dvc repro senses benchmarks
 	test -e docs/trials/$(GRID).csv || { cd build/$(GRID) && python tests/tools/trials.py docs/trials/$(GRID).yaml && cp docs/trials/$(GRID).csv $(CURDIR)/docs/trials/; }
 	cd build/$(GRID) && python tests/tools/trials.py docs/trials/$(GRID).yaml --half test && cp docs/trials/$(GRID).test.* $(CURDIR)/docs/trials/
+	rm -rf reports/runs/$(GRID) && mkdir -p reports/runs/$(GRID)/scores && cp build/$(GRID)/params.yaml reports/runs/$(GRID)/
+	cd build/$(GRID)/build/trials && for student in */scores-test-documents.csv.gz; do \
+		name=$${student%/*} && cp $$student $(CURDIR)/reports/runs/$(GRID)/scores/$${name#*-}.csv.gz || exit; done
 	python -m dskd readme
 
 explore: $(READY)
