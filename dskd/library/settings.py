@@ -1,7 +1,8 @@
 """What a sense dictionary and its targets are made with, each with a value that works. The names and meanings are those
 of params.yaml (docs/parameters.md)."""
 
-from typing import NamedTuple, TypeVar
+from collections.abc import Mapping
+from typing import Any, NamedTuple, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
@@ -49,6 +50,10 @@ def checked(kind: type[Kind], values: dict) -> Kind:
     try:
         return kind(**values)
     except ValidationError as error:
-        faults = [f"{fault['loc'][0]} = {fault['input']!r}: " if fault["loc"] else "" for fault in error.errors()]
-        says = [fault["msg"].removeprefix("Value error, ") for fault in error.errors()]  # or of several together
-        raise UserError("; ".join(map("".join, zip(faults, says)))) from None
+        raise UserError("; ".join(map(_said, error.errors()))) from None
+
+
+def _said(fault: Mapping[str, Any]) -> str:
+    """What pydantic says of one value, or of several together, which have no place."""
+    value = f"{fault['loc'][0]} = {fault['input']!r}: " if fault["loc"] else ""
+    return value + fault["msg"].removeprefix("Value error, ")

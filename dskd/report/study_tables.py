@@ -3,7 +3,7 @@ study, and of the power of such a design."""
 
 import re
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Iterable
 
 import pandas as pd
 
@@ -66,15 +66,14 @@ def grid_block(found: pd.DataFrame) -> str:
     found = found[found["measure"].isin(_ROWS)]
     means = found.drop_duplicates(["measure", "objective"])
     pairs = found[(found["objective"] == _DSKD) & found["against"].notna()].drop_duplicates(["measure", "against"])
-    primary, secondary = pairs[pairs["measure"] == _KL], pairs[pairs["measure"] != _KL]
-    secondary = secondary.assign(p_holm=holm(secondary["p"].to_numpy()))
-    cells = [_cell(signed_cell, row) for row in primary.to_dict("records")]
-    cells += [_cell(difference_cell, row) for row in secondary.to_dict("records")]
-    pairs = pd.concat([primary, secondary])
-    return markdown(
-        _table(means, "objective", means["mean"].map(number).tolist()),
-        _table(pairs.assign(against=f"{_DSKD} - " + pairs["against"]), "against", cells),
+    secondary = pairs["measure"] != _KL
+    pairs = pairs.assign(mean=pairs["difference"], p_holm=1.0, against=f"{_DSKD} - " + pairs["against"])
+    pairs.loc[secondary, "p_holm"] = holm(pairs.loc[secondary, "p"].to_numpy())
+    tables = (
+        _by_measure(means, "objective", means["mean"].map(number), _ROWS),
+        _by_measure(pairs, "against", map(difference_cell, pairs.to_dict("records")), _ROWS),
     )
+    return markdown(*(table.reset_index(names="measure") for table in tables))
 
 
 def headline_block(found: pd.DataFrame) -> str:
@@ -84,23 +83,12 @@ def headline_block(found: pd.DataFrame) -> str:
     rows = [
         {
             "`dskd` compared with": f"{_AGAINST[pair['against']]} (`{pair['against']}`)",
-            TITLES[_KL]: _cell(signed_cell, pair),
+            TITLES[_KL]: signed_cell(pair | {"mean": pair["difference"]}),
             "outcome": pair["outcome"],
         }
         for pair in pairs[pairs["against"].notna()].to_dict("records")
     ]
     return markdown(pd.DataFrame(rows))
-
-
-def _cell(form, row: dict) -> str:
-    return form(row | {"mean": row["difference"]})
-
-
-def _table(rows: pd.DataFrame, columns: str, cells: list[str]) -> pd.DataFrame:
-    """One row per measure and one column per value of `columns`, in the order of `rows`."""
-    table = rows.assign(cell=cells).pivot(index="measure", columns=columns, values="cell")[rows[columns].unique()]
-    shown = [measure for measure in _ROWS if measure in table.index]
-    return table.loc[shown].rename(index=_ROWS).reset_index(names="measure")
 
 
 TRIAL_MEASURES = {  # of the tables in docs/trials, those that are shown, with their titles
@@ -116,28 +104,27 @@ TRIAL_MEASURES = {  # of the tables in docs/trials, those that are shown, with t
 
 def half_block(found: pd.DataFrame) -> str:
     """What the study says on the half of text and words that guided no choice, from `docs/trials/study.csv`: means,
-    and the differences of the sense losses."""
+    and the differences of the sense losses, with Holm's correction over all cells of their table."""
     found = found[found["measure"].isin(TRIAL_MEASURES)]
     means = found.drop_duplicates(["measure", "objective"])
-    return markdown(_wide(means, "objective", means["mean"].map(number)), _sense_differences(found))
-
-
-def _sense_differences(found: pd.DataFrame) -> pd.DataFrame:
-    """One row per pair with a sense loss, one column per measure; Holm's correction is over all cells."""
-    pairs = found[found["measure"].isin(TRIAL_MEASURES) & found["objective"].isin(SENSES) & found["against"].notna()]
+    pairs = found[found["objective"].isin(SENSES) & found["against"].notna()]
     pairs = pairs.assign(
         mean=pairs["difference"],
         p_holm=holm(pairs["p"].to_numpy()),
         difference=pairs["objective"] + " - " + pairs["against"],
     )
-    return _wide(pairs, "difference", [difference_cell(pair) for pair in pairs.to_dict("records")])
+    tables = {
+        "objective": _by_measure(means, "objective", means["mean"].map(number), TRIAL_MEASURES),
+        "difference": _by_measure(pairs, "difference", map(difference_cell, pairs.to_dict("records")), TRIAL_MEASURES),
+    }
+    return markdown(*(table.T.reset_index(names=name) for name, table in tables.items()))
 
 
-def _wide(rows: pd.DataFrame, index: str, cells: Sequence[str]) -> pd.DataFrame:
-    """One column per measure and one row per value of `index`, in the order of `rows`."""
-    table = rows.assign(cell=cells).pivot(index=index, columns="measure", values="cell").loc[rows[index].unique()]
-    shown = {key: title for key, title in TRIAL_MEASURES.items() if key in table}
-    return table[list(shown)].rename(columns=shown).reset_index()
+def _by_measure(rows: pd.DataFrame, name: str, cells: Iterable[str], titles: dict[str, str]) -> pd.DataFrame:
+    """One row per measure of `titles` that is there, and one column per value of the column `name`, in the order of
+    `rows`."""
+    table = rows.assign(cell=list(cells)).pivot(index="measure", columns=name, values="cell")[rows[name].unique()]
+    return table.loc[[measure for measure in titles if measure in table.index]].rename(index=titles)
 
 
 def power_block(simulated: pd.DataFrame) -> str:
