@@ -11,14 +11,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 from dskd.corpus import wikitext
-from dskd.corpus.extracted import BEGINNING, extracted_articles
+from dskd.corpus.extracted import BEGINNING, LONGEST, extracted_articles
 from dskd.errors import UserError
-from dskd.infra.lines import numbered_lines
+from dskd.infra.lines import MARK, numbered_lines
 
-_LONGEST = 1 << 24  # bytes of a line, as of an article of a dump
 _ROWS = (".jsonl", ".jsonl.gz")
 _ARTICLES = ".docs"
-_MARK = "\ufeff"  # of the order of bytes, which some programs write before a text
 _TAKEN = (
     "sources.wikipedia takes a folder of *.txt files, JSON lines with a string `text` in each row (plain or gzip), "
     "what WikiExtractor writes (<doc …>, plain or gzip), or a MediaWiki dump (XML in bzip2)"
@@ -108,7 +106,7 @@ def _form(path: Path) -> str:
             magic = file.read(3)
         packed = bz2.open if magic == b"BZh" else gzip.open if magic[:2] == b"\x1f\x8b" else open
         with packed(path, "rb") as file:
-            beginning = file.read(1 << 12).removeprefix(_MARK.encode()).lstrip()
+            beginning = file.read(1 << 12).removeprefix(MARK.encode()).lstrip()
     except (OSError, EOFError, zlib.error):
         return "dump"
     if beginning.startswith(b"{") and packed is not bz2.open:
@@ -145,7 +143,7 @@ def _files(folder: Path) -> Iterator[Document]:
 
 def _text(path: Path) -> str:
     try:
-        text = path.read_text(encoding="utf-8").removeprefix(_MARK)
+        text = path.read_text(encoding="utf-8").removeprefix(MARK)
         if "\0" in text:
             raise ValueError("it has NUL bytes, as UTF-16 has")
     except (ValueError, OSError) as error:
@@ -155,10 +153,10 @@ def _text(path: Path) -> str:
 
 def _rows(path: Path) -> Iterator[Document]:
     count, empty = 0, True
-    for number, line in numbered_lines(path, _LONGEST):
+    for number, line in numbered_lines(path, LONGEST):
         try:
             row = json.loads(line.decode())
-            text, title = row["text"].removeprefix(_MARK), _title(row.get("title"))
+            text, title = row["text"].removeprefix(MARK), _title(row.get("title"))
             f"{text}{title}".encode()  # JSON can name half a surrogate pair, which no tokenizer takes
         except (TypeError, ValueError, KeyError, AttributeError, RecursionError):
             wanted = 'a row is an object with a string "text" of up to 16 MB, and perhaps a title, in UTF-8'

@@ -12,7 +12,7 @@ from dskd.errors import UserError
 from dskd.infra.lines import numbered_lines
 
 BEGINNING = b"<doc "
-_LONGEST = 1 << 24  # bytes of a line
+LONGEST = 1 << 24  # bytes of a line, as of an article of a dump
 _LONGEST_HEAD = 1 << 12  # characters of <doc …>
 # Up to the last mark before ">" or other attributes: some versions leave the marks in a title as they are.
 _TITLE = re.compile(r'(.*?)"(?: \w+="[^"]*")*>')
@@ -27,7 +27,7 @@ def extracted_articles(path: Path) -> Iterator[tuple[str, str]]:
             no end, as where the file was cut; no article has text.
     """
     title, lines, empty = None, [], True
-    for number, line in numbered_lines(path, _LONGEST):
+    for number, line in numbered_lines(path, LONGEST):
         text = _decoded(line, f"{path}:{number}")
         if text.startswith("<doc "):
             begun = _TITLE.fullmatch(text[:_LONGEST_HEAD].partition(' title="')[2])

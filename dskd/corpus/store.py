@@ -1,5 +1,6 @@
 """The corpus: blocks of tokens, and how they are saved and loaded."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -12,12 +13,19 @@ SOURCES = ("wiki", "gloss", "prompt", "lexicon")  # their places are the codes i
 SPLITS = ("train", "heldout")
 
 
-def save_corpus(folder: Path, tensors: dict[str, torch.Tensor], summary: dict) -> None:
-    """Write `blocks.safetensors` and `corpus.json` into `folder`, which appears whole or not at all."""
+def save_corpus(
+    folder: Path,
+    tensors: dict[str, torch.Tensor],
+    summary: dict,
+    note: Callable[[Path], None] = lambda _: None,
+) -> None:
+    """Write `blocks.safetensors` and `corpus.json` into `folder`, which appears whole or not at all; `note` writes
+    beside them what they were made of."""
     with output(folder, checksums=True) as partial:
         partial.mkdir()
         save_file(tensors, partial / "blocks.safetensors")
         write_json(partial / "corpus.json", summary)
+        note(partial)
 
 
 def heldout_documents(tensors: dict[str, torch.Tensor], summary: dict) -> list[str]:

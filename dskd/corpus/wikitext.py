@@ -60,8 +60,8 @@ _DROPPED_TAGS = {
 }
 # What begins and ends a line of its own.
 _BLOCKS = {"blockquote", "br", "center", "dd", "div", "dl", "dt", "li", "ol", "p", "poem", "ul"}
-# Links that are not text: pictures, categories, and the same article in other languages ("de:Anarchismus";
-# with a colon before it, it stands in the sentence). All else before a colon is part of a title: "CSI: Miami".
+# Links that are not text: pictures, categories, and the same article in other languages ("de:Anarchismus"). All else
+# before a colon is part of a title: "CSI: Miami".
 _DROPPED_SPACES = {"file", "image", "media", "category", "template", "wikipedia"}
 _LANGUAGES = set(  # Wikipedias that there are or were, and the other names that MediaWiki knows some by
     """aa ab ace ady af ak als alt am ami an ang ann anp ar arc ary arz as ast atj av avk awa ay az azb ba ban bar
@@ -120,6 +120,7 @@ _REDIRECT = re.compile(r"\s*#redirect\b", re.IGNORECASE)
 # Before 2011 a page does not say in which namespace it is; its title does. The site's own names come to these.
 _SPACES = set("media special talk user project wikipedia wp file image mediawiki template help category portal book "
               "draft timedtext module".split())  # fmt: skip
+_NO_TEXT = ("-2", "6", "10", "14")  # keys of namespaces: media, files, templates, categories; each site has its names
 _LARGEST_PAGE = 1 << 24  # bytes; MediaWiki takes articles up to 2 MiB
 _MOST_OPEN = 500  # templates
 _HAS_WORD = re.compile(r"\w")
@@ -142,12 +143,13 @@ class _Stream:
 def articles(path: Path) -> Iterator[tuple[str, str]]:
     """Yield (title, mark-up) of every article of a bz2 XML dump, in its order; no redirects, no other namespaces.
 
-    Of a page with several revisions the newest is taken.
+    Of a page with several revisions the newest is taken. Links to pictures and categories by the site's own names
+    ("Datei:") become links to "File:", which are no text.
 
     Raises:
         UserError: the file is not such a dump, it is cut off, or it has no article with text.
     """
-    pages, found, spaces = 0, False, _SPACES
+    pages, found, spaces, no_text = 0, False, _SPACES, []
     try:
         with bz2.open(path) as file:
             stream = _Stream(file)
@@ -155,6 +157,7 @@ def articles(path: Path) -> Iterator[tuple[str, str]]:
                 space, _, name = element.tag.rpartition("}")
                 if name == "namespace" and element.get("key") != "0":
                     spaces = spaces | {(element.text or "").lower()}
+                    no_text += [element.text] if element.get("key") in _NO_TEXT and element.text else []
                 if name != "page":
                     continue
                 space = f"{space}}}" if space else ""  # tags come as "{namespace of the dump}page"
@@ -163,7 +166,7 @@ def articles(path: Path) -> Iterator[tuple[str, str]]:
                 is_redirect = element.find(f"{space}redirect") is not None or _REDIRECT.match(markup)
                 if number == "0" and not is_redirect:
                     found = found or bool(markup.strip())
-                    yield title, markup
+                    yield title, _with_plain_names(markup, no_text)
                 pages += 1
                 element.clear()  # keeps memory flat
                 stream.left = _LARGEST_PAGE
@@ -183,6 +186,12 @@ def _newest(page: ElementTree.Element, space: str) -> str:
         for place, revision in enumerate(page.findall(f"{space}revision"))
     ]
     return max(revisions, default=("", 0, ""))[2]
+
+
+def _with_plain_names(markup: str, names: list[str]) -> str:
+    """Mark-up whose links to these namespaces are links to "File:"."""
+    pattern = rf"\[\[\s*(?:{'|'.join(map(re.escape, names))})\s*:"
+    return re.sub(pattern, "[[File:", markup, flags=re.IGNORECASE) if names else markup
 
 
 def _is_article(title: str, spaces: set[str]) -> bool:
@@ -260,17 +269,18 @@ def _pruned(node) -> list:
             return []
         if node.text is not None:
             _prune(node.text)
+        elif (title := str(node.title).strip()).startswith(":"):
+            return [Text(title[1:])]
     elif isinstance(node, Heading | ExternalLink) and node.title is not None:
         _prune(node.title)
     return [node]
 
 
 def _is_dropped(title: str) -> bool:
-    """Whether a link to `title` is no text."""
-    title = title.strip()
-    name, colon, _ = title.removeprefix(":").partition(":")
+    """Whether a link to `title` is no text. With a colon before it, it stands in the sentence."""
+    name, colon, _ = title.strip().partition(":")
     name = name.strip().lower()
-    return bool(colon) and (name in _DROPPED_SPACES or (name in _LANGUAGES and not title.startswith(":")))
+    return bool(colon) and (name in _DROPPED_SPACES or name in _LANGUAGES)
 
 
 def _argument(template: Template, place: int) -> str:

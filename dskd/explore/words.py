@@ -18,7 +18,8 @@ from dskd.errors import UserError
 from dskd.explore.cards import Card, Context, Word, by_frequency, nearest_senses
 from dskd.explore.synsets import Evidence, WordNetWords, fit_synset, gather_evidence, read_words
 from dskd.infra import artifacts
-from dskd.infra.artifacts import check_made_of, require
+from dskd.infra.artifacts import require
+from dskd.infra.made_of import check_made_of
 from dskd.lexicon.readers.wordnet import open_wordnet
 from dskd.lexicon.relations import KINDS, is_heldout
 from dskd.lexicon.store import antonyms, load_lexicon, synonyms

@@ -45,7 +45,12 @@ def starts_of(sizes: Tensor) -> Tensor:
 
 
 def squared_distances(x: Tensor, y: Tensor) -> Tensor:
-    """||x_i - y_j||^2 for batches of rows: (B, n, d), (B, m, d) -> (B, n, m), never negative."""
+    """||x_i - y_j||^2 for batches of rows: (B, n, d), (B, m, d) -> (B, n, m), never negative.
+
+    Both are first moved by the mean of y. A dimension that is large in all rows would cost the digits of the others.
+    """
+    origin = y.mean(dim=1, keepdim=True)
+    x, y = x - origin, y - origin
     return _distances(x, _norms(x), y, _norms(y))
 
 

@@ -6,7 +6,7 @@ sees half a file and a failed run leaves the earlier result untouched.
 
 import json
 import shlex
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -65,19 +65,6 @@ PROVENANCE = "reports/provenance.json"
 
 LOCK = "dvc.lock"
 SPEEDS = "tests/speed/results.csv"  # of `make bench`
-
-ORIGIN_FILE = "origin.json"  # beside an artifact: what it was made of
-SHOWN = {  # how a line calls what something was made of
-    "teacher": "teacher or tokenizer",
-    "tokenizer": "tokenizer",
-    "corpus": "text",
-    "split": "split (student.layers - student.trained)",
-    "student": "student.source",
-    "variant": "kind of targets (objectives.*.targets)",
-    "settings": "value of targets.*",
-    "senses": "sense dictionary",
-    "lexicon": "lexicon",
-}
 
 
 def project_root(start: Path | None = None) -> Path:
@@ -222,28 +209,6 @@ def read_json(path: str | Path) -> dict:
     """Raises UserError if the file holds no JSON object."""
     with reading(path):
         return _object(Path(path).read_text(encoding="utf-8"))
-
-
-def save_made_of(folder: Path, made_of: Mapping[str, object]) -> None:
-    """Note in a folder that is there what it was made of: hashes of `teacher`, `tokenizer` and `corpus`; `split`, the
-    number of the teacher's layers below it; and what else readers need to know."""
-    write_json(folder / ORIGIN_FILE, made_of)
-
-
-def check_made_of(folder: str | Path, stage: str, wanted: Mapping[str, object]) -> None:
-    """Raise UserError where a folder was made of another one of these; the message names the stage that makes it."""
-    path = require(Path(folder) / ORIGIN_FILE, stage)
-    with reading(path, stage):
-        known = read_json(path)
-        others = [SHOWN[name] for name, value in wanted.items() if known[name] != value]
-    if others:
-        raise of_another_run(folder, stage, others)
-
-
-def of_another_run(folder: str | Path, stage: str, others: Iterable[str]) -> UserError:
-    """What is wrong with a folder that was made with others of these than the run's."""
-    made = f"{folder} was made with another {' and another '.join(others)}"
-    return UserError(f"{made}: run `dvc repro {stage}`, or get both of one run")
 
 
 def write_jsonl(path: str | Path, rows: list[dict]) -> None:

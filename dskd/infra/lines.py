@@ -13,7 +13,7 @@ from dskd.errors import UserError
 
 _CHUNK = 1 << 20  # bytes that are read, or decompressed, at once
 _GZIP = b"\x1f\x8b"  # how every gzip file begins (RFC 1952)
-_MARK = b"\xef\xbb\xbf"  # of the order of bytes: at the beginning of a file, or of the files that were joined to one
+MARK = "\ufeff"  # of the order of bytes: some programs write it before a text, and so before each of joined files
 
 
 def numbered_lines(path: Path, longest: int, progress: str = "") -> Iterator[tuple[int, bytes | None]]:
@@ -34,7 +34,7 @@ def numbered_lines(path: Path, longest: int, progress: str = "") -> Iterator[tup
             for number, line in enumerate(_bounded(file, longest), 1):
                 if progress:
                     bar.update(raw.tell() - bar.n)
-                yield number, line.removeprefix(_MARK) if line else line
+                yield number, line.removeprefix(MARK.encode()) if line else line
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise UserError(f"{path} is not a whole gzip file ({error}): fetch it again") from None
     except (OSError, ValueError) as error:  # ValueError: a name that no file can have

@@ -96,27 +96,29 @@ def heldout_pairs(pairs: Iterable[tuple[str, str]], seed: int, share: float) -> 
 
 LONGEST = 255  # characters; a longer title does not fit into MediaWiki either (255 bytes)
 _LONGEST_PART = 100  # characters of a part of a sense's name
+_WRITTEN = str.maketrans({"_": " ", "\u2019": "'", "\u02bc": "'"})  # the apostrophes of print
 
 
 def normalised(text: str) -> str:
-    """A word in lower case and NFC, with single spaces, also for underscores; "" if `text` is no word.
+    """A word in lower case and NFC, with single spaces, also for underscores, and with plain apostrophes; "" if `text`
+    is no word.
 
     A word has a letter, no control, format or surrogate characters, and at most LONGEST characters.
     """
     if len(text) > 2 * LONGEST:  # before anything that takes time; NFC may halve it
         return ""
-    word = unicodedata.normalize("NFC", " ".join(text.lower().replace("_", " ").split()))
+    word = unicodedata.normalize("NFC", " ".join(text.lower().translate(_WRITTEN).split()))
     kept = len(word) <= LONGEST and word.isprintable() and any(map(str.isalpha, word))
     return word if kept else ""
 
 
 # Letters and what words are written with. Of all else it cannot be told whether it is part of a word, of mark-up or of
 # a note, or stands between two words.
-_PLAIN = re.compile(r"[\w'’.&+-]+(?: [\w'’.&+-]+)*")
+_PLAIN = re.compile(r"[\w'.&+-]+(?: [\w'.&+-]+)*")
 
 
 def plain_word(text: str) -> str:
-    """`normalised`, if the word is of letters, digits, spaces and the characters ' ’ . & + - alone; else ""."""
+    """`normalised`, if the word is of letters, digits, spaces and the characters ' . & + - alone; else ""."""
     word = normalised(text)
     return word if _PLAIN.fullmatch(word) else ""
 

@@ -14,8 +14,8 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from dskd.errors import UserError, one_line
-from dskd.infra.artifacts import ORIGIN_FILE as ORIGIN
 from dskd.infra.hashes import SUMS, identity, read_checksums, sha256_file
+from dskd.infra.made_of import ORIGIN_FILE as ORIGIN
 from dskd.infra.output import output
 from dskd.library.card import CARD_TAG, About
 from dskd.model.tokenizer import load_tokenizer, save_tokenizer

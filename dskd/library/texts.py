@@ -11,13 +11,13 @@ from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from dskd.errors import UserError
+from dskd.infra.lines import MARK
 from dskd.library.models import check_plain, evaluating, no_autocast
 from dskd.model.architecture import sees_ahead
 from dskd.model.parts import run_part
 from dskd.model.tokenizer import before_text, check_ids, separator_token
 
 _TEXTS = 64  # tokenised at a time
-_MARK = "\ufeff"  # as some editors write it before a file's text
 _BLOCKS = 32  # in one chunk, whose states are held in memory together
 
 
@@ -114,7 +114,7 @@ def _tokenised(texts: Iterable[str], tokenizer: PreTrainedTokenizerBase) -> Iter
                 'the texts are rows of JSON, with names and quotation marks: give their texts, json.loads(row)["text"]'
             )
         first = False
-        if kept := [text for text in (text.removeprefix(_MARK) for text in batch) if text]:
+        if kept := [text for text in (text.removeprefix(MARK) for text in batch) if text]:
             # Split special tokens: a text that names one must not close its document.
             yield tokenizer(kept, add_special_tokens=False, split_special_tokens=True, verbose=False)["input_ids"]
 

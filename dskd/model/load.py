@@ -2,7 +2,7 @@
 
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from transformers.utils import logging
 
 from dskd.errors import UserError, one_line
 from dskd.infra.arithmetic import arithmetic_dtype
+from dskd.infra.made_of import save_made_of
 from dskd.infra.output import output
 from dskd.model.architecture import check_architecture
 from dskd.model.folder import CONFIG, check_folder, code_of_its_own, read_config, read_settings, shown, stored
@@ -20,16 +21,18 @@ from dskd.model.gguf_file import check_file, check_import, read_gguf, stop_ids
 from dskd.model.tokenizer import TOKENIZER, check_ids, load_tokenizer, save_tokenizer
 
 
-def import_model(fetched: Path, place: Path, dtype: str, name: str | None = None) -> None:
+def import_model(
+    fetched: Path, place: Path, dtype: str, name: str | None = None, made_with: Mapping[str, object] | None = None
+) -> None:
     """Keep a model that was fetched, a GGUF file or a folder, as a Hugging Face folder.
 
-    It must load before it is kept. Errors call it `name`.
+    It must load before it is kept. Errors call it `name`; `made_with` is noted beside it for `check_parameters`.
 
     Raises:
         UserError: it cannot be loaded, is not whole, or cannot be cut.
     """
     if fetched.is_file():
-        import_gguf(fetched, place, dtype, name)
+        import_gguf(fetched, place, dtype, name, made_with)
         return
     _, tokenizer = load_decoder(fetched, dtype, name)
     for file in code_of_its_own(fetched):
@@ -38,9 +41,16 @@ def import_model(fetched: Path, place: Path, dtype: str, name: str | None = None
         shutil.copytree(fetched, partial)
         if not (partial / TOKENIZER).exists():  # it was made of other files, as vocab.json and merges.txt
             save_tokenizer(tokenizer, partial)
+        save_made_of(partial, {}, made_with)
 
 
-def import_gguf(source: Path, destination: Path, dtype: str = "bfloat16", name: str | None = None) -> None:
+def import_gguf(
+    source: Path,
+    destination: Path,
+    dtype: str = "bfloat16",
+    name: str | None = None,
+    made_with: Mapping[str, object] | None = None,
+) -> None:
     """Turn one GGUF file into a Hugging Face folder: weights dequantised to bfloat16, tokenizer, chat template.
 
     Raises:
@@ -67,6 +77,7 @@ def import_gguf(source: Path, destination: Path, dtype: str = "bfloat16", name: 
         save_tokenizer(tokenizer, partial)
         del model
         load_decoder(partial, dtype, name)
+        save_made_of(partial, {}, made_with)
 
 
 def load_decoder(

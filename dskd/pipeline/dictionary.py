@@ -4,7 +4,7 @@ from pathlib import Path
 
 from dskd.corpus.dictionary import load_dictionary_text
 from dskd.infra import artifacts
-from dskd.infra.artifacts import save_made_of
+from dskd.infra.made_of import save_made_of, values_of
 from dskd.params import Params
 from dskd.pipeline.inputs import senses_of, teacher_tokenizer
 from dskd.senses.cluster import build_senses
@@ -21,6 +21,6 @@ def make_senses(params: Params) -> None:
         text = load_dictionary_text(Path(artifacts.RESERVOIR))
         save_contexts(folder, contexts_table(senses, text, teacher_tokenizer()))
         settings = {"key": params.senses.key, "length": text.blocks.shape[1] - 1}  # to ask the dictionary with
-        save_made_of(folder, {**senses_of(), "settings": settings})
+        save_made_of(folder, {**senses_of(), "settings": settings}, values_of(params, "senses"))
 
     save_senses(Path(artifacts.SENSES), build_senses(sample, params.senses), beside)

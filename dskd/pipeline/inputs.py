@@ -1,6 +1,5 @@
 """What the stages read of each other, opened as what it is; what is missing names the stage that makes it."""
 
-import re
 from pathlib import Path
 
 import pandas as pd
@@ -9,27 +8,45 @@ from nltk.corpus.reader.wordnet import WordNetCorpusReader
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from dskd.corpus.build import token_bytes
-from dskd.corpus.dictionary import load_dictionary_text
 from dskd.corpus.documents import kept_text
 from dskd.corpus.store import load_corpus
 from dskd.errors import UserError
 from dskd.infra import artifacts, processes
-from dskd.infra.artifacts import check_made_of, reading, require
+from dskd.infra.artifacts import reading, require
 from dskd.infra.hashes import sha256_tree
+from dskd.infra.made_of import check_made_of, check_parameters
 from dskd.lexicon.build import Files
 from dskd.lexicon.readers import wordnet
 from dskd.lexicon.relations import heldout_pairs, heldout_words
 from dskd.lexicon.store import load_lexicon
 from dskd.lexicon.tokens import check_tokens
 from dskd.model.load import load_decoder
-from dskd.model.tokenizer import before_text, load_tokenizer, separator_token, tokenizer_hash
-from dskd.params import LexiconParams, Params, SensesParams, Source
+from dskd.model.tokenizer import load_tokenizer, tokenizer_hash
+from dskd.params import LexiconParams, Params, Source
 from dskd.senses.store import Senses, load_senses
-from dskd.states.reservoir import open_reservoir
 from dskd.states.store import States, Text, open_states
 
+# What notes the parameters that it was made with, and the stage that makes it; the lexicon's note is in its report.
+_NOTES = {
+    artifacts.TEACHER: "sources",
+    artifacts.LEXICON_REPORT: "lexicon",
+    artifacts.PROMPTS: "prompts",
+    artifacts.CORPUS: "corpus",
+    artifacts.STATES: "harvest",
+    artifacts.RESERVOIR: "harvest",
+    artifacts.SENSES: "senses",
+    artifacts.BENCHMARKS: "benchmarks",
+    artifacts.SCORES: "evaluate",
+}
 _NOT_OF_THE_LEXICON = ("teacher", "student", "wordnet", "wikipedia", "texts", "tagged")  # they have other places
+
+
+def check_inputs(params: Params, *paths: str) -> None:
+    """Raise UserError where one of these artifacts was made with other parameters than there are now, as where a stage
+    is run by hand after a change. What is not there is for its reader to miss."""
+    for path in paths:
+        if Path(path).exists():
+            check_parameters(path, _NOTES[path], params)
 
 
 def states_of(depth: int | None = None, teacher: str | None = None) -> dict[str, str | int]:
@@ -70,23 +87,6 @@ def cached_text(split: str, depth: int | None = None) -> Text:
     return Text(cached_states(split, depth), labels(split), tokens(split))
 
 
-def check_corpus_tokens(tokenizer: PreTrainedTokenizerBase) -> None:
-    """Raise UserError where the run's text was made with another tokenizer: its tokens are other words then."""
-    blocks, account = load_corpus(Path(artifacts.CORPUS))
-    ids, counts = blocks["heldout"][:, 1:].unique(return_counts=True)
-    separator = separator_token(tokenizer)
-    with reading(f"{artifacts.CORPUS}/corpus.json", "corpus"):
-        same = account["separator"]["id"] == separator and int(ids.max()) < len(tokenizer)
-        if same:  # so that each token stands for some bytes: as many as when the text was made?
-            text = ~torch.isin(ids, torch.tensor([separator, *before_text(tokenizer)]))
-            sizes = torch.tensor(token_bytes(tokenizer, ids[text].tolist()))
-            rows = account["by_split_and_source"]
-            stated = sum(row["bytes"] for name, row in rows.items() if name.startswith("heldout."))
-            same = int((sizes * counts[text]).sum()) == stated
-    if not same:
-        raise artifacts.of_another_run(artifacts.CORPUS, "corpus", [artifacts.SHOWN["tokenizer"]])
-
-
 def load_teacher(params: Params) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """The teacher as the run uses it, frozen, on this process's device, and its tokenizer."""
     teacher, tokenizer = load_decoder(require(artifacts.TEACHER, "sources"), params.runtime.dtype)
@@ -116,35 +116,19 @@ def targets_of(params: Params, objective: str) -> dict[str, object]:
     return {"variant": params.objectives[objective].targets, "settings": params.targets.model_dump(), **hashes}
 
 
+def tokenizer_of() -> dict[str, str]:
+    """What is made of the tokenizer of the run's teacher alone."""
+    return {"tokenizer": tokenizer_hash(require(artifacts.TEACHER, "sources"))}
+
+
 def senses_of() -> dict[str, str]:
     """What a sense dictionary of the run's teacher is made of."""
-    return {"teacher": teacher_hash(), "tokenizer": tokenizer_hash(artifacts.TEACHER)}
+    return {"teacher": teacher_hash(), **tokenizer_of()}
 
 
-def check_sample(settings: SensesParams) -> None:
-    """Raise UserError where the sample for the dictionary was taken with other values of `senses` than these. It does
-    not tell of its seed."""
-    sample, text = open_reservoir(Path(artifacts.RESERVOIR)), load_dictionary_text(Path(artifacts.RESERVOIR))
-    follows = text.blocks[:, 1:].flatten()[sample.positions]
-    observed = torch.equal(sample.tokens.repeat_interleave(sample.sizes), follows)
-    same = {
-        "key": observed == (settings.key == "observed"),
-        "reservoir": torch.equal(sample.sizes, sample.occurrences.clamp_max(settings.reservoir)),
-        "text": text.joined == (settings.text == "own"),
-    }
-    if text.joined:
-        length = text.blocks.shape[1] - 1
-        blocks = settings.tokens // length
-        plain = blocks - round(settings.gloss_share * blocks)  # which glosses follow
-        glosses = [start for start, name in zip(text.starts.tolist(), text.documents) if name.startswith("gloss:")]
-        same["tokens"] = len(text.blocks) == blocks
-        same["gloss_share"] = min(glosses, default=blocks * length) == plain * length
-    if others := [key for key, is_so in same.items() if not is_so]:
-        key, value = others[0], getattr(settings, others[0])
-        raise UserError(
-            f"{artifacts.RESERVOIR} was made with another senses.{key} than {value!r}: run `dvc repro harvest`, or set "
-            "it back"
-        )
+def sample_of(params: Params) -> dict[str, str]:
+    """What the sample for the dictionary is made of: the teacher, and the students' text where it is of that."""
+    return states_of() if params.senses.text == "training" else {"teacher": teacher_hash()}
 
 
 def check_scores(students: list[str]) -> None:
@@ -157,21 +141,6 @@ def check_scores(students: list[str]) -> None:
                 scored = [row["ce"] for row in rows if row["model"] == folder.name]
             if scored and scored != artifacts.read_json(own).get("ce"):
                 raise UserError(f"{artifacts.SCORES} is of another student than {folder}: run `dvc repro evaluate`")
-
-
-def check_seeds(students: list[str]) -> None:
-    """Raise UserError where the card of a student tells of another seed than its folder's name: one that was copied, or
-    pulled under this name, would count as one more seed."""
-    for folder in (Path(artifacts.STUDENTS) / name for name in students):
-        card = require(folder / "README.md", f"distill@{folder.name}")
-        with reading(card, f"distill@{folder.name}"):
-            found = re.search(r"^Made by `dvc repro distill@\S+-(\d+)`", card.read_text(encoding="utf-8"), re.MULTILINE)
-        seed = folder.name.rpartition("-")[2]
-        if found and found[1] != seed:
-            raise UserError(
-                f"{folder} holds a student of the seed {found[1]}, and would count as one of {seed}: run `dvc repro "
-                f"distill@{folder.name}`, or name it {folder.name.removesuffix(seed)}{found[1]}"
-            )
 
 
 def run_senses() -> Senses:

@@ -25,8 +25,9 @@ from dskd.corpus.teacher_answers import answer_sets
 from dskd.errors import UserError
 from dskd.infra import artifacts, processes
 from dskd.infra.arithmetic import pin
-from dskd.infra.artifacts import check_made_of, require
+from dskd.infra.artifacts import require
 from dskd.infra.hashes import check_code, fingerprint, remove
+from dskd.infra.made_of import check_made_of, save_made_of, values_of
 from dskd.infra.output import output
 from dskd.infra.processes import check_launch
 from dskd.lexicon.build import collector_off, read_statements, settle_pairs
@@ -53,10 +54,8 @@ from dskd.pipeline.dictionary_measures import (
 from dskd.pipeline.heldout import check_students, heldout_of_all, means
 from dskd.pipeline.inputs import (
     cached_states,
-    check_corpus_tokens,
-    check_sample,
+    check_inputs,
     check_scores,
-    check_seeds,
     is_of_the_lexicon,
     kept_dtype,
     labels,
@@ -65,11 +64,13 @@ from dskd.pipeline.inputs import (
     load_teacher,
     run_lexicon,
     run_senses,
+    sample_of,
     states_of,
     targets_of,
     teacher_hash,
     teacher_tokenizer,
     text_file,
+    tokenizer_of,
     wordnet_reader,
 )
 from dskd.pipeline.models import load_models
@@ -89,6 +90,19 @@ from dskd.states.store import States
 from dskd.students.batches import schedule
 from dskd.targets.choose import build_targets
 from dskd.targets.store import SenseTargets, no_targets, save_targets
+
+# The parameters that artifacts are made with, beside those of the stage's own name.
+_HELDOUT_WORDS = "lexicon.seed", "lexicon.heldout_share", "lexicon.heldout_pairs"
+_OF_THE_TEXT = "corpus", "sources.wikipedia", "sources.wordnet", *_HELDOUT_WORDS
+_OF_THE_LEXICON = tuple(f"sources.{name}" for name in ("wordnet", "morphology", "wiktionary", "mythes", "lists"))
+# What quality and report read, as far as it notes its parameters.
+_OF_QUALITY = (
+    artifacts.TEACHER,
+    artifacts.LEXICON_REPORT,
+    artifacts.CORPUS,
+    artifacts.SENSES,
+    artifacts.BENCHMARKS,
+)
 
 
 def begin() -> Params:
@@ -117,9 +131,11 @@ def sources(params: Params) -> pd.DataFrame:
         fetched, rows = fetch_all(every, partial / ".fetched")
 
         # Models become Hugging Face folders, WordNet a folder that NLTK reads.
-        import_model(fetched["teacher"], Path(artifacts.TEACHER), params.runtime.dtype, "sources.teacher")
+        given = params.runtime.dtype, "sources.teacher", values_of(params, "sources.teacher")
+        import_model(fetched["teacher"], Path(artifacts.TEACHER), *given)
         if params.student.source:
-            import_model(fetched["student"], partial / "student", params.runtime.dtype, "student.source")
+            given = params.runtime.dtype, "student.source", values_of(params, "student.source")
+            import_model(fetched["student"], partial / "student", *given)
             load_origin(params, *load_teacher(params), partial / "student")  # whether the two go together
         wordnet.prepare(fetched["wordnet"], partial / "nltk_data")
 
@@ -144,6 +160,7 @@ def sources(params: Params) -> pd.DataFrame:
 
 def lexicon(params: Params) -> tuple[pd.DataFrame, dict]:
     """The table of related words and its counts; every negation and every conflict as tables in `reports/lexicon`."""
+    check_inputs(params, artifacts.TEACHER)
     files, tokenizer, inflections = lexicon_files(params), teacher_tokenizer(), {}
     with collector_off():
         statements = read_statements(files, params.lexicon)
@@ -158,6 +175,7 @@ def lexicon(params: Params) -> tuple[pd.DataFrame, dict]:
         partial.mkdir()
         negations_table(settled).to_csv(partial / "negations.csv", index=False)
         conflicts_table(settled).to_csv(partial / "conflicts.csv", index=False)
+        save_made_of(partial, tokenizer_of(), values_of(params, "lexicon", *_OF_THE_LEXICON))
     return table, summary
 
 
@@ -166,17 +184,21 @@ def prompts(params: Params) -> dict[str, dict]:
 
     Returns what `answer_sets` says of each set.
     """
+    check_inputs(params, artifacts.TEACHER)
     teacher_folder, summary = require(artifacts.TEACHER, "sources"), {}
     made_from = fingerprint(params.runtime, params.prompts, teacher_folder)
     with output(artifacts.PROMPTS, made_from, checksums=True) as partial:
         if params.prompts.sets:
             summary = answer_sets(params.prompts, mirror_folder(), *load_teacher(params), partial)
         artifacts.write_json(partial / "summary.json", summary)
+        save_made_of(partial, {"teacher": teacher_hash()}, values_of(params, "prompts"))
     return summary
 
 
 def corpus(params: Params) -> tuple[dict[str, Tensor], dict]:
     """Blocks of token ids, split by document, and what they are made of."""
+    check_inputs(params, artifacts.TEACHER, artifacts.PROMPTS, artifacts.LEXICON_REPORT)
+    check_made_of(artifacts.PROMPTS, "prompts", {"teacher": teacher_hash()})
     models = {"sources.teacher": artifacts.TEACHER, "student.source": f"{artifacts.SOURCES}/student"}
     check_context(
         params.corpus.block_length, {name: Path(path) for name, path in models.items() if Path(path).exists()}
@@ -190,7 +212,11 @@ def corpus(params: Params) -> tuple[dict[str, Tensor], dict]:
         load_prompts(artifacts.PROMPTS),
         run_lexicon(params.lexicon) if params.corpus.lexicon_share else None,
     )
-    save_corpus(Path(artifacts.CORPUS), tensors, summary)
+
+    def note(folder: Path) -> None:
+        save_made_of(folder, tokenizer_of(), values_of(params, *_OF_THE_TEXT))
+
+    save_corpus(Path(artifacts.CORPUS), tensors, summary, note)
     return tensors, summary
 
 
@@ -199,8 +225,9 @@ def harvest(params: Params) -> States:
     training split."""
     if processes.launch(params.launch, "harvest"):
         return cached_states("train")
-    teacher, tokenizer = load_teacher(params)
-    check_corpus_tokens(tokenizer)
+    check_inputs(params, artifacts.TEACHER, artifacts.CORPUS)
+    check_made_of(artifacts.CORPUS, "corpus", tokenizer_of())
+    teacher, _ = load_teacher(params)
     if params.harvest.top_tokens > teacher.config.vocab_size:
         known = f"the teacher knows {teacher.config.vocab_size} tokens"
         raise UserError(f"harvest.top_tokens = {params.harvest.top_tokens}, but {known}: take at most as many")
@@ -214,18 +241,20 @@ def harvest(params: Params) -> States:
         require(artifacts.CORPUS, "corpus"),
     )
     parts = {part: blocks[part] for part in ("train", "heldout")}
-    made_of = states_of(split_depth(split))
     place, dtype = Path(artifacts.STATES), kept_dtype(params)
-    harvest_states(teacher, parts, split, params.harvest, place, made_from, dtype, made_of)
+
+    def note(folder: Path) -> None:
+        save_made_of(folder, states_of(split_depth(split)), values_of(params, "harvest.top_tokens", "runtime.dtype"))
+
+    harvest_states(teacher, parts, split, params.harvest, place, made_from, dtype, note)
     make_reservoir(params, teacher)
     return cached_states("train")
 
 
 def senses(params: Params) -> Senses:
     """The sense dictionary: clusters of the sample of the teacher's states."""
-    if Path(artifacts.STATES).exists():  # made with the sample, which does not say which teacher it is of
-        check_made_of(artifacts.STATES, "harvest", {"teacher": teacher_hash()})
-    check_sample(params.senses)
+    check_inputs(params, artifacts.TEACHER, artifacts.LEXICON_REPORT, artifacts.RESERVOIR)
+    check_made_of(artifacts.RESERVOIR, "harvest", sample_of(params))
     if not processes.launch(params.launch, "senses"):
         make_senses(params)
     return run_senses()
@@ -233,12 +262,14 @@ def senses(params: Params) -> Senses:
 
 def codes(params: Params) -> dict:
     """Codes of the training text, where `harvest.codec` is not `exact`. Returns what they are and take."""
+    check_inputs(params, artifacts.TEACHER, artifacts.CORPUS, artifacts.STATES)
     make_codes(params)
     return artifacts.read_json(Path(artifacts.CODES) / ABOUT_FILE)
 
 
 def targets(params: Params, objective: str) -> SenseTargets:
     """The senses that pull and push each training position, for one objective; none where it has no sense term."""
+    check_inputs(params, artifacts.TEACHER, artifacts.LEXICON_REPORT, artifacts.CORPUS, artifacts.SENSES)
     weights = chosen_objective(params, objective)
     there = weights.targets != "none"
     chosen = sense_targets(params, weights) if there else no_targets()
@@ -260,7 +291,9 @@ def distill(params: Params, objective: str, seed: int) -> dict[str, float]:
     Returns its held-out scores: means of "ce", "kl", "agreement".
     """
     # What cannot work is an error before processes are started.
-    chosen_objective(params, objective)
+    check_inputs(params, artifacts.TEACHER, artifacts.CORPUS, artifacts.STATES)
+    if chosen_objective(params, objective).sense:
+        check_inputs(params, artifacts.LEXICON_REPORT, artifacts.SENSES)
     steps = len(schedule(len(labels("train")), seed, params.distill))
     if params.distill.log_steps > steps:
         raise UserError(
@@ -278,23 +311,26 @@ def benchmarks(params: Params) -> dict:
     Returns the summary of `gather`: what there is, and how the rest is got; "no_chat" says why a benchmark has no
     chat prompts.
     """
+    check_inputs(params, artifacts.TEACHER)
     tokenizer = teacher_tokenizer()
     with output(artifacts.BENCHMARKS, checksums=True) as partial:
         partial.mkdir()
         summary = gather(partial, mirror_folder())
         write_chat_prompts(partial, summary, tokenizer, params.benchmarks)
         artifacts.write_json(partial / "summary.json", summary)
+        save_made_of(partial, tokenizer_of(), values_of(params, "benchmarks"))
     return summary
 
 
 def quality(params: Params) -> dict[str, pd.DataFrame]:
     """How good lexicon and dictionary are: writes `reports/quality.json` and `reports/senses.json`, and returns the
     tables by name; "senses" has the measures of the dictionary."""
+    check_inputs(params, artifacts.RESERVOIR, *_OF_QUALITY)
+    check_made_of(artifacts.RESERVOIR, "harvest", sample_of(params))
     summary = artifacts.read_json(require(artifacts.BENCHMARKS, "benchmarks") / "summary.json")
     golds = gold_lists(Path(artifacts.BENCHMARKS), summary)
     tables = lexicon_quality(lexicon_files(params), params.lexicon, golds)
     table = run_lexicon(params.lexicon)
-    check_sample(params.senses)
     dictionaries = load_dictionaries(params)
     tables["coverage"] = coverage(labels("train"), table, dictionaries.senses, params.targets)
     artifacts.write_json(artifacts.QUALITY, {k: json.loads(t.to_json(orient="records")) for k, t in tables.items()})
@@ -317,10 +353,11 @@ def evaluate(params: Params) -> dict[str, Columns]:
         UserError: a student or the lexicon is of another run, or of other parameters; something is missing or damaged.
     """
     names = student_names(params)
+    check_inputs(params, artifacts.TEACHER, artifacts.LEXICON_REPORT, artifacts.CORPUS, artifacts.BENCHMARKS)
+    check_made_of(artifacts.BENCHMARKS, "benchmarks", tokenizer_of())
     models = load_models(params, names)
     check_students(params)  # before finished scores are taken back, which may be theirs
-    check_seeds(names)
-    run_lexicon(params.lexicon)  # whose held-out words and pairs are asked
+    table = run_lexicon(params.lexicon)  # whose held-out words and pairs are asked
     folder = require(artifacts.BENCHMARKS, "benchmarks")
     inputs = [folder, *(Path(artifacts.STUDENTS) / name for name in names), Path(artifacts.TEACHER)]
     inputs += [require(artifacts.LEXICON, "lexicon"), require(artifacts.CORPUS, "corpus")]
@@ -334,12 +371,14 @@ def evaluate(params: Params) -> dict[str, Columns]:
             documents = heldout_documents(blocks, account)
             rows = heldout_rows(heldout_of_all(params, models), blocks["heldout_source"], documents)
             artifacts.write_jsonl(partial / "heldout.jsonl", rows)
-        measure(models, words_to_ask(), folder, params, partial)
+        measure(models, words_to_ask(table), folder, params, partial)
+        save_made_of(partial, {}, values_of(params, "evaluate", "benchmarks", *_HELDOUT_WORDS))
     return read_columns()
 
 
-def words_to_ask() -> Words:
-    """What the lexical measures are made of, from the artifacts: general held-out text, and what was trained."""
+def words_to_ask(lexicon: pd.DataFrame) -> Words:
+    """What the lexical measures are made of, from the artifacts: general held-out text, and what was trained of the
+    lexicon's table."""
     blocks, account = load_corpus(Path(artifacts.CORPUS))
     tables = heldout_tables({CORPUS_SOURCES[code] for code in blocks["heldout_source"].unique().tolist()})
     general = next(source for source, table in tables.items() if table == "heldout")
@@ -347,13 +386,14 @@ def words_to_ask() -> Words:
     documents = [name for name, here in zip(heldout_documents(blocks, account), chosen.tolist()) if here]
     seen = labels("train")
     counts = seen.flatten().bincount(minlength=len(teacher_tokenizer()))
-    trained = trained_relations(run_lexicon(), seen)
+    trained = trained_relations(lexicon, seen)
     return Words(wordnet_reader(), trained, HeldoutText(blocks["heldout"][chosen], documents, counts))
 
 
 def report(params: Params) -> dict:
     """Write `reports/metrics.json` from the scores, and what DVC shows of it; the notebook of this stage becomes
     `reports/index.html`."""
+    check_inputs(params, *_OF_QUALITY, artifacts.SCORES)
     check_scores(student_names(params))
     metrics = summarise(params, student_names(params), asked_words(wordnet_reader()))
     artifacts.write_json(artifacts.METRICS, metrics)

@@ -6,8 +6,8 @@ from pathlib import Path
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from dskd.infra import artifacts, processes
-from dskd.infra.artifacts import check_made_of
 from dskd.infra.hashes import fingerprint, remove, sha256_tree
+from dskd.infra.made_of import check_made_of
 from dskd.infra.output import output
 from dskd.model.logits import head_of
 from dskd.model.lora import add_lora, merge_lora

@@ -84,7 +84,7 @@ def _cluster(
     centroids, assignment = without_small(x, centroids, assignment, settings.min_states)
     member = assignment[:, None, :] == torch.arange(number)[:, None]  # (G, number, n)
     counts = member.sum(dim=2).to(torch.int32)
-    distances = squared_distances(centroids, x).masked_fill_(~member, torch.inf)
+    distances = squared_distances(x, centroids).transpose(1, 2).masked_fill_(~member, torch.inf)
     near = distances.topk(min(settings.contexts, x.shape[1]), dim=2, largest=False)
     contexts = torch.full((*counts.shape, settings.contexts), -1)
     nearest = positions[:, None].expand(-1, number, -1).gather(2, near.indices)

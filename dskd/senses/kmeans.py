@@ -24,11 +24,15 @@ def kmeans(x: Tensor, sizes: Tensor, keys: Tensor, k: int, seed: int, iterations
         centroids (B, k, d) and assignment (B, n) int64, -1 at padding. A cluster may be empty where a
         set has fewer than k distinct rows.
     """
+    # Around each set's mean: a dimension that is large in all rows would cost distances the digits of the others.
     valid = torch.arange(x.shape[1], device=x.device) < sizes[:, None]
-    x = x * valid[..., None]
+    mean = (x * valid[..., None]).sum(dim=1, keepdim=True) / sizes[:, None, None]
+    x = (x - mean) * valid[..., None]
+
+    # Lloyd's algorithm, for the sets that have not come to rest.
     centroids = plus_plus(x, valid, sizes, keys, k, seed)
     assignment = torch.full(valid.shape, -1, device=x.device)
-    moving = torch.arange(len(x), device=x.device)  # sets that have not come to rest, and their rows
+    moving = torch.arange(len(x), device=x.device)  # these sets, and their rows
     rows, norms, counted = x, _norms(x), valid
     for _ in range(iterations):
         centres = centroids[moving]
@@ -42,7 +46,7 @@ def kmeans(x: Tensor, sizes: Tensor, keys: Tensor, k: int, seed: int, iterations
         assignment[moving] = nearest
         centroids[moving] = _means(rows, counted, nearest, centroids[moving])
     assignment = squared_distances(x, centroids).argmin(dim=2)
-    return centroids, assignment.masked_fill(~valid, -1)
+    return centroids + mean, assignment.masked_fill(~valid, -1)
 
 
 def without_small(x: Tensor, centroids: Tensor, assignment: Tensor, least: int) -> tuple[Tensor, Tensor]:

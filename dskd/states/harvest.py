@@ -9,7 +9,6 @@ from tqdm import tqdm
 from transformers import PreTrainedModel
 
 from dskd.infra import processes
-from dskd.infra.artifacts import save_made_of
 from dskd.model import SCORE_CHUNK
 from dskd.model.cut import check_cut, teacher_top, trunk
 from dskd.model.parts import run_part
@@ -25,7 +24,7 @@ def harvest(
     destination: Path,
     fingerprint: str,
     dtype: torch.dtype,
-    made_of: dict[str, str | int] | None = None,
+    note: Callable[[Path], None] = lambda _: None,
 ) -> None:
     """Write the shards of every split in `blocks` to the folder `destination`.
 
@@ -37,7 +36,7 @@ def harvest(
         fingerprint: names all that the states depend on; a partial result of another one is dropped.
         dtype: of the states that are kept. They are rounded before anything is computed from them, so that what is
             kept fits together: the upper layers give these last states for these split states, the head these tokens.
-        made_of: what is written beside the shards for `check_made_of`.
+        note: writes beside the shards, in this folder, what they were made of.
 
     Raises:
         UserError: the student cannot be cut from this teacher, or the disk is full.
@@ -49,7 +48,7 @@ def harvest(
     def states_of(ids: Tensor) -> list[Tensor]:
         return _states_of(ids, lower, upper, head, dtype, settings.top_tokens)
 
-    _write(blocks, settings, destination, fingerprint, states_of, save_shard, made_of)
+    _write(blocks, settings, destination, fingerprint, states_of, save_shard, note)
 
 
 def harvest_below(
@@ -80,7 +79,7 @@ def _write(
     fingerprint: str,
     states_of: Callable[[Tensor], list[Tensor]],
     save: Callable[..., None],
-    made_of: dict[str, str | int] | None = None,
+    note: Callable[[Path], None] = lambda _: None,
 ) -> None:
     """Write shards of what `states_of` makes of batches of ids (b, L), each by `save`."""
     shards = processes.share(
@@ -111,8 +110,8 @@ def _write(
                 parts.append(states_of(ids))
                 bar.update(ids.numel())
             save(path, *(torch.cat(column) for column in zip(*parts)))
-        if made_of is not None and processes.state().is_main_process:
-            save_made_of(partial, made_of)
+        if processes.state().is_main_process:
+            note(partial)
 
 
 @torch.inference_mode()

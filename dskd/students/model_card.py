@@ -145,19 +145,18 @@ class Card(NamedTuple):
 
     hashes: dict[str, str]  # SHA-256 of each artifact that it was made from
     parameters: dict[str, dict]  # as `card_parameters` gives them
+    seed: int | None  # None where it does not say
 
 
 def read_card(path: Path) -> Card:
     """Raises UserError if the card does not say what the student was made from, and with which parameters."""
     with reading(path):
-        found = re.search(
-            r"^## Made from\n.*?```json\n(.*?)```.*?```json\n(.*?)```",
-            path.read_text(encoding="utf-8"),
-            re.DOTALL | re.MULTILINE,
-        )
+        text = path.read_text(encoding="utf-8")
+        found = re.search(r"^## Made from\n.*?```json\n(.*?)```.*?```json\n(.*?)```", text, re.DOTALL | re.MULTILINE)
         if found is None:
             raise ValueError('no hashes and parameters below "Made from"')
-        card = Card(*map(json.loads, found.groups()))
+        made = re.search(r"^Made by `dvc repro distill@\S+-(\d+)`", text, re.MULTILINE)
+        card = Card(*map(json.loads, found.groups()), int(made[1]) if made else None)
         training(card.parameters)
         return card
 

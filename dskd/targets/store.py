@@ -8,7 +8,8 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from dskd.infra.artifacts import load_tensors, save_made_of
+from dskd.infra.artifacts import load_tensors
+from dskd.infra.made_of import save_made_of
 from dskd.infra.output import output
 
 _FILE = "targets.safetensors"

@@ -382,6 +382,6 @@ def test_the_papers_profile_runs_from_its_prompts_to_a_student(mirror, tmp_path,
     Path("params.yaml").write_text(yaml.safe_dump(values, sort_keys=False))
     for stage in ("prompts", "corpus"):
         assert run(stage)[0] == 0
-    assert [path.name for path in sorted(Path("artifacts/prompts").iterdir())] == ["SHA256SUMS", "summary.json"]
+    assert {path.name for path in Path("artifacts/prompts").iterdir()} == {"SHA256SUMS", "origin.json", "summary.json"}
     without, _ = load_corpus("artifacts/corpus")
     assert torch.equal(without["heldout"], heldout) and torch.equal(without["train"].sort(0)[0], plain.sort(0)[0])

@@ -36,6 +36,16 @@ def test_a_page_that_does_not_say_its_namespace_is_an_article_by_its_title(tmp_p
     assert list(articles(dump(tmp_path / "d", pages, info))) == [("A", "a"), ("CSI: Miami", "b"), ("Talk", "c")]
 
 
+def test_the_sites_own_names_of_pictures_and_categories_are_no_text(tmp_path):
+    names = {"0": "", "1": "Diskussion", "6": "Datei", "14": "Kategorie"}
+    spaces = "".join(f'<namespace key="{key}">{name}</namespace>' for key, name in names.items())
+    text = "Das [[datei:a.png|mini|Ein Bild]]Licht.[[Kategorie:A]] Siehe [[Diskussion: Licht]], [[:Kategorie:Licht]]."
+    pages = [old_page("Licht", text)]
+    info = f"<siteinfo><namespaces>{spaces}</namespaces></siteinfo>"
+    ((_, markup),) = articles(dump(tmp_path / "d", pages, info))
+    assert strip_markup(markup) == "Das Licht. Siehe Diskussion: Licht, Kategorie:Licht."
+
+
 def test_the_newest_revision_is_taken(tmp_path):
     stamps = ["2010-01-01T00:00:00Z", "2012-05-01T00:00:00Z", "2011-01-01T00:00:00Z"]
     history = "".join(revision(stamp, f"of {stamp[:4]}") for stamp in stamps)
@@ -68,7 +78,8 @@ def test_a_dump_without_an_article_is_an_error(tmp_path, pages):
         ("In [[CSI: Miami]] and [[Ben-Hur: A Tale of the Christ|''Ben-Hur'']].", "In CSI: Miami and Ben-Hur."),
         ("[[God: A Biography]], [[USA: A Tour|b]], [[Up: The Film]]", "God: A Biography, b, Up: The Film"),
         ("Light.[[de:Licht]] [[zh-min-nan:Kng]][[Simple:Light]][[be-x-old:a]]", "Light."),
-        ("See [[:de:Licht|Licht]].[[ file:a.png|thumb]][[:Category:Light]]", "See Licht."),
+        ("See [[:de:Licht|Licht]].[[ file:a.png|thumb]][[Category:Light]]", "See Licht."),
+        ("of [[:Category:Light]] and [[:Category:Dogs|dogs]]", "of Category:Light and dogs"),
         # Measures.
         ("It is {{convert|3|to|5|km|mi}} long.", "It is 3 to 5 km long."),
         ("It is {{Cvt|3|&ndash;|{{nowrap|5}}|km|abbr=on}} long.", "It is 3–5 km long."),

@@ -35,8 +35,8 @@ from dskd.explore.words import (
     word_group,
 )
 from dskd.infra import artifacts, notebook
-from dskd.infra.artifacts import save_made_of
 from dskd.infra.hashes import remove
+from dskd.infra.made_of import save_made_of
 from dskd.params import load_params
 from dskd.report.tables import TABLES
 from dskd.senses.store import Senses, save_senses

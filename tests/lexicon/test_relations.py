@@ -11,6 +11,8 @@ from dskd.lexicon.relations import normalised, plain_word, sense_name
         ("Bank", "bank"),
         ("  sperm_bank \t of\nblood ", "sperm bank of blood"),
         ("Cafe\u0301", "caf\u00e9"),
+        ("Don\u2019t", "don't"),  # as in print
+        ("rock \u02bcn\u02bc roll", "rock 'n' roll"),
         ("a" * 255, "a" * 255),
         ("e\u0301" * 255, "\u00e9" * 255),  # of twice as many characters before
         ("a" * 256, ""),

@@ -12,8 +12,8 @@ from tokenizers import Tokenizer
 from transformers import PreTrainedTokenizerFast
 
 from dskd import About, DictionarySettings, SenseDictionary, UserError
-from dskd.infra.artifacts import save_made_of
 from dskd.infra.hashes import checksum_lines
+from dskd.infra.made_of import save_made_of
 from dskd.library.files import check_senses
 from dskd.senses.store import save_contexts
 

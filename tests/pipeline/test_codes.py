@@ -152,9 +152,10 @@ def test_codes_that_are_not_there_are_named_with_their_stage(project):
 
 
 def test_codes_of_another_teacher_are_refused(coded):
-    tokenizer = load_tokenizer("artifacts/teacher")
+    tokenizer, note = load_tokenizer("artifacts/teacher"), Path("artifacts/teacher/origin.json").read_text()
     shutil.rmtree("artifacts/teacher")
     make_teacher(vocabulary=len(tokenizer), seed=1).save_pretrained("artifacts/teacher")
+    Path("artifacts/teacher/origin.json").write_text(note)
     tokenizer.save_pretrained("artifacts/teacher")
     assert "artifacts/codes was made with another teacher than artifacts/teacher: run `dvc repro codes`" in said(
         "distill"

@@ -25,7 +25,6 @@ from dskd.pipeline import stages
 from dskd.pipeline.heldout import check_students
 from dskd.pipeline.inputs import (
     check_scores,
-    check_seeds,
     lexicon_files,
     run_lexicon,
     states_of,
@@ -122,10 +121,10 @@ def test_a_student_that_was_trained_otherwise_is_not_scored(run, params, key, va
 def test_a_student_of_one_seed_does_not_count_as_another(run, params):
     """As one that was copied, or pulled twice: two seeds that are one would make intervals too narrow."""
     write_card(params, states_of())
-    check_seeds(["dskd-0"])
+    check_students(params)
     (Path(artifacts.STUDENTS) / "dskd-0").rename(Path(artifacts.STUDENTS) / "dskd-1")
     with pytest.raises(UserError, match=r"dskd-1 holds a student of the seed 0, and would count as one of 1"):
-        check_seeds(["dskd-1"])
+        check_students(params.model_copy(update={"distill": params.distill.model_copy(update={"seeds": [1]})}))
 
 
 @pytest.mark.parametrize("key", ["seeds", "checkpoint_steps", "log_steps"])
@@ -208,7 +207,7 @@ def test_finished_scores_are_taken_back_only_for_what_they_were_made_of(project)
     assert again()[0] == 0
     first = mark()
     assert again()[0] == 0 and mark() == first
-    assert again(benchmarks={"chat_items": 7})[0] == 0 and mark() != first
+    assert again(evaluate={"items": 7})[0] == 0 and mark() != first
     code, text = again(distill={"learning_rate": 0.5})
     assert code == 1 and "dskd-0 was made with distill.learning_rate = 0.002, and params.yaml has 0.5" in text
     values = yaml.safe_load(Path("params.yaml").read_text())
@@ -225,6 +224,66 @@ def set_parameter(group, key, value):
     values = yaml.safe_load(Path("params.yaml").read_text())
     values[group][key] = value
     Path("params.yaml").write_text(yaml.safe_dump(values))
+
+
+# A parameter, and the artifact that is of its old value for each stage that would read it.
+CHANGED = [
+    (("sources", "teacher", "sha256"), "0" * 64, "teacher", ["lexicon", "prompts", "corpus", "harvest", "benchmarks"]),
+    (("lexicon", "max_span"), 1, "reports/lexicon", ["senses", "targets", "distill", "quality", "evaluate"]),
+    (("prompts", "shots"), 3, "prompts", ["corpus"]),
+    (("corpus", "train_tokens"), 320, "corpus", ["harvest", "targets", "distill", "quality", "evaluate"]),
+    (("harvest", "top_tokens"), 4, "states", ["distill"]),
+    (("senses", "seed"), 1, "reservoir", ["senses", "quality"]),
+    (("senses", "k"), 1, "senses", ["targets", "distill", "quality", "evaluate"]),
+    (("benchmarks", "chat_items"), 7, "benchmarks", ["quality", "evaluate"]),
+]
+
+
+@pytest.mark.parametrize(("key", "value", "artifact", "readers"), CHANGED)
+def test_a_stage_by_hand_takes_nothing_that_was_made_with_other_parameters(project, key, value, artifact, readers):
+    values = yaml.safe_load(Path("params.yaml").read_text())
+    group = values
+    for part in key[:-1]:
+        group = group[part]
+    had, group[key[-1]] = group[key[-1]], value
+    Path("params.yaml").write_text(yaml.safe_dump(values))
+    name, before = ".".join(key).removesuffix(".sha256"), files(project)
+    path = artifact if "/" in artifact else f"artifacts/{artifact}"
+    for stage in readers:
+        code, text = run_stage(stage)
+        assert code == 1 and text.startswith(
+            f"dskd: {path} was made with {name} = {had!r}, and params.yaml has {value!r}: "
+        )
+        assert text.endswith(", or set it back")
+    assert files(project) == before
+
+
+def test_a_source_is_known_by_its_content_alone(project):
+    """Another address or licence of the same bytes is no other source."""
+    values = yaml.safe_load(Path("params.yaml").read_text())
+    values["sources"]["teacher"] |= {"source": "file:elsewhere", "licence": "corrected"}
+    Path("params.yaml").write_text(yaml.safe_dump(values))
+    assert run_stage("lexicon")[0] == run_stage("harvest")[0] == 0
+
+
+def test_a_text_that_is_added_to_the_dictionarys_is_read(project):
+    values = yaml.safe_load(Path("params.yaml").read_text())
+    values["sources"]["texts"] = {"more": values["sources"]["wikipedia"]}
+    Path("params.yaml").write_text(yaml.safe_dump(values))
+    code, text = run_stage("senses")
+    digest = values["sources"]["wikipedia"]["sha256"]
+    assert code == 1 and f"was made with sources.texts.more = None, and params.yaml has '{digest}': run" in text
+
+
+def test_a_student_of_targets_that_were_chosen_anew_is_not_scored(project):
+    values = yaml.safe_load(Path("params.yaml").read_text())
+    values["targets"]["neighbours"] = 1
+    Path("params.yaml").write_text(yaml.safe_dump(values))
+    code, text = run_stage("evaluate")
+    assert code == 1 and text.startswith("dskd: artifacts/targets/dskd was made with another value of targets.*: run")
+    assert run_stage("targets")[0] == 0
+    code, text = run_stage("evaluate")
+    assert code == 1 and text.startswith("dskd: artifacts/students/dskd-0 was made with another choice of targets: run")
 
 
 def test_a_student_is_not_made_of_targets_of_an_earlier_dictionary(project):
@@ -245,8 +304,10 @@ def test_states_and_senses_are_not_made_of_another_tokenizers_text_or_states(pro
     remove(Path(artifacts.TEACHER) / "SHA256SUMS")
     other.save_pretrained(artifacts.TEACHER)
     for stage, folder, what in (
+        ("corpus", artifacts.PROMPTS, "teacher or tokenizer: run `dvc repro prompts`"),
         ("harvest", artifacts.CORPUS, "tokenizer: run `dvc repro corpus`"),
-        ("senses", artifacts.STATES, "teacher or tokenizer: run `dvc repro harvest`"),
+        ("senses", artifacts.RESERVOIR, "teacher or tokenizer: run `dvc repro harvest`"),
+        ("evaluate", artifacts.BENCHMARKS, "tokenizer: run `dvc repro benchmarks`"),
     ):
         before = files(project / "artifacts")
         assert run_stage(stage) == (1, f"dskd: {folder} was made with another {what}, {BOTH}")
@@ -255,28 +316,25 @@ def test_states_and_senses_are_not_made_of_another_tokenizers_text_or_states(pro
 
 @pytest.mark.parametrize(("key", "word"), [("heldout_share", "fast"), ("heldout_pairs", "fast and slow")])
 def test_words_and_pairs_that_are_held_out_are_not_trained(project, key, word):
-    """As by a lexicon that was made before one of its parameters was changed."""
+    """As by a lexicon that was made before one of its parameters was changed, and came without its report."""
     set_parameter("lexicon", key, 1.0)
-    for stage in ("targets", "quality", "evaluate"):
-        code, text = run_stage(stage)
-        assert code == 1 and text.startswith(
-            f"dskd: artifacts/lexicon.parquet has relations of {word}, held out by lex"
-        )
-        assert text.endswith("run `dvc repro lexicon`, or set them back")
+    with pytest.raises(UserError) as refused:
+        run_lexicon(load_params().lexicon)
+    assert str(refused.value).startswith(f"artifacts/lexicon.parquet has relations of {word}, held out by lexicon.seed")
+    assert str(refused.value).endswith("run `dvc repro lexicon`, or set them back")
 
 
 def test_a_source_that_was_changed_is_fetched_before_it_is_read(project):
-    set_parameter("senses", "seed", 1)  # so that the text of the dictionary is read anew
     values = yaml.safe_load(Path("params.yaml").read_text())
     values["sources"]["wikipedia"]["sha256"] = "0" * 64
     Path("params.yaml").write_text(yaml.safe_dump(values))
-    for stage in ("corpus", "harvest"):
-        code, text = run_stage(stage)
-        assert code == 1
-        assert text == (
-            "dskd: artifacts/sources/wikipedia.xml.bz2 is not what sources.wikipedia names (its sha256 is another): "
-            "run `dvc repro sources`, or set it back"
-        )
+    code, text = run_stage("corpus")
+    assert code == 1 and text == (
+        "dskd: artifacts/sources/wikipedia.xml.bz2 is not what sources.wikipedia names (its sha256 is another): "
+        "run `dvc repro sources`, or set it back"
+    )
+    code, text = run_stage("harvest")
+    assert code == 1 and text.startswith("dskd: artifacts/corpus was made with sources.wikipedia = ")
 
 
 def test_a_word_list_that_was_changed_is_fetched_before_it_is_read(run, params):
@@ -300,21 +358,22 @@ def test_a_dictionary_is_made_and_measured_by_the_key_of_its_sample(project):
     set_parameter("senses", "key", "predicted")
     for stage in ("senses", "quality"):
         before = files(project)
-        says = "dskd: artifacts/reservoir was made with another senses.key than 'predicted': run `dvc repro harvest`"
-        assert run_stage(stage) == (1, f"{says}, or set it back")
+        says = "dskd: artifacts/reservoir was made with senses.key = 'observed', and params.yaml has 'predicted'"
+        assert run_stage(stage) == (1, f"{says}: run `dvc repro harvest`, or set it back")
         assert files(project) == before
     assert run_stage("harvest")[0] == run_stage("senses")[0] == 0
 
 
 @pytest.mark.parametrize(
     ("key", "value"),
-    [("tokens", 320), ("gloss_share", 0.3), ("text", "training"), ("reservoir", 5), ("reservoir", 500)],
+    [("tokens", 320), ("gloss_share", 0.3), ("text", "training"), ("reservoir", 5), ("reservoir", 500), ("seed", 7)],
 )
 def test_a_dictionary_is_not_made_of_a_sample_of_another_text(project, key, value):
     """By hand, before `harvest` has run with the new value: the dictionary would be the old one under new figures."""
     set_parameter("senses", key, value)
     code, text = run_stage("senses")
-    assert (code, f"artifacts/reservoir was made with another senses.{key} than {value!r}: run" in text) == (1, True)
+    assert code == 1 and text.startswith(f"dskd: artifacts/reservoir was made with senses.{key} = ")
+    assert f", and params.yaml has {value!r}: run `dvc repro harvest`" in text
 
 
 def test_the_sample_that_harvest_takes_is_the_one_that_senses_reads(project):

@@ -3,7 +3,7 @@ import torch
 from tiny.models import dictionary, generator, random_states, sampled, sense_settings
 
 from dskd.errors import UserError
-from dskd.infra.artifacts import check_made_of, save_made_of
+from dskd.infra.made_of import check_made_of, save_made_of
 from dskd.senses.cluster import build_senses
 from dskd.senses.store import Senses, compose_span, load_senses, save_senses
 from dskd.states.store import States

@@ -35,6 +35,18 @@ def test_squared_distances_are_those_of_a_loop_and_never_negative():
     assert (found >= 0).all()
 
 
+def test_a_dimension_that_is_large_in_all_rows_costs_no_digits():
+    """As in the states of real models: |a|^2 - 2ab + |b|^2 has none left for the others there."""
+    x, sizes, keys = ragged(n=60, d=4)
+    moved = torch.cat([x, torch.full_like(x[..., :1], 1e4)], dim=2)
+    found, true = (squared_distances(of, of[:, :7]) for of in (moved, x))
+    torch.testing.assert_close(found, true, rtol=1e-4, atol=1e-4)
+    (centroids, assignment), (same, found) = (kmeans(of, sizes, keys, 5, seed=3, iterations=9) for of in (x, moved))
+    assert torch.equal(found, assignment)
+    torch.testing.assert_close(same[..., :4], centroids, rtol=1e-4, atol=1e-4)
+    assert (same[..., 4] == 1e4).all()
+
+
 @pytest.mark.parametrize("iterations", [1, 2, 300])
 def test_from_the_same_centres_it_finds_what_scikit_learn_finds(iterations):
     x, sizes, keys = ragged(n=60, d=4)  # clusters that overlap: one step does not settle them
@@ -248,7 +260,7 @@ def test_what_dissolves_is_what_a_plain_loop_dissolves_also_beside_other_sets(le
 
 
 def test_a_cluster_that_another_s_end_leaves_empty_costs_no_further_step():
-    rows = [34, 34, 40, 60, 66, 66, *range(1000, 1200, 10), 2000, 2000, 2030, 3000, 3000, 3030]
+    rows = [34, 34, 40, 60, 66, 66, *range(1000, 1200, 11), 2000, 2000, 2030, 3000, 3000, 3030]
     centres = [20, 50, 80, 1000, 1040, 2000, 2030, 3000, 3030]  # far from at rest; 2030 and 3030 have one row each
     x, centres = (torch.tensor(values, dtype=torch.float32)[None, :, None] for values in (rows, centres))
     clusters = squared_distances(x, centres).argmin(dim=2)

@@ -7,6 +7,7 @@ import torch
 
 from dskd.benchmarks.catalogue import BENCHMARKS
 from dskd.infra import artifacts
+from dskd.infra.made_of import save_made_of, values_of
 from dskd.params import Params, load_params
 from dskd.scores.lexical_choice import Item
 from dskd.scores.store import TASKS, choice_rows, heldout_rows, item_rows
@@ -62,6 +63,9 @@ def write_run(params: Params, benchmarks: bool = True) -> None:
         rows[f"heldout.{source}"] = {"tokens": of_source, "bytes": bytes_ * of_source}
     summary = {"by_split_and_source": rows, "heldout_documents": sorted(set(block_documents()))}
     artifacts.write_json(f"{artifacts.CORPUS}/corpus.json", summary)
+    notes = {"corpus": artifacts.CORPUS, "benchmarks": artifacts.BENCHMARKS, "evaluate": artifacts.SCORES}
+    for key, folder in notes.items():
+        save_made_of(Path(folder), {}, values_of(params, key))
 
 
 def write_heldout(models: list[str], draw: np.random.Generator) -> None:

@@ -25,8 +25,8 @@ from tqdm import tqdm
 
 from dskd.corpus.dictionary import dictionary_text, load_dictionary_text, save_dictionary_text
 from dskd.infra import artifacts
-from dskd.infra.artifacts import save_made_of
 from dskd.infra.hashes import remove
+from dskd.infra.made_of import save_made_of
 from dskd.infra.randomness import hash_integers, text_key
 from dskd.pipeline import stages
 from dskd.pipeline.dictionary_measures import (
