@@ -212,7 +212,7 @@ def run(options: argparse.Namespace) -> int:
         updated = update_docs(project_root())
         print(f"updated: {', '.join(updated)}" if updated else "all was up to date")
     elif options.command == "verify":
-        from dskd.infra.verify import verify
+        from dskd.verify.verdict import verify
 
         return verify(project_root(), options.against)
     elif options.command == "notebook":

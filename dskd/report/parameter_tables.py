@@ -1,6 +1,6 @@
 """The tables of docs/parameters.md: every parameter with its type in plain words, its value and its meaning.
 
-All of it comes from the typed definitions in `dskd/params.py`.
+All of it comes from the typed definitions in `dskd/params`.
 """
 
 import json
@@ -9,7 +9,7 @@ import pandas as pd
 
 from dskd.params import CODEC, Params
 
-# The patterns of dskd/params.py in words; a pattern that is not here is shown as it is.
+# The patterns of dskd/params in words; a pattern that is not here is shown as it is.
 _PATTERNS = {
     "^[0-9a-f]{64}$": "64 hexadecimal digits",
     r"^[0-9a-f]{64}( \+ [0-9a-f]{64})*$": "64 hexadecimal digits, for several archives with ` + ` between",
@@ -19,7 +19,7 @@ _PATTERNS = {
     CODEC: "`exact`, `senses`, `token_mean`, `random_sense`, `context`, `context+senses`, `context+token_mean`, "
     "`senses+M`, `context+M`, `context+senses+M` or `residual+M` with M from 1 to 99",
 }
-# The models of dskd/params.py that a parameter may be, in words.
+# The models of dskd/params that a parameter may be, in words.
 _GROUPS = {
     "Source": "a source",
     "PairLists": "two lists",

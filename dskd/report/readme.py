@@ -13,7 +13,6 @@ from dskd.errors import UserError
 from dskd.infra import artifacts
 from dskd.infra.artifacts import require
 from dskd.infra.output import output
-from dskd.infra.verify import Run, platform, read_run
 from dskd.params import SourcesParams, load_params, noncommercial
 from dskd.report.dictionary_tables import (
     code_differences_table,
@@ -44,6 +43,7 @@ from dskd.report.tables import (
     negations_table,
     number,
 )
+from dskd.verify.runs import Run, platform, read_run
 
 
 def results_block(metrics: dict) -> str:

@@ -21,7 +21,6 @@ from dskd.corpus.prompts import join_prompts, pack_prompts
 from dskd.errors import UserError
 from dskd.infra.artifacts import PROVENANCE, load_tensors, read_json, write_json
 from dskd.infra.profiles import load_profile
-from dskd.infra.verify import committed_run
 from dskd.model.cut import student_top
 from dskd.model.logits import head_of
 from dskd.model.parts import run_part
@@ -41,6 +40,7 @@ from dskd.states import harvest
 from dskd.states.store import save_shard
 from dskd.students.output_loss import Heads, OutputWeights, output_loss
 from dskd.students.store import export_student
+from dskd.verify.runs import committed_run
 
 ROOT = Path(__file__).parents[2]
 SMOL = KNOWN["SmolLM2-135M"]

@@ -16,7 +16,7 @@ from pathlib import Path
 import yaml
 
 from dskd.infra import artifacts
-from dskd.infra.verify import compare_figures, differences
+from dskd.verify.compare import compare_figures, differences
 
 ROOT = Path(__file__).resolve().parents[2]
 CIRCUMSTANCES = {

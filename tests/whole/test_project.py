@@ -27,8 +27,8 @@ from dskd.report.study_tables import grid_block, half_block, headline_block
 
 # The rooms of dskd/, in the order of the method: each imports only from rooms before it.
 ROOMS = """
-    errors params infra sources model lexicon benchmarks corpus states senses codes targets students scores report
-    pipeline explore library share __main__
+    errors params infra verify sources model lexicon benchmarks corpus states senses codes targets students scores
+    report pipeline explore library share __main__
 """.split()
 
 

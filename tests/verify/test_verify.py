@@ -14,15 +14,9 @@ from whole.test_pipeline import ENV, ROOT
 from dskd.__main__ import main
 from dskd.infra import artifacts
 from dskd.infra.artifacts import LOCK
-from dskd.infra.verify import (
-    TOLERANCES,
-    committed_run,
-    compare_figures,
-    differences,
-    lacking_figures,
-    odd_differences,
-    verdict,
-)
+from dskd.verify.compare import TOLERANCES, compare_figures, differences, lacking_figures, odd_differences
+from dskd.verify.runs import committed_run
+from dskd.verify.verdict import verdict
 
 
 @pytest.fixture(scope="module")
