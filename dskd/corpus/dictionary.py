@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from dskd.corpus.copies import fingerprints, same_title
+from dskd.corpus.copies import fingerprint, fingerprints, same_title
 from dskd.corpus.documents import Document, text_documents
 from dskd.corpus.packing import Packing, draw, draw_training, pack
 from dskd.corpus.word_documents import gloss_documents
@@ -63,6 +63,8 @@ def dictionary_text(
     plain = text_documents(first)
     chosen, _ = draw_training(plain, corpus.seed, corpus.heldout_share)
     known = _names(plain) if others else set()
+    if others:  # of mark-up `_names` has another print than of its text
+        known |= {fingerprint(of, of.text()) for of in draw(plain, "heldout", corpus.seed, corpus.heldout_share)}
     for path in others:
         found = [document for document in text_documents(path) if known.isdisjoint(_names([document]))]
         known |= _names(found)

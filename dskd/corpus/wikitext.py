@@ -157,7 +157,8 @@ def articles(path: Path) -> Iterator[tuple[str, str]]:
                 space, _, name = element.tag.rpartition("}")
                 if name == "namespace" and element.get("key") != "0":
                     spaces = spaces | {(element.text or "").lower()}
-                    no_text += [element.text] if element.get("key") in _NO_TEXT and element.text else []
+                    if element.get("key") in _NO_TEXT and (element.text or "").lower() not in {"", *_DROPPED_SPACES}:
+                        no_text.append(element.text)
                 if name != "page":
                     continue
                 space = f"{space}}}" if space else ""  # tags come as "{namespace of the dump}page"
@@ -269,7 +270,7 @@ def _pruned(node) -> list:
             return []
         if node.text is not None:
             _prune(node.text)
-        elif (title := str(node.title).strip()).startswith(":"):
+        elif (title := node.title.strip_code().strip()).startswith(":"):
             return [Text(title[1:])]
     elif isinstance(node, Heading | ExternalLink) and node.title is not None:
         _prune(node.title)

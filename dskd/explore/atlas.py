@@ -114,7 +114,9 @@ def relation_columns(table: pd.DataFrame, words: Sequence[str], tokenizer: PreTr
 
     Those that most synsets support come first, as in `words.related_words`.
     """
-    pairs = table.drop_duplicates(["head", "tail", "relation", "source"])
+    # By the form as it is looked up: "banks" has the relations of "bank".
+    pairs = table.assign(head=table["form"].str.lower())
+    pairs = pairs.drop_duplicates(["head", "tail", "relation", "source", "sense"])
     support = (pairs["sense"].str.count(";") + 1).groupby([pairs["head"], pairs["relation"], pairs["tail"]]).sum()
     pieces = {
         tail: [tokenizer.decode(token).strip() for token in span]

@@ -25,14 +25,15 @@ SHOWN = {  # how a line calls what something was made of
     "settings": "value of targets.*",
     "senses": "sense dictionary",
     "lexicon": "lexicon",
+    "wordnet": "WordNet",
 }
 _PARAMETERS = "parameters"
 
 
 def save_made_of(folder: Path, made_of: Mapping[str, object], parameters: Mapping[str, object] | None = None) -> None:
-    """Note in a folder that is there what it was made of: hashes of `teacher`, `tokenizer` and `corpus`; `split`, the
-    number of the teacher's layers below it; what else readers need to know; and with which `parameters`
-    (`values_of`)."""
+    """Note in a folder that is there what it was made of: hashes of `teacher`, `tokenizer`, `corpus` and others that
+    `SHOWN` names; `split`, the number of the teacher's layers below it; what else readers need to know; and with which
+    `parameters` (`values_of`)."""
     write_json(folder / ORIGIN_FILE, {**made_of, **({_PARAMETERS: dict(parameters)} if parameters else {})})
 
 
@@ -63,7 +64,9 @@ def check_parameters(folder: str | Path, stage: str, params: "Params") -> None:
     """Raise UserError where a folder was made with other values of the parameters that it notes than these."""
     path = require(Path(folder) / ORIGIN_FILE, stage)
     with reading(path, stage):
-        noted = read_json(path)[_PARAMETERS]
+        noted = read_json(path).get(_PARAMETERS)
+        if noted is None:
+            raise UserError(f"{folder} does not say with which parameters it was made: run `dvc repro {stage}`")
         had, has = dict(_leaves(noted)), dict(_leaves(values_of(params, *noted)))
     for key in sorted(had.keys() | has.keys()):
         if had.get(key) != has.get(key):

@@ -34,6 +34,7 @@ def text_key(text: str) -> int:
     return value
 
 
+FEWEST_DOCUMENTS = 10  # that can stand for others; where a text has fewer its blocks do
 FEWEST_UNITS = 6  # items, words or documents, of which an interval can be drawn
 
 

@@ -1,7 +1,6 @@
 """Synonyms and antonyms as words, from WordNet, from pairs or from a table; a tokenizer makes them spans of tokens."""
 
 import tempfile
-import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -213,8 +212,8 @@ def _fault(head: str, tail: str, relation: int, form: str) -> str:
     words = {head, tail}
     if len(words) != 2 or not all(word.strip() and word.isprintable() and word == word.lower() for word in words):
         return "is no pair of two different words in lower case"  # "1" is one: WordNet has it for "ace"
-    if any("_" in word or not unicodedata.is_normalized("NFC", word) for word in words):
-        return "has an underscore for a space, or an accent apart from its letter, and would never be found"
+    if any(normalised(word) != word for word in words if any(map(str.isalpha, word))):
+        return "has an underscore, an apostrophe of print or an accent apart from its letter, and would never be found"
     return "" if form.strip() and form.isprintable() else "has a form that is no word"
 
 

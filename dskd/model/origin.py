@@ -12,6 +12,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from dskd.errors import UserError
 from dskd.infra.artifacts import SOURCES, require
+from dskd.infra.made_of import check_parameters
 from dskd.model.cut import check_cut
 from dskd.model.load import load_decoder
 from dskd.params import Params, StudentParams
@@ -25,10 +26,11 @@ def load_origin(
     """The model that the student is cut from, on the teacher's device: the teacher itself, if no other is named.
 
     Raises:
-        UserError: its vocabulary is not the teacher's, or no such student can be cut from it.
+        UserError: it is of another source, its vocabulary is not the teacher's, or no such student can be cut from it.
     """
     if params.student.source is None:
         return teacher
+    check_parameters(folder, "sources", params)
     origin, own = load_decoder(require(folder, "sources"), params.runtime.dtype)
     names = f"sources.teacher ({params.sources.teacher.source})", f"student.source ({params.student.source.source})"
     check_vocabularies(names, (tokenizer, own), (teacher.config.vocab_size, origin.config.vocab_size))

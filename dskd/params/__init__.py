@@ -1,8 +1,8 @@
-"""The typed parameters of a run. `params.yaml` holds the values; this module says what each of them may be.
+"""The typed parameters of a run. `params.yaml` holds the values; this package says what each of them may be.
 
 A few parts may be left out of the file, and are then off: prompts, LoRA, a student that is cut from another model,
 another form or metric of an objective, and more than one process. Everything else must be there, so that the file says
-all that a run used. docs/parameters.md is generated from the descriptions below.
+all that a run used. docs/parameters.md is generated from their descriptions.
 """
 
 import re

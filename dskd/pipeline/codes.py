@@ -7,6 +7,7 @@ from dskd.codes.material import material_of
 from dskd.codes.store import ABOUT_FILE, CODES_FILE, CUT_FOLDER, HELDOUT_FILE, save_codes, save_heldout
 from dskd.infra import artifacts
 from dskd.infra.hashes import sha256_tree
+from dskd.infra.made_of import save_made_of, values_of
 from dskd.infra.output import output
 from dskd.model.cut import split_depth, student_top
 from dskd.model.folder import read_config
@@ -15,6 +16,8 @@ from dskd.model.origin import teacher_split
 from dskd.params import EXACT, Params
 from dskd.pipeline.inputs import cached_states, kept_dtype, labels, load_teacher, teacher_hash
 from dskd.students.store import export_student
+
+_OF_SENSES = [f"senses.{name}" for name in ("seed", "k", "min_states", "reservoir", "iterations")]
 
 
 def make_codes(params: Params) -> None:
@@ -34,6 +37,7 @@ def make_codes(params: Params) -> None:
             if params.student.source is None:
                 top, place = student_top(teacher, params.student), partial / CUT_FOLDER
                 export_student(teacher, top, params.student, tokenizer, place, kept_dtype(params))
+            save_made_of(partial, {}, values_of(params, "runtime.dtype", *_OF_SENSES))
         artifacts.write_json(partial / ABOUT_FILE, about)
 
 

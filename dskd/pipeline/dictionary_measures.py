@@ -5,6 +5,7 @@ from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import pandas as pd
 import torch
 from nltk.corpus.reader.wordnet import WordNetCorpusReader
@@ -12,13 +13,23 @@ from torch import Tensor
 
 from dskd.benchmarks.catalogue import read_benchmark
 from dskd.corpus.dictionary import load_dictionary_text
+from dskd.corpus.store import load_corpus
 from dskd.errors import UserError
 from dskd.infra import artifacts
 from dskd.infra.artifacts import require
+from dskd.infra.randomness import FEWEST_DOCUMENTS
 from dskd.lexicon.tokens import word_tokens
 from dskd.model.inference import states_at
 from dskd.params import Params
-from dskd.pipeline.inputs import cached_states, labels, run_lexicon, run_senses, teacher_tokenizer, wordnet_reader
+from dskd.pipeline.inputs import (
+    as_fetched,
+    cached_states,
+    labels,
+    run_lexicon,
+    run_senses,
+    teacher_tokenizer,
+    wordnet_reader,
+)
 from dskd.pipeline.models import load_models
 from dskd.scores import RANDOM_DRAWS
 from dskd.scores.dictionary import facts, plain, variance_table
@@ -95,7 +106,8 @@ def read_probes(params: Params, documents: Sequence[str], wic: bool = True) -> l
     reader = wordnet_reader()
     places = {"examples": example_places(reader, params.lexicon)}
     for name in params.sources.tagged:
-        places[name] = tagged_places(require(f"{artifacts.SOURCES}/tagged/{name}", "sources"), reader)
+        path = as_fetched(f"{artifacts.SOURCES}/tagged/{name}", f"tagged.{name}", params.sources.tagged[name])
+        places[name] = tagged_places(path, reader)
     rows = _wic_rows(reader, documents) if wic else ([], [])
     places["wic"] = wic_places(chain(*rows))
     models = load_models(params, []).of("teacher")
@@ -138,7 +150,10 @@ def heldout_table(params: Params, dictionaries: Dictionaries) -> pd.DataFrame:
     """How much of the variance of held-out states the senses explain."""
     states, draws = cached_states("heldout"), Draws(_DRAWS, params.evaluate.seed)
     keys = torch.cat(states.predicted) if params.senses.key == "predicted" else labels("heldout")
-    return variance_table(torch.cat(states.hidden_states), keys, dictionaries.by_way, draws)
+    documents = load_corpus(Path(artifacts.CORPUS))[0]["heldout_document"].numpy()
+    if len(set(documents.tolist())) < FEWEST_DOCUMENTS:
+        documents = np.arange(len(documents))
+    return variance_table(torch.cat(states.hidden_states), keys, documents, dictionaries.by_way, draws)
 
 
 def _often(words: dict[str, tuple[int, ...]], sample: Reservoir) -> dict[str, int]:

@@ -17,7 +17,16 @@ from dskd.model.cut import split_depth, trunk
 from dskd.model.load import load_decoder
 from dskd.model.origin import teacher_split
 from dskd.params import EXACT, Params
-from dskd.pipeline.inputs import cached_states, cached_text, kept_dtype, labels, load_teacher, teacher_hash, tokens
+from dskd.pipeline.inputs import (
+    cached_states,
+    cached_text,
+    check_inputs,
+    kept_dtype,
+    labels,
+    load_teacher,
+    teacher_hash,
+    tokens,
+)
 from dskd.states.harvest import harvest_below
 from dskd.states.store import States, Text, open_below
 
@@ -84,6 +93,7 @@ def _read_about(params: Params) -> dict:
         if about["codec"] != params.harvest.codec:
             found = f"{artifacts.CODES} has {about['codec']!r} and harvest.codec is {params.harvest.codec!r}"
             raise UserError(f"{found}: run `dvc repro codes`, or write the former into params.yaml")
+        check_inputs(params, artifacts.CODES)
         if Path(artifacts.TEACHER).exists() and about["teacher"] != teacher_hash():
             raise UserError(f"{artifacts.CODES} was made with another teacher than {artifacts.TEACHER}: {again}")
         if about["corpus"] != sha256_tree(require(artifacts.CORPUS, "corpus")):

@@ -39,7 +39,8 @@ def heldout_of_all(params: Params, models: Models) -> dict[str, dict[str, list[f
 def check_students(params: Params) -> None:
     """Raise UserError where the card of a student of the run names another teacher, text, origin or choice of targets
     than the run's, was written with other parameters of the training than there are now, or is of another seed."""
-    expected = {**states_of(), "student": sha256_tree(ORIGIN) if params.student.source else None}
+    states = states_of()
+    expected = {**states, "student": sha256_tree(ORIGIN) if params.student.source else None}
     for objective in params.distill.objectives:
         wanted, targets = training(card_parameters(params, objective)), Path(artifacts.TARGETS) / objective
         folders = [Path(artifacts.STUDENTS) / f"{objective}-{seed}" for seed in params.distill.seeds]
@@ -47,7 +48,7 @@ def check_students(params: Params) -> None:
             _check_student(folder, expected, wanted)
         if params.objectives[objective].sense and targets.exists():  # which need not be where students are scored
             check_inputs(params, artifacts.SENSES)
-            check_made_of(targets, "targets", states_of() | targets_of(params, objective))
+            check_made_of(targets, "targets", states | targets_of(params, objective))
             for folder in folders:
                 _check_student(folder, {"targets": sha256_tree(targets)}, wanted)
 

@@ -26,18 +26,23 @@ from dskd.params import LexiconParams, Params, Source
 from dskd.senses.store import Senses, load_senses
 from dskd.states.store import States, Text, open_states
 
+WORDNET = f"{artifacts.SOURCES}/nltk_data"
 # What notes the parameters that it was made with, and the stage that makes it; the lexicon's note is in its report.
 _NOTES = {
     artifacts.TEACHER: "sources",
+    WORDNET: "sources",
     artifacts.LEXICON_REPORT: "lexicon",
     artifacts.PROMPTS: "prompts",
     artifacts.CORPUS: "corpus",
     artifacts.STATES: "harvest",
     artifacts.RESERVOIR: "harvest",
     artifacts.SENSES: "senses",
+    artifacts.CODES: "codes",
     artifacts.BENCHMARKS: "benchmarks",
     artifacts.SCORES: "evaluate",
 }
+_OF_SAMPLE = "seed", "text", "key", "reservoir"  # of `senses`; the rest is of the clusters, or of a text of its own
+HELDOUT_WORDS = "lexicon.seed", "lexicon.heldout_share", "lexicon.heldout_pairs"
 _NOT_OF_THE_LEXICON = ("teacher", "student", "wordnet", "wikipedia", "texts", "tagged")  # they have other places
 
 
@@ -121,14 +126,42 @@ def tokenizer_of() -> dict[str, str]:
     return {"tokenizer": tokenizer_hash(require(artifacts.TEACHER, "sources"))}
 
 
+def words_of() -> dict[str, str]:
+    """What is made of the tokenizer and of WordNet."""
+    return {**tokenizer_of(), "wordnet": sha256_tree(require(WORDNET, "sources"))}
+
+
+def text_of(params: Params) -> dict[str, str]:
+    """What the text is made of; of the lexicon only where it is written out and is there."""
+    written = params.corpus.lexicon_share and Path(artifacts.LEXICON).exists()
+    return words_of() | ({"lexicon": sha256_tree(artifacts.LEXICON)} if written else {})
+
+
 def senses_of() -> dict[str, str]:
     """What a sense dictionary of the run's teacher is made of."""
     return {"teacher": teacher_hash(), **tokenizer_of()}
 
 
 def sample_of(params: Params) -> dict[str, str]:
-    """What the sample for the dictionary is made of: the teacher, and the students' text where it is of that."""
-    return states_of() if params.senses.text == "training" else {"teacher": teacher_hash()}
+    """What the sample for the dictionary is made of: the teacher, and the students' text or WordNet."""
+    if params.senses.text == "training":
+        return states_of()
+    return {"teacher": teacher_hash(), "wordnet": words_of()["wordnet"]}
+
+
+def sampling(params: Params) -> list[str]:
+    """The parameters that the sample depends on."""
+    if params.senses.text == "training":
+        return ["runtime.dtype", *(f"senses.{name}" for name in _OF_SAMPLE)]
+    drawn = (f"corpus.{name}" for name in ("block_length", "seed", "heldout_share"))
+    own = "senses.tokens", "senses.gloss_share", "sources.wikipedia", "sources.texts"
+    return ["runtime.dtype", *(f"senses.{name}" for name in _OF_SAMPLE), *own, *drawn, *HELDOUT_WORDS]
+
+
+def scores_of() -> dict[str, str]:
+    """What scores are made of beside the models, as far as it is there."""
+    made_of = {"corpus": Path(artifacts.CORPUS), "lexicon": Path(artifacts.LEXICON)}
+    return {name: sha256_tree(path) for name, path in made_of.items() if path.exists()}
 
 
 def check_scores(students: list[str]) -> None:
@@ -143,6 +176,14 @@ def check_scores(students: list[str]) -> None:
                 raise UserError(f"{artifacts.SCORES} is of another student than {folder}: run `dvc repro evaluate`")
 
 
+def check_measures(measures: dict) -> None:
+    """Raise UserError where the dictionary's measures are of another one than the one that is there."""
+    if Path(artifacts.SENSES).exists() and measures.get("senses") != len(run_senses().centroids):
+        raise UserError(
+            f"{artifacts.SENSES_REPORT} is of another dictionary than {artifacts.SENSES}: run `dvc repro quality`"
+        )
+
+
 def run_senses() -> Senses:
     """The run's sense dictionary; UserError where it is of another teacher."""
     senses = load_senses(artifacts.SENSES)
@@ -154,6 +195,8 @@ def run_lexicon(settings: LexiconParams | None = None) -> pd.DataFrame:
     """The run's lexicon; UserError where its tokens are not those of the teacher's tokenizer, or where it has relations
     of words or pairs that are held out by these settings: they would be trained, and then asked as if they were not."""
     table = load_lexicon(Path(artifacts.LEXICON))
+    if Path(artifacts.LEXICON_REPORT).exists():  # which says with which parameters it was made
+        check_made_of(artifacts.LEXICON_REPORT, "lexicon", {"lexicon": sha256_tree(artifacts.LEXICON)})
     check_tokens(table, teacher_tokenizer())
     if settings is not None:
         words = heldout_words({*table["head"], *table["tail"]}, settings.seed, settings.heldout_share)
@@ -214,4 +257,4 @@ def as_fetched(path: str | Path, name: str, source: Source) -> Path:
 
 def wordnet_reader() -> WordNetCorpusReader:
     """NLTK's reader of the run's WordNet."""
-    return wordnet.open_wordnet(require(f"{artifacts.SOURCES}/nltk_data", "sources"))
+    return wordnet.open_wordnet(require(WORDNET, "sources"))

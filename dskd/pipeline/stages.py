@@ -26,7 +26,7 @@ from dskd.errors import UserError
 from dskd.infra import artifacts, processes
 from dskd.infra.arithmetic import pin
 from dskd.infra.artifacts import require
-from dskd.infra.hashes import check_code, fingerprint, remove
+from dskd.infra.hashes import check_code, fingerprint, remove, sha256_tree
 from dskd.infra.made_of import check_made_of, save_made_of, values_of
 from dskd.infra.output import output
 from dskd.infra.processes import check_launch
@@ -53,8 +53,11 @@ from dskd.pipeline.dictionary_measures import (
 )
 from dskd.pipeline.heldout import check_students, heldout_of_all, means
 from dskd.pipeline.inputs import (
+    HELDOUT_WORDS,
+    WORDNET,
     cached_states,
     check_inputs,
+    check_measures,
     check_scores,
     is_of_the_lexicon,
     kept_dtype,
@@ -65,13 +68,16 @@ from dskd.pipeline.inputs import (
     run_lexicon,
     run_senses,
     sample_of,
+    scores_of,
     states_of,
     targets_of,
     teacher_hash,
     teacher_tokenizer,
     text_file,
+    text_of,
     tokenizer_of,
     wordnet_reader,
+    words_of,
 )
 from dskd.pipeline.models import load_models
 from dskd.pipeline.reservoir import make_reservoir
@@ -92,12 +98,11 @@ from dskd.targets.choose import build_targets
 from dskd.targets.store import SenseTargets, no_targets, save_targets
 
 # The parameters that artifacts are made with, beside those of the stage's own name.
-_HELDOUT_WORDS = "lexicon.seed", "lexicon.heldout_share", "lexicon.heldout_pairs"
-_OF_THE_TEXT = "corpus", "sources.wikipedia", "sources.wordnet", *_HELDOUT_WORDS
-_OF_THE_LEXICON = tuple(f"sources.{name}" for name in ("wordnet", "morphology", "wiktionary", "mythes", "lists"))
+_OF_THE_LEXICON = tuple(f"sources.{name}" for name in ("morphology", "wiktionary", "mythes", "lists"))
 # What quality and report read, as far as it notes its parameters.
 _OF_QUALITY = (
     artifacts.TEACHER,
+    WORDNET,
     artifacts.LEXICON_REPORT,
     artifacts.CORPUS,
     artifacts.SENSES,
@@ -138,6 +143,7 @@ def sources(params: Params) -> pd.DataFrame:
             import_model(fetched["student"], partial / "student", *given)
             load_origin(params, *load_teacher(params), partial / "student")  # whether the two go together
         wordnet.prepare(fetched["wordnet"], partial / "nltk_data")
+        save_made_of(partial / "nltk_data", {}, values_of(params, "sources.wordnet"))
 
         # Texts and the rest of the lexicon's sources are kept as they are.
         for name, source in every.items():
@@ -160,7 +166,7 @@ def sources(params: Params) -> pd.DataFrame:
 
 def lexicon(params: Params) -> tuple[pd.DataFrame, dict]:
     """The table of related words and its counts; every negation and every conflict as tables in `reports/lexicon`."""
-    check_inputs(params, artifacts.TEACHER)
+    check_inputs(params, artifacts.TEACHER, WORDNET)
     files, tokenizer, inflections = lexicon_files(params), teacher_tokenizer(), {}
     with collector_off():
         statements = read_statements(files, params.lexicon)
@@ -175,7 +181,8 @@ def lexicon(params: Params) -> tuple[pd.DataFrame, dict]:
         partial.mkdir()
         negations_table(settled).to_csv(partial / "negations.csv", index=False)
         conflicts_table(settled).to_csv(partial / "conflicts.csv", index=False)
-        save_made_of(partial, tokenizer_of(), values_of(params, "lexicon", *_OF_THE_LEXICON))
+        made_of = {**words_of(), "lexicon": sha256_tree(artifacts.LEXICON)}
+        save_made_of(partial, made_of, values_of(params, "lexicon", *_OF_THE_LEXICON))
     return table, summary
 
 
@@ -197,7 +204,7 @@ def prompts(params: Params) -> dict[str, dict]:
 
 def corpus(params: Params) -> tuple[dict[str, Tensor], dict]:
     """Blocks of token ids, split by document, and what they are made of."""
-    check_inputs(params, artifacts.TEACHER, artifacts.PROMPTS, artifacts.LEXICON_REPORT)
+    check_inputs(params, artifacts.TEACHER, WORDNET, artifacts.PROMPTS, artifacts.LEXICON_REPORT)
     check_made_of(artifacts.PROMPTS, "prompts", {"teacher": teacher_hash()})
     models = {"sources.teacher": artifacts.TEACHER, "student.source": f"{artifacts.SOURCES}/student"}
     check_context(
@@ -214,7 +221,8 @@ def corpus(params: Params) -> tuple[dict[str, Tensor], dict]:
     )
 
     def note(folder: Path) -> None:
-        save_made_of(folder, tokenizer_of(), values_of(params, *_OF_THE_TEXT))
+        asked = "prompts" if params.prompts.sets else "prompts.sets"
+        save_made_of(folder, text_of(params), values_of(params, "corpus", asked, "sources.wikipedia", *HELDOUT_WORDS))
 
     save_corpus(Path(artifacts.CORPUS), tensors, summary, note)
     return tensors, summary
@@ -225,8 +233,8 @@ def harvest(params: Params) -> States:
     training split."""
     if processes.launch(params.launch, "harvest"):
         return cached_states("train")
-    check_inputs(params, artifacts.TEACHER, artifacts.CORPUS)
-    check_made_of(artifacts.CORPUS, "corpus", tokenizer_of())
+    check_inputs(params, artifacts.TEACHER, WORDNET, artifacts.CORPUS)
+    check_made_of(artifacts.CORPUS, "corpus", text_of(params))
     teacher, _ = load_teacher(params)
     if params.harvest.top_tokens > teacher.config.vocab_size:
         known = f"the teacher knows {teacher.config.vocab_size} tokens"
@@ -241,10 +249,10 @@ def harvest(params: Params) -> States:
         require(artifacts.CORPUS, "corpus"),
     )
     parts = {part: blocks[part] for part in ("train", "heldout")}
-    place, dtype = Path(artifacts.STATES), kept_dtype(params)
+    place, dtype, made_of = Path(artifacts.STATES), kept_dtype(params), states_of(split_depth(split))
 
     def note(folder: Path) -> None:
-        save_made_of(folder, states_of(split_depth(split)), values_of(params, "harvest.top_tokens", "runtime.dtype"))
+        save_made_of(folder, made_of, values_of(params, "harvest.top_tokens", "runtime.dtype"))
 
     harvest_states(teacher, parts, split, params.harvest, place, made_from, dtype, note)
     make_reservoir(params, teacher)
@@ -253,7 +261,7 @@ def harvest(params: Params) -> States:
 
 def senses(params: Params) -> Senses:
     """The sense dictionary: clusters of the sample of the teacher's states."""
-    check_inputs(params, artifacts.TEACHER, artifacts.LEXICON_REPORT, artifacts.RESERVOIR)
+    check_inputs(params, artifacts.TEACHER, WORDNET, artifacts.LEXICON_REPORT, artifacts.RESERVOIR)
     check_made_of(artifacts.RESERVOIR, "harvest", sample_of(params))
     if not processes.launch(params.launch, "senses"):
         make_senses(params)
@@ -269,7 +277,8 @@ def codes(params: Params) -> dict:
 
 def targets(params: Params, objective: str) -> SenseTargets:
     """The senses that pull and push each training position, for one objective; none where it has no sense term."""
-    check_inputs(params, artifacts.TEACHER, artifacts.LEXICON_REPORT, artifacts.CORPUS, artifacts.SENSES)
+    read = artifacts.LEXICON_REPORT, artifacts.CORPUS, artifacts.STATES, artifacts.SENSES
+    check_inputs(params, artifacts.TEACHER, *read)
     weights = chosen_objective(params, objective)
     there = weights.targets != "none"
     chosen = sense_targets(params, weights) if there else no_targets()
@@ -325,7 +334,7 @@ def benchmarks(params: Params) -> dict:
 def quality(params: Params) -> dict[str, pd.DataFrame]:
     """How good lexicon and dictionary are: writes `reports/quality.json` and `reports/senses.json`, and returns the
     tables by name; "senses" has the measures of the dictionary."""
-    check_inputs(params, artifacts.RESERVOIR, *_OF_QUALITY)
+    check_inputs(params, artifacts.STATES, artifacts.RESERVOIR, *_OF_QUALITY)
     check_made_of(artifacts.RESERVOIR, "harvest", sample_of(params))
     summary = artifacts.read_json(require(artifacts.BENCHMARKS, "benchmarks") / "summary.json")
     golds = gold_lists(Path(artifacts.BENCHMARKS), summary)
@@ -353,7 +362,8 @@ def evaluate(params: Params) -> dict[str, Columns]:
         UserError: a student or the lexicon is of another run, or of other parameters; something is missing or damaged.
     """
     names = student_names(params)
-    check_inputs(params, artifacts.TEACHER, artifacts.LEXICON_REPORT, artifacts.CORPUS, artifacts.BENCHMARKS)
+    read = artifacts.LEXICON_REPORT, artifacts.CORPUS, artifacts.STATES, artifacts.BENCHMARKS
+    check_inputs(params, artifacts.TEACHER, WORDNET, *read)
     check_made_of(artifacts.BENCHMARKS, "benchmarks", tokenizer_of())
     models = load_models(params, names)
     check_students(params)  # before finished scores are taken back, which may be theirs
@@ -361,7 +371,7 @@ def evaluate(params: Params) -> dict[str, Columns]:
     folder = require(artifacts.BENCHMARKS, "benchmarks")
     inputs = [folder, *(Path(artifacts.STUDENTS) / name for name in names), Path(artifacts.TEACHER)]
     inputs += [require(artifacts.LEXICON, "lexicon"), require(artifacts.CORPUS, "corpus")]
-    inputs += [require(f"{artifacts.SOURCES}/nltk_data", "sources")] + ([Path(ORIGIN)] if params.student.source else [])
+    inputs += [require(WORDNET, "sources")] + ([Path(ORIGIN)] if params.student.source else [])
     inputs += sorted(Path(artifacts.STATES).glob("heldout-*"))  # those of the training text are large, and not read
     settings = params.student, params.lexicon, params.evaluate, params.benchmarks.chat_items
     made_from = fingerprint(params.runtime, params.harvest.batch_size, *settings, *inputs)
@@ -372,7 +382,7 @@ def evaluate(params: Params) -> dict[str, Columns]:
             rows = heldout_rows(heldout_of_all(params, models), blocks["heldout_source"], documents)
             artifacts.write_jsonl(partial / "heldout.jsonl", rows)
         measure(models, words_to_ask(table), folder, params, partial)
-        save_made_of(partial, {}, values_of(params, "evaluate", "benchmarks", *_HELDOUT_WORDS))
+        save_made_of(partial, scores_of(), values_of(params, "evaluate", "benchmarks", *HELDOUT_WORDS))
     return read_columns()
 
 
@@ -394,10 +404,12 @@ def report(params: Params) -> dict:
     """Write `reports/metrics.json` from the scores, and what DVC shows of it; the notebook of this stage becomes
     `reports/index.html`."""
     check_inputs(params, *_OF_QUALITY, artifacts.SCORES)
+    check_made_of(artifacts.SCORES, "evaluate", scores_of())
     check_scores(student_names(params))
     metrics = summarise(params, student_names(params), asked_words(wordnet_reader()))
     artifacts.write_json(artifacts.METRICS, metrics)
     dictionary = artifacts.read_json(require(artifacts.SENSES_REPORT, "quality"))
+    check_measures(dictionary)
     artifacts.write_json(artifacts.SUMMARY, main_figures(metrics, dictionary))
     with output(artifacts.DIFFERENCES) as partial:
         differences_table(metrics).to_csv(partial, index=False)

@@ -15,9 +15,10 @@ from dskd.benchmarks.catalogue import BENCHMARKS
 from dskd.infra import artifacts
 from dskd.infra.arithmetic import arithmetic_dtype
 from dskd.infra.artifacts import require
+from dskd.infra.randomness import FEWEST_DOCUMENTS
 from dskd.params import LaunchParams, Params
 from dskd.report import figures, plan, stage_costs, tables
-from dskd.report.metrics import BASELINE, FEWEST_DOCUMENTS, GROUPS, RANKED, SENSES
+from dskd.report.metrics import BASELINE, GROUPS, RANKED, SENSES
 from dskd.report.tables import (
     CHANCE,
     LESS_IS_BETTER,

@@ -15,7 +15,7 @@ from dskd.benchmarks.catalogue import GOLD_LISTS, read_benchmark
 from dskd.errors import UserError
 from dskd.infra import artifacts
 from dskd.infra.artifacts import require
-from dskd.infra.randomness import FEWEST_UNITS, tells_of_others, uniform
+from dskd.infra.randomness import FEWEST_DOCUMENTS, FEWEST_UNITS, tells_of_others, uniform
 from dskd.params import Params
 from dskd.report.statistics import compare, estimate, finite, holm, of_units, outcome
 from dskd.scores.lexical_choice import read_vocabulary
@@ -25,7 +25,6 @@ BASELINE = "kd"  # what an objective must beat; where it was not trained, the fi
 SENSES = ("dskd", "span")  # the paper's sense loss and this project's; their controls are named after them
 POOLED = ("cloze", "cloze_norm", "cloze_probability")  # tables with a column for all benchmarks' items together
 
-FEWEST_DOCUMENTS = 10  # that can stand for others; where a text has fewer its blocks do
 GROUPS = {"n": "nouns", "v": "verbs", "a": "adjectives", "r": "adverbs", "rare": "rare words", "common": "common words"}
 
 # Differences that are too small to matter, of secondary tests: nats a token, nats of log-odds, and shares.

@@ -13,6 +13,7 @@ from dskd.errors import UserError
 from dskd.infra import artifacts
 from dskd.infra.artifacts import require
 from dskd.infra.output import output
+from dskd.infra.randomness import FEWEST_DOCUMENTS
 from dskd.params import SourcesParams, load_params, noncommercial
 from dskd.report.dictionary_tables import (
     code_differences_table,
@@ -22,7 +23,6 @@ from dskd.report.dictionary_tables import (
     facts_table,
     measures_table,
 )
-from dskd.report.metrics import FEWEST_DOCUMENTS
 from dskd.report.parameter_tables import parameters_block
 from dskd.report.study_tables import (
     choosing_block,

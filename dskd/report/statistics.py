@@ -122,8 +122,9 @@ def compare(
 
     Returns:
         mean, low, high, p, and with a margin margin and p_equivalent: of `paired_bootstrap`: other items and, where
-            there are two seeds or more, other seeds. Where all differences are one number nothing shows how others
-            would vary, and p is p_items at least. Where few items differ, they are those of `_of_few`.
+            there are two seeds or more, other seeds. Where all differences are one number, or fewer than six items
+            differ, too little shows how others would vary, and p is p_items at least; where still fewer differ, the
+            rest is that of `_of_few`.
         p_items: of `sign_flip_test` on the differences averaged over seeds: would these very models, trained as
             they are, differ on other items? For one seed's 0/1 scores it is McNemar's test.
         smallest_effect: the true difference that this design finds in 80 % of its repetitions; an estimate, as
@@ -141,7 +142,8 @@ def compare(
     df = float(special.stdtridf(0.975, half / error)) if half > 1.97 * error > 0 else np.inf
     differences = _differences(a, b)
     p_items = sign_flip_test(differences.mean(axis=0), resamples, seed)
-    if np.ptp(differences) <= 1e-9 * np.abs(differences).max():
+    few = np.count_nonzero(differences.mean(axis=0)) < FEWEST_UNITS
+    if few or np.ptp(differences) <= 1e-9 * np.abs(differences).max():
         found["p"] = max(found["p"], p_items)
     found |= {
         "p_items": p_items,

@@ -11,7 +11,8 @@ from dskd.report.metrics import SENSES
 from dskd.report.statistics import holm
 from dskd.report.tables import TITLES, difference_cell, number, signed_cell
 
-_TRIAL = re.compile(r"(?P<objective>.+)_(?P<term>[a-z]+)(?P<weight>[\d.]+)_rate(?P<rate>[\d.]+)")
+_NUMBER = r"\d+(?:\.\d+)?(?:e[-+]\d+)?"  # as `:g` writes it
+_TRIAL = re.compile(rf"(?P<objective>.+)_(?P<term>[a-z]+)(?P<weight>{_NUMBER})_rate(?P<rate>{_NUMBER})$")
 _KL, _DSKD = "kl", "dskd"
 _ROWS = {  # of a grid's table, the measures that are shown, with their titles
     _KL: "KL to teacher, articles",

@@ -40,14 +40,19 @@ def facts(senses: Senses, sample: Reservoir, lexicon: pd.DataFrame) -> dict[str,
 
 
 def variance_table(
-    hidden_states: Tensor, keys: Tensor, dictionaries: Mapping[str, Sequence[Senses]], draws: Draws
+    hidden_states: Tensor,
+    keys: Tensor,
+    documents: np.ndarray,
+    dictionaries: Mapping[str, Sequence[Senses]],
+    draws: Draws,
 ) -> pd.DataFrame:
     """The share of the variance of held-out states that the nearest sense of their token explains: of all (`variance`),
     where a token without senses explains nothing, and of what is left around the mean of their token, for tokens with
-    senses (`variance_within`). Intervals are over blocks.
+    senses (`variance_within`). Intervals are over documents, whose blocks are alike.
 
     Args:
         hidden_states: (n, L, d) of the held-out blocks; keys: (n, L) the token that each belongs to.
+        documents: (n,) the document of each block, or its own number where there are few.
         dictionaries: "senses" and "random", draws of each, all with as many senses of each token.
     """
     senses, numbers = dictionaries["senses"][0], hidden_states.flatten(0, 1).float()
@@ -72,11 +77,11 @@ def variance_table(
         centre = (senses.centroids[rows].float() * weights).sum(dim=0) / weights.sum()
         rest["one_sense"][0, here] = (states[0] - centre).square().sum(dim=1).numpy()
 
-    blocks, found = np.arange(len(keys)) // hidden_states.shape[1], []
+    units, found = np.repeat(documents, hidden_states.shape[1]), []
     within, total = known.numpy(), rest["one_sense"][0]
     for measure, chosen, of in (("variance", np.arange(len(keys)), whole), ("variance_within", within, total)):
         by_way = {way: explained(values.mean(axis=0)[chosen], of[chosen]) for way, values in rest.items()}
-        found += table_rows(("heldout", "all", measure), by_way, blocks[chosen], len(tokens), draws)
+        found += table_rows(("heldout", "all", measure), by_way, units[chosen], len(tokens), draws)
     return pd.DataFrame(found)
 
 

@@ -69,13 +69,13 @@ def find_places(
     seed, most = settings
     tokens = single_tokens(vocabulary, tokenizer)
     word_of, rung = {token: word for word, token in tokens.items()}, rung_of(lexicon, trained)
-    frequent = _by_frequency(vocabulary, tokens, text.counts)
+    frequent, going_on = _by_frequency(vocabulary, tokens, text.counts), _going_on(tokenizer)
 
     # All words with relatives, each with those of one kind and rung.
     found: dict[tuple[str, str], list[tuple]] = {(kind, of): [] for kind in KINDS for of in RUNGS}
     for block, row in enumerate(text.blocks.tolist()):
-        for place in range(_LEAST, len(row)):
-            if (word := word_of.get(row[place])) is None:
+        for place in range(_LEAST, len(row) - 1):
+            if (word := word_of.get(row[place])) is None or row[place + 1] in going_on:
                 continue
             for kind, relation in KINDS.items():
                 for other in _relatives(vocabulary, kind, word):
@@ -103,6 +103,15 @@ def find_places(
             file=sys.stderr,
         )
     return chosen
+
+
+def _going_on(tokenizer: PreTrainedTokenizerBase) -> set[int]:
+    """The tokens that go on with the word before them, as "acean" does with " crust": they begin with a letter."""
+    ids = range(len(tokenizer))
+    written, texts = tokenizer.convert_ids_to_tokens(ids), tokenizer.batch_decode([[token] for token in ids])
+    spaced = (" ", "\u0120", "\u2581")  # how tokenizers write a space, which decoding one token may leave out
+    pairs = enumerate(zip(written, texts))
+    return {i for i, (form, text) in pairs if text[:1].isalpha() and not (form or "").startswith(spaced)}
 
 
 def in_context_rows(models: Models, text: HeldoutText, places: Sequence[Place]) -> list[dict]:

@@ -172,9 +172,12 @@ def make_goal(
     """What a run with this recipe holds its student against, on a device.
 
     Args:
-        states: the teacher's, of the training blocks; a whitened metric is made of an eighth of them.
+        states: the teacher's, of the training blocks; a whitened metric is made of an eighth of them, or of all.
+
+    Raises:
+        UserError: a whitened metric was asked for, and there are too few states for one.
     """
-    metric = whitening(sampled_states(states)) if recipe.objective.metric == "whitened" else None
+    metric = whitening(_many_states(states)) if recipe.objective.metric == "whitened" else None
     vectors = None if targets is None else targets.vectors
     if vectors is not None and metric is not None:
         vectors = vectors.float() @ metric
@@ -233,6 +236,19 @@ def step_loss(student: Student, hidden_states: Tensor, batch: Batch, goal: Goal)
 def sampled_states(states: States, every: int = 8) -> Tensor:
     """The teacher's states of every eighth block, (n, d): enough for their covariance."""
     return take_blocks(states.hidden_states, torch.arange(0, states.blocks, every)).flatten(0, 1)
+
+
+def _many_states(states: States) -> Tensor:
+    """States whose covariance says something of every direction: `sampled_states`, or all where these are few."""
+    found = sampled_states(states)
+    if len(found) <= found.shape[1]:
+        found = sampled_states(states, every=1)
+    if len(found) <= found.shape[1]:
+        raise UserError(
+            f"the training text has {len(found)} states of {found.shape[1]} dimensions, too few to whiten by: raise "
+            "corpus.train_tokens, or take `metric: plain`"
+        )
+    return found
 
 
 def learning_rate(step: int, steps: int, settings: DistillParams) -> float:

@@ -11,12 +11,14 @@ from tqdm import tqdm
 
 from dskd.errors import UserError
 from dskd.infra.arithmetic import squared_distances
-from dskd.infra.randomness import uniform
+from dskd.infra.randomness import text_key, uniform
 from dskd.params import TargetsParams
 from dskd.senses.store import Senses, compose_span
 from dskd.states.store import States, take_positions
 from dskd.targets.controls import SenseLexicon, Spans, controlled
 from dskd.targets.store import SenseTargets
+
+_POSITIONS = text_key("targets.positions")  # keeps these draws apart from those of the sample, of the same positions
 
 
 class Candidates(NamedTuple):
@@ -85,7 +87,7 @@ def sample_positions(
         Two masks (n, L): supervised with relations, supervised with own senses only.
     """
     n, length = labels.shape
-    ranks = torch.from_numpy(uniform(settings.seed, torch.arange(n * length).numpy())).view(n, length)
+    ranks = torch.from_numpy(uniform(_POSITIONS, settings.seed, torch.arange(n * length).numpy())).view(n, length)
     return lowest_positions(labels, ranks, related, known, settings)
 
 

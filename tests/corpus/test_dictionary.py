@@ -129,6 +129,15 @@ def test_a_held_out_document_under_another_spelling_of_its_title_or_another_titl
     assert len([name for name in found if name.startswith("text:New")]) >= 9
 
 
+def test_a_held_out_article_of_a_dump_is_left_out_of_rows_without_titles(material, tmp_path):
+    """Of an article the mark-up is compared with other dumps, and its text with texts."""
+    dump = material[0][0]
+    heldout = draw(text_documents(dump), "heldout", corpus().seed, corpus().heldout_share)
+    rows = [{"text": document.text()} for document in heldout] + [{"text": other(i)} for i in range(20)]
+    found = whole(material, [dump, written(tmp_path / "rows.jsonl", rows)]).documents
+    assert sorted(int(name[5:]) for name in found if name.startswith("text:"))[0] == len(heldout) + 1
+
+
 def test_rows_without_a_title_are_not_taken_for_those_of_the_same_number(material, tmp_path):
     first = written(tmp_path / "first.jsonl", [{"text": article(i)} for i in range(40)])
     second = written(tmp_path / "second.jsonl", [{"text": other(i)} for i in range(40)])

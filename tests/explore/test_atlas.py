@@ -83,7 +83,10 @@ def test_relations_are_numbers_of_names_with_the_best_supported_first(tokenizer)
     rows = [("hot", "warm", 1, "a.s.01"), ("hot", "torrid", 1, "b.s.01;c.s.01"), ("hot", "cold", -1, "x")]
     table = pd.DataFrame(rows, columns=["head", "tail", "relation", "sense"])
     table = table.assign(source="wordnet", tail_tokens=[(1,), (1, 2), (1,)])
+    table = pd.concat([table.assign(form=form) for form in ("hot", "Hot", "hots")])
     columns = relation_columns(table, ["hot", "cold", "warm"], tokenizer)
+    of_form = relation_columns(table, ["hots", "cold", "warm"], tokenizer)
+    assert of_form["synonyms"].tolist() == [3, 2] and of_form["antonyms"].tolist() == [1]
     assert [other.split("\t")[0] for other in columns["others"]] == ["torrid"] and " + " in columns["others"][0]
     assert columns["synonymCounts"].tolist() == [2, 0, 0] and columns["synonyms"].tolist() == [3, 2]
     assert columns["antonymCounts"].tolist() == [1, 0, 0] and columns["antonyms"].tolist() == [1]

@@ -162,8 +162,15 @@ def test_codes_of_another_teacher_are_refused(coded):
     )
 
 
+def test_codes_of_other_senses_are_refused(coded):
+    of_kd = yaml.safe_load(Path("params.yaml").read_text())["objectives"]["kd"]
+    change(objectives={"dskd": of_kd}, senses={"k": 1})  # a sense loss would be refused for its dictionary's sake
+    text = said("distill")
+    assert "artifacts/codes was made with senses.k = 2, and params.yaml has 1: run `dvc repro codes`" in text
+
+
 def test_codes_of_another_text_are_refused(coded):
-    change(corpus={"seed": 1})
+    change(corpus={"train_tokens": 320})
     must("corpus")
     assert "artifacts/codes was made of another text than artifacts/corpus: run `dvc repro codes`" in said("distill")
 
@@ -202,7 +209,7 @@ def test_states_of_another_split_are_refused_and_those_of_this_one_make_another_
 
 
 def test_states_of_another_text_are_refused(project):
-    change(corpus={"seed": 1})
+    change(corpus={"train_tokens": 320})
     must("corpus")
     wanted = "dskd: artifacts/states was made with another text: run `dvc repro harvest`, or get both of one run"
     assert said("distill") == wanted

@@ -24,9 +24,11 @@ from dskd.params import Params, load_params
 from dskd.pipeline import stages
 from dskd.pipeline.heldout import check_students
 from dskd.pipeline.inputs import (
+    check_measures,
     check_scores,
     lexicon_files,
     run_lexicon,
+    sampling,
     states_of,
     targets_of,
     teacher_tokenizer,
@@ -229,6 +231,8 @@ def set_parameter(group, key, value):
 # A parameter, and the artifact that is of its old value for each stage that would read it.
 CHANGED = [
     (("sources", "teacher", "sha256"), "0" * 64, "teacher", ["lexicon", "prompts", "corpus", "harvest", "benchmarks"]),
+    (("sources", "wordnet", "sha256"), "0" * 64, "sources/nltk_data", ["lexicon", "corpus", "harvest", "senses"]),
+    (("runtime", "dtype"), "bfloat16", "states", ["targets", "distill", "quality", "evaluate"]),
     (("lexicon", "max_span"), 1, "reports/lexicon", ["senses", "targets", "distill", "quality", "evaluate"]),
     (("prompts", "shots"), 3, "prompts", ["corpus"]),
     (("corpus", "train_tokens"), 320, "corpus", ["harvest", "targets", "distill", "quality", "evaluate"]),
@@ -248,7 +252,7 @@ def test_a_stage_by_hand_takes_nothing_that_was_made_with_other_parameters(proje
     had, group[key[-1]] = group[key[-1]], value
     Path("params.yaml").write_text(yaml.safe_dump(values))
     name, before = ".".join(key).removesuffix(".sha256"), files(project)
-    path = artifact if "/" in artifact else f"artifacts/{artifact}"
+    path = artifact if artifact.startswith("reports") else f"artifacts/{artifact}"
     for stage in readers:
         code, text = run_stage(stage)
         assert code == 1 and text.startswith(
@@ -391,6 +395,74 @@ def test_no_report_is_written_on_scores_of_an_earlier_student(project):
         UserError, match=r"^reports/scores is of another student than artifacts/students/dskd-0: run `dvc repro eval"
     ):
         stages.report(load_params())
+
+
+def test_no_report_is_written_on_measures_of_an_earlier_dictionary(project):
+    for stage in ("evaluate", "quality"):
+        assert run_stage(stage)[0] == 0
+    check_measures(artifacts.read_json(artifacts.SENSES_REPORT))
+    set_parameter("senses", "k", 1)
+    assert run_stage("senses")[0] == 0
+    with pytest.raises(
+        UserError, match=r"^reports/senses\.json is of another dictionary than artifacts/senses: run `dvc"
+    ):
+        stages.report(load_params())
+
+
+def test_no_report_is_written_on_scores_of_another_lexicon_or_number_of_items(project):
+    assert run_stage("evaluate")[0] == 0
+    set_parameter("evaluate", "items", 7)
+    with pytest.raises(
+        UserError, match=r"^reports/scores was made with evaluate\.items = \d+, and params.yaml has 7: run"
+    ):
+        stages.report(load_params())
+    assert run_stage("evaluate")[0] == 0
+    set_parameter("lexicon", "max_span", 1)
+    assert run_stage("lexicon")[0] == 0
+    with pytest.raises(UserError, match=r"^reports/scores was made with another lexicon: run `dvc repro evaluate`"):
+        stages.report(load_params())
+
+
+def test_the_parameters_that_are_noted_are_those_that_dvc_watches(project):
+    """Or a stage would be refused that DVC takes for up to date. Sources that are kept as they were fetched are watched
+    as files; a benchmark's and a prompt's parameters are noted with these, on which the others depend."""
+    of_files = {
+        f"sources.{name}" for name in ("morphology", "mythes", "teacher", "texts", "wikipedia", "wiktionary", "wordnet")
+    }
+    above = {"corpus": {"prompts", "prompts.sets"}, "evaluate": {"benchmarks"}, "senses": {*sampling(load_params())}}
+    watched = yaml.safe_load(Path("dvc.yaml").read_text())["stages"]
+    made_by = {
+        path: stage
+        for stage, of in watched.items()
+        for out in of["outs"]
+        for path in ([out] if isinstance(out, str) else out)
+    }
+    notes = sorted(project.glob("artifacts/*/origin.json")) + sorted(project.glob("reports/*/origin.json"))
+    assert len(notes) >= 8
+    for note in notes:
+        stage = made_by[note.parent.relative_to(project).as_posix()]
+        for key in artifacts.read_json(note)["parameters"]:
+            parents = {".".join(key.split(".")[:n]) for n in range(1, 5)}
+            assert parents & {*watched[stage]["params"], *of_files, *above.get(stage, ())}, f"{stage}: {key}"
+
+
+def test_a_lexicon_is_of_its_report(project):
+    """The table may come from a remote or the hub, and its report from Git."""
+    note = artifacts.read_json("reports/lexicon/origin.json")
+    artifacts.write_json("reports/lexicon/origin.json", note | {"lexicon": "another"})
+    for stage in ("targets", "quality", "evaluate"):
+        assert run_stage(stage)[1].startswith(
+            "dskd: reports/lexicon was made with another lexicon: run `dvc repro lexi"
+        )
+
+
+def test_an_artifact_of_before_has_to_be_made_anew(project):
+    note = artifacts.read_json("artifacts/senses/origin.json")
+    del note["parameters"]
+    remove("artifacts/senses/SHA256SUMS")
+    artifacts.write_json("artifacts/senses/origin.json", note)
+    says = "dskd: artifacts/senses does not say with which parameters it was made: run `dvc repro senses`"
+    assert run_stage("targets") == (1, says)
 
 
 def test_a_training_without_a_point_of_its_curves_is_refused_before_it_begins(project):

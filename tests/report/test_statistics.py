@@ -380,9 +380,19 @@ def test_of_few_items_that_differ_each_side_has_its_own_bound():
     lower = -binomtest(1, 40).proportion_ci(0.95).high
     assert found["low"] == pytest.approx(lower) and found["high"] == pytest.approx(upper)
     assert found["p_equivalent"] == pytest.approx(binom.cdf(3, 40, 0.1))
-    b[0, 4] = 1  # a fifth
+    b[0, 4:6] = 1  # a fifth and a sixth
     plain = paired_bootstrap(np.zeros((1, 40)), b, 999, 0, margin=0.1)
     assert compare(np.zeros((1, 40)), b, 999, 0, margin=0.1).items() >= plain.items()
+
+
+@pytest.mark.parametrize("seeds", [1, 3])
+@pytest.mark.parametrize(("items", "ahead"), [(30, 3), (300, 4), (300, 5)])
+def test_fewer_than_six_items_that_differ_show_no_difference(seeds, items, ahead):
+    """All one way: the sign test has no p below .05 then, and resamples had .049, .02 and .008."""
+    b = np.zeros((seeds, items))
+    b[:, :ahead] = 1
+    found = compare(np.zeros((seeds, items)), b, 9999, 0, margin=0.001)
+    assert found["p"] == found["p_items"] == pytest.approx(2 / 2**ahead) and found["outcome"] == "undecided"
 
 
 @pytest.mark.parametrize("items", [6, 20, 30, 100, 300])

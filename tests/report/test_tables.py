@@ -529,6 +529,13 @@ def test_the_table_of_a_grid_has_each_trial_and_the_best():
     assert mean == ["`dskd_mean`", "the sense loss", "0.1: 1.300, 8: 1.450", "0.1: 1.250", "0.1 at 0.004"]
 
 
+def test_small_rates_and_weights_of_a_grid_are_read_as_they_are_written():
+    kl = {"kd_kl1e-05_rate5e-05": 1.5, "kd_kl0.1_rate5e-05": 1.6}
+    found = pd.DataFrame([("kl", *row) for row in kl.items()], columns=["measure", "objective", "mean"])
+    title, _, row = choosing_block(found).splitlines()
+    assert "KL at rate 5e-05, by weight" in title and cells(row)[-1] == "1e-05 at 5e-05"
+
+
 def test_a_grid_is_compared_measure_by_measure_and_the_primary_one_is_not_corrected():
     means, differences = (
         [cells(line.replace("\u00a0", " ")) for line in table.splitlines() if "---" not in line]

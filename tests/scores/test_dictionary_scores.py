@@ -65,8 +65,9 @@ EACH = {3: [[0, 0], [2, 0], [0, 1]], 5: [[4, 4], [4, 8]]}  # all states are sens
 RANDOM = dictionary({3: [[1, 0]] * 3, 5: [[4, 6]] * 2})  # as many of each token
 
 
-def variances(senses, random, states=STATES, keys=KEYS, draws=DRAWS):
-    return variance_table(states, keys, {"senses": [senses], "random": [random, random]}, draws)
+def variances(senses, random, states=STATES, keys=KEYS, draws=DRAWS, documents=None):
+    documents = np.arange(len(states)) if documents is None else documents
+    return variance_table(states, keys, documents, {"senses": [senses], "random": [random, random]}, draws)
 
 
 def test_senses_that_are_the_states_explain_all_and_one_sense_nothing_within_a_token():
@@ -123,7 +124,7 @@ def test_states_belong_to_their_tokens_in_whatever_order_they_come():
     assert value(first, "variance", "senses") == pytest.approx(1 - left / total, abs=1e-5)
 
 
-def test_intervals_are_over_blocks():
+def test_intervals_are_over_documents():
     """All states of a block are alike, so that one block more says as much as all of its states."""
     generator = torch.Generator().manual_seed(1)
     one = torch.randn(12, 1, 3, generator=generator)
@@ -139,6 +140,11 @@ def test_intervals_are_over_blocks():
         for table in (first, apart)
     ]
     assert width[0] > 1.5 * width[1]
+    documents = np.repeat(np.arange(12), 6)  # each block stands six times, in the same document
+    blocks, of_blocks = (rows.repeat_interleave(6, dim=0) for rows in (one, keys))
+    beside = variances(senses, random, blocks, of_blocks, documents=documents)
+    for end in ("value", "low", "high"):
+        assert beside[end].tolist() == pytest.approx(first[end].tolist(), abs=1e-5)
 
 
 def test_states_may_be_of_half_precision():

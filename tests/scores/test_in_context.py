@@ -119,6 +119,18 @@ def test_the_rung_says_what_was_trained(places, trained):
     assert WORDS[4] not in {place.word for place in places if place.rung != "word"}  # nothing of it was trained
 
 
+def test_a_word_that_goes_on_in_the_next_token_is_another_word(text, vocabulary, trained, tokenizer, places):
+    """As " crust" before "acean"."""
+    (letter,), blocks = tokenizer.encode("s"), text.blocks.clone()
+    blocks[:, 1::2] = letter
+    after = find_places(text._replace(blocks=blocks), LEXICON, vocabulary, trained, tokenizer, (0, 1000))
+    assert not after
+    (mark,) = tokenizer.encode(",")
+    blocks[:, 1::2] = mark
+    assert find_places(text._replace(blocks=blocks), LEXICON, vocabulary, trained, tokenizer, (0, 1000))
+    assert max(int(place.id.split(":")[3]) for place in places) < text.blocks.shape[1] - 1  # nobody knows what follows
+
+
 def test_there_are_as_many_as_asked_for_and_the_seed_draws_them(text, vocabulary, trained, tokenizer, places):
     given = text, LEXICON, vocabulary, trained, tokenizer
     few = find_places(*given, (0, 5))

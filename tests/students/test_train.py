@@ -1,5 +1,6 @@
 import copy
 import shutil
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -28,7 +29,7 @@ from dskd.students.output_loss import IGNORE, Heads, OutputWeights, output_loss
 from dskd.students.sampled_vocabulary import Sampling
 from dskd.students.sense_loss import sense_loss, span_loss
 from dskd.students.store import assemble_student, export_student, load_student_top, new_student
-from dskd.students.train import Recipe, learning_rate, make_goal, step_loss, train
+from dskd.students.train import Recipe, _many_states, learning_rate, make_goal, step_loss, train
 from dskd.targets.choose import build_targets
 
 BLOCKS, LENGTH = 22, 12  # 6 steps an epoch, the last of 2 blocks
@@ -153,6 +154,17 @@ def curves(folder):
 def goal_of(teacher, data, objective, **changes):
     recipe = Recipe(objective, distill_settings(**changes), 0)
     return make_goal(recipe, head_of(teacher), data[0].states, data[1], torch.device("cpu"))
+
+
+def test_a_metric_is_whitened_by_more_states_than_there_are_dimensions():
+    """By fewer, directions that no state has would count a thousand times."""
+    few = SimpleNamespace(hidden_states=[torch.randn(9, 3, 8)], blocks=9)
+    assert torch.equal(_many_states(few), few.hidden_states[0].flatten(0, 1))  # an eighth would be 6 of 8 dimensions
+    many = SimpleNamespace(hidden_states=[torch.randn(24, 3, 8)], blocks=24)
+    assert len(_many_states(many)) == 9
+    too_few = SimpleNamespace(hidden_states=[torch.randn(2, 3, 8)], blocks=2)
+    with pytest.raises(UserError, match=r"has 6 states of 8 dimensions, too few to whiten by: raise corpus.train_tok"):
+        _many_states(too_few)
 
 
 def whole_loss(teacher, data, top, objective):

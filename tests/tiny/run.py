@@ -9,6 +9,7 @@ from dskd.benchmarks.catalogue import BENCHMARKS
 from dskd.infra import artifacts
 from dskd.infra.made_of import save_made_of, values_of
 from dskd.params import Params, load_params
+from dskd.pipeline.inputs import scores_of
 from dskd.scores.lexical_choice import Item
 from dskd.scores.store import TASKS, choice_rows, heldout_rows, item_rows
 
@@ -65,7 +66,7 @@ def write_run(params: Params, benchmarks: bool = True) -> None:
     artifacts.write_json(f"{artifacts.CORPUS}/corpus.json", summary)
     notes = {"corpus": artifacts.CORPUS, "benchmarks": artifacts.BENCHMARKS, "evaluate": artifacts.SCORES}
     for key, folder in notes.items():
-        save_made_of(Path(folder), {}, values_of(params, key))
+        save_made_of(Path(folder), scores_of() if key == "evaluate" else {}, values_of(params, key))
 
 
 def write_heldout(models: list[str], draw: np.random.Generator) -> None:

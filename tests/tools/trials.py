@@ -20,6 +20,7 @@ interval of `report.statistics.compare`.
 """
 
 import argparse
+import functools
 import json
 import sys
 from collections.abc import Iterator
@@ -39,9 +40,9 @@ from tqdm import tqdm
 from dskd.corpus.store import SOURCES, heldout_documents, load_corpus
 from dskd.errors import UserError
 from dskd.infra import artifacts
-from dskd.infra.hashes import fingerprint, remove
+from dskd.infra.hashes import fingerprint, remove, sha256_tree
 from dskd.infra.output import output
-from dskd.infra.randomness import hash_integers, text_key
+from dskd.infra.randomness import FEWEST_DOCUMENTS, hash_integers, tells_of_others, text_key
 from dskd.model.cut import split_depth, student_top, trunk
 from dskd.model.inference import Models
 from dskd.model.logits import Head, head_of
@@ -49,9 +50,9 @@ from dskd.params import EXACT, Objective, Params
 from dskd.pipeline import stages
 from dskd.pipeline.codes import write_codes
 from dskd.pipeline.given import read_codes
-from dskd.pipeline.inputs import cached_states, cached_text, kept_dtype, load_teacher
+from dskd.pipeline.inputs import cached_states, cached_text, kept_dtype, load_teacher, run_lexicon
 from dskd.report.figures import COLOURS, STYLE
-from dskd.report.metrics import FEWEST_DOCUMENTS, margin
+from dskd.report.metrics import margin
 from dskd.report.statistics import compare, of_units
 from dskd.report.study_tables import TRIAL_MEASURES
 from dskd.scores.heldout import heldout_scores
@@ -242,6 +243,7 @@ def student(name: str, seed: int, of: Trial) -> Path:
     settings = {"objective": objective.model_dump(), "distill": params.distill.model_dump(), "seed": seed}
     settings |= {"student": params.student.model_dump(), "corpus": params.corpus.model_dump()}
     settings |= {group: getattr(params, group).model_dump() for group in ("senses", "targets", "lexicon")}
+    settings["made_of"] = made_of()
     settings["distill"] = {k: v for k, v in settings["distill"].items() if k not in ("objectives", "seeds")}
     if objective.targets == "none":
         for group in ("senses", "targets", "lexicon"):
@@ -251,9 +253,16 @@ def student(name: str, seed: int, of: Trial) -> Path:
     return FOLDER / f"{text_key(json.dumps(settings, sort_keys=True)):016x}-{name}-{seed}"
 
 
+@functools.cache
+def made_of() -> list[str]:
+    """Hashes of what a round's students are trained on, so that one of another text or teacher is not taken back."""
+    return [sha256_tree(path) for path in (artifacts.TEACHER, artifacts.CORPUS, artifacts.SENSES, artifacts.LEXICON)]
+
+
 def code_of(params: Params) -> dict:
     """What the codes of a text and its states depend on."""
-    return {"codec": params.harvest.codec, "senses": params.senses.model_dump(), "corpus": params.corpus.model_dump()}
+    groups = {"senses": params.senses.model_dump(), "corpus": params.corpus.model_dump()}
+    return {"codec": params.harvest.codec, "made_of": made_of(), "student": params.student.which_layers(), **groups}
 
 
 def training_text(params: Params, head: Head) -> Text:
@@ -335,7 +344,7 @@ def text_scores(tops: dict, head: Head, half: str, params: Params) -> Iterator[t
 
 def item_scores(models: Models, half: str, params: Params) -> Iterator[tuple[str, tuple]]:
     """(student, (measure, id, document, value)) of lexical items, words in context and pairs of benchmarks."""
-    words, drawn = stages.words_to_ask(), (params.evaluate.seed, ITEMS)
+    words, drawn = stages.words_to_ask(run_lexicon()), (params.evaluate.seed, ITEMS)
     vocabulary = read_vocabulary(words.reader)
     items = build_items(params.lexicon, *drawn, vocabulary, words.trained)
     for row in lexical_rows(models, [item for item in items if half_of(item.id) == half]):
@@ -378,7 +387,7 @@ def differences(rows: pd.DataFrame, pairs: list, seeds: list[int], params: Param
             if FEWEST_DOCUMENTS <= len(set(documents)) < len(documents):
                 of, base = of_units(of, documents), of_units(base, documents)
             row = {"measure": measure, "objective": name, "mean": of.mean(), "items": scores.shape[1]}
-            if name != against:
+            if name != against and tells_of_others(of.shape[1]):
                 row["against"] = against
                 found = compare(base, of, params.evaluate.bootstrap, params.evaluate.seed, margin_)
                 row |= {"difference": found["mean"], "low": found["low"], "high": found["high"], "p": found["p"]}

@@ -23,7 +23,7 @@ _TAKEN = "a line is two words, with a space or a comma between them, or a word a
 _PREFIXED = re.compile(r"([a-z]{2,3})_(.+)")
 
 # What no word of a list has: what stands between words, around them or before them.
-_NO_WORD = re.compile(r"[^\w\s'’.&+!?%$#@\u0300-\u036f-]|^\d+\.\s|^['‘’`].*['’`]$", re.DOTALL)
+_NO_WORD = re.compile(r"[^\w\s'’.&+!?%$#@\u0300-\u036f-]|^\d+\.\s|(?<=\s)#|^['‘’`].*['’`]$", re.DOTALL)
 # Of a row of three columns or more: what stands there beside the words.
 _LABEL = re.compile(
     r"(?i:[nvarsj]|noun|verb|adj(ective)?|adv(erb)?|nnp?s?|vb[dgnpz]?|jj[rs]?|rb[rs]?)"

@@ -118,6 +118,7 @@ def table(*columns, separator="\t"):
         ("hot， warm\n", ":1: 'hot，' is not one word, since it has '，'"),
         ("ho\u200bt warm\n", ":1: 'ho\\u200bt' is not one word, since it has '\\u200b'"),
         ("1. hot\twarm\n", ":1: '1. hot' is not one word"),
+        ("hot,warm # of food\n", ":1: 'warm # of food' is not one word, since it has '#'"),
         ("* hot\twarm\n", ":1: '* hot' is not one word"),
         ("hot warm.\nbig large.\n", "every line ends with a mark, as in 'hot, warm.'"),
         ("'hot','warm'\n", ":1: \"'hot'\" is not one word, since it has quotation marks"),
