@@ -25,6 +25,7 @@ from dskd.benchmarks.catalogue import BENCHMARKS, CHAT, read_benchmark
 from dskd.benchmarks.gather import gather
 from dskd.errors import UserError
 from dskd.infra import artifacts
+from dskd.infra.made_of import save_made_of, values_of
 from dskd.params import load_params
 from dskd.pipeline import stages
 from dskd.sources import fetch as fetch_module
@@ -260,7 +261,9 @@ def test_a_teacher_without_a_chat_template_leaves_out_the_chat_prompts_alone(
     teacher.save_pretrained(tmp_path / artifacts.TEACHER)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("DSKD_MIRROR", str(mirror))
-    summary = stages.benchmarks(load_params(ROOT / "params.yaml"))
+    params = load_params(ROOT / "params.yaml")
+    save_made_of(Path(artifacts.TEACHER), {}, values_of(params, "sources.teacher"))
+    summary = stages.benchmarks(params)
     reasons = {name for name, value in summary.items() if "no chat template" in value.get("no_chat", "")}
     prompts = {path.name.partition(".")[0] for path in Path(artifacts.BENCHMARKS).glob("*.chat.jsonl")}
     assert (prompts, reasons) == ((set(CHAT), set()) if template else (set(), set(CHAT)))

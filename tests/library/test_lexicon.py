@@ -166,7 +166,8 @@ ROW = {"head": "big", "tail": "large", "relation": 1, "source": "mine", "sense":
         ([{"head": ""}], "no pair of two different words"),
         ([{"tail": "big"}], "no pair of two different words"),
         ([{"tail": "la\x1brge"}], r"'la\\x1brge' is no pair"),
-        ([{"tail": "hot_dog"}], "'hot_dog' has an underscore for a space"),  # as WordNet's own files write it
+        ([{"tail": "hot_dog"}], "'hot_dog' has an underscore, an apostrophe of print or"),  # as WordNet's own files
+        ([{"tail": "don\u2019t"}], "t' has an underscore, an apostrophe of print or"),
         ([{"tail": "cafe\u0301"}], "an accent apart from its letter, and would never be found"),
         ([{"form": ""}], "form that is no word"),
         ([{}, {"relation": -1}], "is both synonym and antonym"),

@@ -5,7 +5,7 @@ from tiny.models import random_states, sampled, sense_settings
 from torch import Tensor
 
 from dskd.errors import UserError
-from dskd.infra.randomness import uniform
+from dskd.infra.randomness import text_key, uniform
 from dskd.params import TargetsParams
 from dskd.senses.cluster import build_senses
 from dskd.senses.store import compose_span
@@ -154,7 +154,7 @@ def test_positions_are_those_with_the_lowest_draws_of_all_that_are_left(seed, kn
     labels, with_relations, own_only = masks(0.4, 5, known=known, seed=seed)
     length = labels.shape[1]
     for block, tokens in enumerate(labels.tolist()):
-        draws = uniform(seed, np.arange(block * length, (block + 1) * length))
+        draws = uniform(text_key("targets.positions"), seed, np.arange(block * length, (block + 1) * length))
         order = sorted(range(length), key=draws.__getitem__)
         chosen = set([i for i in order if tokens[i] == 1][:20])  # two in five of the 50 that are related
         rest = set([i for i in order if tokens[i] in known and i not in chosen][:20])
