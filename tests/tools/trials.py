@@ -256,7 +256,8 @@ def student(name: str, seed: int, of: Trial) -> Path:
 @functools.cache
 def made_of() -> list[str]:
     """Hashes of what a round's students are trained on, so that one of another text or teacher is not taken back."""
-    return [sha256_tree(path) for path in (artifacts.TEACHER, artifacts.CORPUS, artifacts.SENSES, artifacts.LEXICON)]
+    paths = artifacts.TEACHER, artifacts.CORPUS, artifacts.SENSES, artifacts.LEXICON
+    return [sha256_tree(path) for path in paths if Path(path).exists()]
 
 
 def code_of(params: Params) -> dict:

@@ -8,9 +8,10 @@ import pytest
 from ruamel.yaml import YAML
 from tiny.project import ROOT
 from tools import trials
-from tools.trials import at_all_rates, choose, differences, grid, half_of, only, read_table, student, trial
+from tools.trials import at_all_rates, choose, differences, grid, half_of, made_of, only, read_table, student, trial
 
 from dskd.errors import UserError
+from dskd.infra import artifacts
 from dskd.params import load_params
 
 WORDS = [f"word{i}" for i in range(2000)]
@@ -177,6 +178,19 @@ def test_students_of_exact_states_keep_their_place():
     assert other.objective == of.objective and student("x", 0, other) != student("x", 0, of)
     again = of.params.model_copy(update={"harvest": of.params.harvest.model_copy(update={"batch_size": 3})})
     assert student("x", 0, of._replace(params=again)) == student("x", 0, of)
+
+
+def test_a_student_of_another_text_or_teacher_is_another_one(tmp_path, monkeypatch):
+    """Its blocks would have the same numbers, and be compared with those of this text."""
+    monkeypatch.chdir(tmp_path)
+    of, places = trial(load_params(ROOT / "params.yaml"), {"kl": 0.35}), []
+    for text in ("a text", "another"):
+        (tmp_path / artifacts.CORPUS).mkdir(parents=True, exist_ok=True)
+        (tmp_path / artifacts.CORPUS / "corpus.json").write_text(text)
+        made_of.cache_clear()
+        places.append(student("x", 0, of))
+    made_of.cache_clear()
+    assert places[0] != places[1]
 
 
 @pytest.mark.parametrize("changes", [{"lexicon": {"max_span": 1}}, {"student": {"layers": 20}}])
