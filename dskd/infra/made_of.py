@@ -3,7 +3,7 @@
 DVC knows this of what `dvc repro` makes. A stage that is run by hand would take whatever is there.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -67,7 +67,7 @@ def check_parameters(folder: str | Path, stage: str, params: "Params") -> None:
         noted = read_json(path).get(_PARAMETERS)
         if noted is None:
             raise UserError(f"{folder} does not say with which parameters it was made: run `dvc repro {stage}`")
-        had, has = dict(_leaves(noted)), dict(_leaves(values_of(params, *noted)))
+        had, has = flat(noted), flat(values_of(params, *noted))
     for key in sorted(had.keys() | has.keys()):
         if had.get(key) != has.get(key):
             raise made_otherwise(folder, stage, key, had.get(key), has.get(key))
@@ -92,10 +92,10 @@ def _known_by(value: object) -> object:
     return value["sha256"] if "licence" in value else {key: _known_by(inner) for key, inner in value.items()}
 
 
-def _leaves(value: object, key: str = "") -> Iterator[tuple[str, object]]:
-    """Each value that is no object of others, by its whole name."""
-    if isinstance(value, dict):
-        for name, inner in value.items():
-            yield from _leaves(inner, f"{key}.{name}" if key else name)
-    else:
-        yield key, value
+def flat(value: dict, prefix: str = "") -> dict[str, object]:
+    """The values of nested mappings by their whole names: {"corpus.seed": 0}."""
+    found = {}
+    for key, inner in value.items():
+        name = f"{prefix}{key}"
+        found |= flat(inner, f"{name}.") if isinstance(inner, dict) else {name: inner}
+    return found

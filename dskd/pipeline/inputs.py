@@ -116,8 +116,7 @@ def teacher_hash() -> str:
 def targets_of(params: Params, objective: str) -> dict[str, object]:
     """What targets are made of beside states: parameters, and the dictionary and the lexicon as far as they are there,
     which need not be where a student is trained."""
-    made_of = {"senses": Path(artifacts.SENSES), "lexicon": Path(artifacts.LEXICON)}
-    hashes = {name: sha256_tree(path) for name, path in made_of.items() if path.exists()}
+    hashes = _of_those_there(senses=artifacts.SENSES, lexicon=artifacts.LEXICON)
     return {"variant": params.objectives[objective].targets, "settings": params.targets.model_dump(), **hashes}
 
 
@@ -126,9 +125,14 @@ def tokenizer_of() -> dict[str, str]:
     return {"tokenizer": tokenizer_hash(require(artifacts.TEACHER, "sources"))}
 
 
+def wordnet_of() -> dict[str, str]:
+    """What is made of WordNet."""
+    return {"wordnet": sha256_tree(require(WORDNET, "sources"))}
+
+
 def words_of() -> dict[str, str]:
     """What is made of the tokenizer and of WordNet."""
-    return {**tokenizer_of(), "wordnet": sha256_tree(require(WORDNET, "sources"))}
+    return {**tokenizer_of(), **wordnet_of()}
 
 
 def text_of(params: Params) -> dict[str, str]:
@@ -146,7 +150,7 @@ def sample_of(params: Params) -> dict[str, str]:
     """What the sample for the dictionary is made of: the teacher, and the students' text or WordNet."""
     if params.senses.text == "training":
         return states_of()
-    return {"teacher": teacher_hash(), "wordnet": words_of()["wordnet"]}
+    return {"teacher": teacher_hash(), **wordnet_of()}
 
 
 def sampling(params: Params) -> list[str]:
@@ -160,8 +164,12 @@ def sampling(params: Params) -> list[str]:
 
 def scores_of() -> dict[str, str]:
     """What scores are made of beside the models, as far as it is there."""
-    made_of = {"corpus": Path(artifacts.CORPUS), "lexicon": Path(artifacts.LEXICON)}
-    return {name: sha256_tree(path) for name, path in made_of.items() if path.exists()}
+    return _of_those_there(corpus=artifacts.CORPUS, lexicon=artifacts.LEXICON)
+
+
+def _of_those_there(**paths: str) -> dict[str, str]:
+    """The hashes of these artifacts, without those that are not there."""
+    return {name: sha256_tree(path) for name, path in paths.items() if Path(path).exists()}
 
 
 def check_scores(students: list[str]) -> None:

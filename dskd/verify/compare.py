@@ -4,7 +4,8 @@ from collections.abc import Mapping
 
 import pandas as pd
 
-from dskd.verify.runs import Run, flat
+from dskd.infra.made_of import flat
+from dskd.verify.runs import Run
 
 # What two kinds of processor may differ by (docs/REPRODUCING.md has what was measured). A benchmark of a hundred items
 # or less is not here: it has to lie in the interval of the committed figure.

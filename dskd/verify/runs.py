@@ -10,6 +10,7 @@ import pandas as pd
 from dskd.errors import UserError, one_line
 from dskd.infra import artifacts
 from dskd.infra.artifacts import LOCK, read_lock, require
+from dskd.infra.made_of import flat
 
 FIGURES = (artifacts.METRICS, artifacts.PROVENANCE, artifacts.QUALITY)  # the files that hold them
 NOT_PUSHED = "not here, and not pushed"
@@ -117,12 +118,3 @@ def platform(run: Run) -> dict[str, str]:
             if package in versions
         },
     }
-
-
-def flat(value: dict, prefix: str = "") -> dict[str, object]:
-    """The values of nested mappings by their whole names: {"corpus.seed": 0}."""
-    found = {}
-    for key, inner in value.items():
-        name = f"{prefix}{key}"
-        found |= flat(inner, f"{name}.") if isinstance(inner, dict) else {name: inner}
-    return found
