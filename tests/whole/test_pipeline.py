@@ -153,10 +153,10 @@ def test_the_student_needs_no_dskd(project, tmp_path):
 def test_missing_input_names_the_command_that_makes_it(project, tmp_path):
     folder = checkout(tmp_path)
     out = run(folder, "python", "-m", "dskd", "senses", expect=1)
-    assert out.strip().splitlines()[-1].startswith("dskd: ") and "dvc repro harvest" in out
+    assert out.strip().splitlines()[-1].startswith("dskd: ") and "dvc repro sources" in out
     assert "Traceback" not in out
     out = run(folder, "python", "-m", "dskd", "notebook", "senses", expect=1)
-    assert "dvc repro harvest" in out and "Traceback" not in out
+    assert "dvc repro sources" in out and "Traceback" not in out
     assert not (folder / "artifacts").exists() or not any((folder / "artifacts").iterdir())
 
 
