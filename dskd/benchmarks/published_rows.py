@@ -170,7 +170,7 @@ def squad(raw: dict) -> dict:
         return " ".join(text.split())
 
     texts = {"title": article["title"], "context": line(paragraph["context"]), "question": line(qa["question"])}
-    return {"id": _text(qa["id"]), **texts, "answers": sorted({line(gold) for gold in golds})}
+    return {"id": _text(qa["id"]), **texts, "answers": sorted({line(gold) for gold in golds} - {""})}
 
 
 def simlex(raw: dict) -> dict:

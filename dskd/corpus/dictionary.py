@@ -1,5 +1,6 @@
 """The text that the teacher reads for the sense dictionary: plain texts and WordNet's glosses, none of it held out."""
 
+import sys
 from pathlib import Path
 from typing import NamedTuple
 
@@ -62,13 +63,17 @@ def dictionary_text(
     first, *others = texts
     plain = text_documents(first)
     chosen, _ = draw_training(plain, corpus.seed, corpus.heldout_share)
-    known = _names(plain) if others else set()
     if others:  # of mark-up `_names` has another print than of its text
-        known |= {fingerprint(of, of.text()) for of in draw(plain, "heldout", corpus.seed, corpus.heldout_share)}
+        heldout = draw(plain, "heldout", corpus.seed, corpus.heldout_share)
+        known = _names(plain) | {fingerprint(of, of.text()) for of in heldout}
     for path in others:
-        found = [document for document in text_documents(path) if known.isdisjoint(_names([document]))]
-        known |= _names(found)
-        chosen += draw(found, "train", corpus.seed, 0.0)
+        found = text_documents(path)
+        new = [document for document in found if known.isdisjoint(_names([document]))]
+        if len(new) < len(found):
+            left_out = f"{len(found) - len(new)} of {len(found)} documents are left out"
+            print(f"{path}: {left_out}: an earlier text has their title or text", file=sys.stderr)
+        known |= _names(new)
+        chosen += draw(new, "train", corpus.seed, 0.0)
     glosses, _ = draw_training(gloss_documents(reader, lexicon)[0], corpus.seed, corpus.heldout_share)
 
     # Their tokens.

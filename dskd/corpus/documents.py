@@ -3,6 +3,7 @@
 import bz2
 import gzip
 import json
+import re
 import sys
 import zlib
 from collections import Counter
@@ -17,6 +18,7 @@ from dskd.infra.lines import MARK, numbered_lines
 
 _ROWS = (".jsonl", ".jsonl.gz")
 _ARTICLES = ".docs"
+_NO_PLAIN_TEXT = re.compile(r"\s*(?:<doc |<mediawiki|<\?xml|<html|<!doctype|\{\s*\"\w+\"\s*:)", re.IGNORECASE)
 _TAKEN = (
     "sources.wikipedia takes a folder of *.txt files, JSON lines with a string `text` in each row (plain or gzip), "
     "what WikiExtractor writes (<doc …>, plain or gzip), or a MediaWiki dump (XML in bzip2)"
@@ -148,6 +150,8 @@ def _text(path: Path) -> str:
             raise ValueError("it has NUL bytes, as UTF-16 has")
     except (ValueError, OSError) as error:
         raise UserError(f"{path} cannot be read as UTF-8 text ({error}): save it as UTF-8") from None
+    if marks := _NO_PLAIN_TEXT.match(text):
+        raise UserError(f"{path} is no plain text, since it begins with {marks[0].strip()!r}; {_TAKEN}")
     return text
 
 
@@ -158,6 +162,8 @@ def _rows(path: Path) -> Iterator[Document]:
             row = json.loads(line.decode())
             text, title = row["text"].removeprefix(MARK), _title(row.get("title"))
             f"{text}{title}".encode()  # JSON can name half a surrogate pair, which no tokenizer takes
+            if "\0" in text:
+                raise ValueError("a NUL character")
         except (TypeError, ValueError, KeyError, AttributeError, RecursionError):
             wanted = 'a row is an object with a string "text" of up to 16 MB, and perhaps a title, in UTF-8'
             raise UserError(f"{path}:{number}: {wanted}") from None

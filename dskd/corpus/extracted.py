@@ -16,7 +16,16 @@ LONGEST = 1 << 24  # bytes of a line, as of an article of a dump
 _LONGEST_HEAD = 1 << 12  # characters of <doc …>
 # Up to the last mark before ">" or other attributes: some versions leave the marks in a title as they are.
 _TITLE = re.compile(r'(.*?)"(?: \w+="[^"]*")*>')
-_LEFT_OVER = re.compile(r"</?[a-z]{1,12} ?/?>", re.IGNORECASE)  # tags that some versions leave in the text, as <br>
+# The tags of mark-up, of which some versions leave a few in the text, as <br clear="all">. Others are what an article
+# shows: "vector<int>", "a<b and c>d".
+_TAGS = (
+    "a abbr b bdi bdo big blockquote br center cite code dd del dfn div dl dt em font gallery h1 h2 h3 h4 h5 h6 hr i "
+    "imagemap includeonly ins kbd li mapframe mark math noinclude nowiki ol onlyinclude p poem pre q ref references rp "
+    "rt ruby s samp score section small source span strike strong sub sup syntaxhighlight table td templatestyles th "
+    "timeline tr tt u ul var wbr"
+)
+TAG = re.compile(rf"</?(?:{_TAGS.replace(' ', '|')})(?:\s*/?|\s+[\w:-]+\s*=[^<>\n]*)>", re.IGNORECASE)
+_LABELS = re.compile(r"^(?:Section|BULLET)::::-? ?", re.MULTILINE)  # of headings and lists, in older versions
 
 
 def extracted_articles(path: Path) -> Iterator[tuple[str, str]]:
@@ -36,12 +45,15 @@ def extracted_articles(path: Path) -> Iterator[tuple[str, str]]:
                 raise UserError(f"{path}:{number}: {wrong}; WikiExtractor writes <doc … title=…>, text and </doc>")
             title, lines = html.unescape(begun[1]), []
         elif text == "</doc>" and title is not None:
-            body = _LEFT_OVER.sub(" ", "\n".join(lines[1:] if lines[:1] == [title] else lines)).strip()
+            body = "\n".join(lines[1:] if lines[:1] == [title] else lines)
+            body = TAG.sub(" ", _LABELS.sub("", body)).strip()
             if body:
                 empty = False
                 yield title, body
             title = None
         elif title is not None:
+            if "</doc>" in text or "<doc " in text:
+                raise UserError(f"{path}:{number}: <doc …> and </doc> stand alone on their lines; here is more")
             lines.append(html.unescape(text))
         elif text.strip():
             raise UserError(f"{path}:{number}: text outside of an article: is this what WikiExtractor wrote?")

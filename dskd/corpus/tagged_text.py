@@ -35,21 +35,26 @@ def tagged_words(folder: Path) -> Iterator[TaggedWord]:
         UserError: the files are not of this form, or not of one set.
     """
     data, keys = _files(folder)
-    senses, tagged, others = _read_keys(keys), 0, []
+    senses, tagged, others, read = _read_keys(keys), 0, [], set()
     for sentence in _sentences(data):
         words = [word.text or "" for word in sentence]
         text, start = " ".join(words), 0
         for word, shown in zip(sentence, words):
             lemma = word.get("lemma", "").lower()
             if word.tag == "instance":
-                if (key := senses.get(word.get("id"))) is None:
-                    raise UserError(f"{data.name}: {word.get('id')} is not in {keys.name}: they are not of one set")
+                place = word.get("id")
+                if (key := senses.get(place)) is None or place in read:
+                    wrong = "stands twice" if place in read else f"is not in {keys.name}"
+                    raise UserError(f"{data.name}: {place} {wrong}: they are not of one set")
+                read.add(place)
                 tagged += 1
                 if key.partition("%")[0].lower() != lemma.replace(" ", "_"):
-                    others.append(f"{word.get('id')!r} has the lemma {lemma!r} and in {keys.name} the sense {key!r}")
-                if shown and "_" not in lemma and " " not in shown:
+                    others.append(f"{place!r} has the lemma {lemma!r} and in {keys.name} the sense {key!r}")
+                if shown and not {"_", " "} & {*lemma, *shown}:
                     yield TaggedWord(lemma, text, start, key)
             start += len(shown) + 1
+    if tagged and (missing := senses.keys() - read):
+        raise UserError(f"{keys.name}: {min(missing)} is not in {data.name}: they are not of one set")
     if len(others) > _OTHERS * tagged:
         raise UserError(f"{data.name}: {others[0]}, {len(others)} words are like it: they are not of one set")
 

@@ -17,7 +17,8 @@ import mwparserfromhell
 from mwparserfromhell.nodes import Comment, ExternalLink, Heading, HTMLEntity, Tag, Template, Text, Wikilink
 from mwparserfromhell.wikicode import Wikicode
 
-from dskd.corpus.measures import shown
+from dskd.corpus.extracted import TAG
+from dskd.corpus.templates import shown
 from dskd.errors import UserError
 
 # Sections that list sources and links instead of telling something.
@@ -78,24 +79,12 @@ _LANGUAGES = set(  # Wikipedias that there are or were, and the other names that
     tum tw ty tyv udm ug uk ur uz ve vec vep vi vls vo vro wa war wo wuu xal xh xmf yi yo yue za zea zgh zh zh-cfr
     zh-classical zh-cn zh-min-nan zh-tw zh-yue zu""".split()
 )
-# Templates whose arguments stand in the sentence -> the positional arguments to keep; others are dropped.
-_KEPT_TEMPLATES = {
-    "lang": (2,),
-    "nowrap": (1,),
-    "nobr": (1,),
-    "quote": (1,),
-    "blockquote": (1,),
-    "cquote": (1,),
-    "transl": (2,),
-}
-_CONVERT = ("convert", "cvt")  # `measures.shown`
-
 _SWEEPS = [
     (re.compile(r"[\u00a0\u2009\u202f\t ]+"), " "),
     (re.compile(r"[\u00ad\u200b-\u200f\u2060\ufeff]"), ""),  # invisible characters
     (re.compile(r"'{2,}"), ""),  # italics and bold that were never closed
     (re.compile(r"__[A-Z]+__"), ""),  # __NOTOC__
-    (re.compile(r"</?[a-zA-Z][^<>\n]*>"), ""),  # tags without a partner
+    (TAG, ""),  # without a partner
     # Every pattern takes time in proportion to a line, also of spaces only: nothing is tried again inside a run.
     (re.compile(r"\[https?://(?:\S*+\s*+([^\]\n]*+)\]|\S*\])"), r"\1"),
     (re.compile(r"https?://\S+"), ""),
@@ -183,10 +172,15 @@ def articles(path: Path) -> Iterator[tuple[str, str]]:
 def _newest(page: ElementTree.Element, space: str) -> str:
     """The text of a page's newest revision; `space` is what its tags begin with."""
     revisions = [
-        (revision.findtext(f"{space}timestamp") or "", place, revision.findtext(f"{space}text") or "")
+        (revision.findtext(f"{space}timestamp") or "", place, revision)
         for place, revision in enumerate(page.findall(f"{space}revision"))
     ]
-    return max(revisions, default=("", 0, ""))[2]
+    if not revisions:
+        return ""
+    newest = max(revisions)[2]
+    if (newest.findtext(f"{space}model") or "wikitext") != "wikitext":
+        return ""  # a style sheet, or a page of code
+    return newest.findtext(f"{space}text") or ""
 
 
 def _with_plain_names(markup: str, names: list[str]) -> str:
@@ -250,11 +244,9 @@ def _pruned(node) -> list:
         char = node.normalize()
         return [Text(char.translate(_SHIELD))] if char in ("<", ">") else [node]
     if isinstance(node, Template):
-        name = str(node.name).strip().lower()
-        if name in _CONVERT:
-            return [Text(shown([_argument(node, place) for place in takewhile(node.has, count(1))]))]
-        found = [_argument(node, place) for place in _KEPT_TEMPLATES.get(name, ()) if node.has(place)]
-        return [Text(" ".join(found))] if found else []
+        values = [_argument(node, place) for place in takewhile(node.has, count(1))]
+        named = {str(param.name).strip(): _argument(node, param.name) for param in node.params if param.showkey}
+        return [Text(shown(str(node.name).strip().lower(), values, named))]
     if isinstance(node, Tag):
         name = str(node.tag).strip().lower()
         if name in _DROPPED_TAGS:
@@ -284,7 +276,7 @@ def _is_dropped(title: str) -> bool:
     return bool(colon) and (name in _DROPPED_SPACES or name in _LANGUAGES)
 
 
-def _argument(template: Template, place: int) -> str:
-    value = template.get(place).value
+def _argument(template: Template, name: int | str) -> str:
+    value = template.get(name).value
     _prune(value)
     return value.strip_code().strip()

@@ -224,7 +224,7 @@ def coverage_block(quality: dict[str, list[dict]]) -> str:
 
 
 _TRIALS = "docs/trials"
-_GRIDS = {"grid": f"{_TRIALS}/grid.test.csv", "claim": f"{_TRIALS}/claim.csv"}  # what is shown of each
+_GRIDS = "grid", "claim"
 
 
 def update_docs(root: Path) -> list[str]:
@@ -233,9 +233,10 @@ def update_docs(root: Path) -> list[str]:
     Raises:
         UserError: a page lacks a mark, or the run or a study has left no metrics. Then no page is changed.
     """
-    for grid, table in _GRIDS.items():
-        if not (root / table).exists():
-            raise UserError(f"{root / table} is missing: make it with `make grid GRID={grid}`")
+    for grid in _GRIDS:
+        for table in (root / _TRIALS / f"{grid}.csv", root / _TRIALS / f"{grid}.test.csv"):
+            if not table.exists():
+                raise UserError(f"{table} is missing: make it with `make grid GRID={grid}`")
     pages = {root / name: blocks for name, blocks in _blocks(root).items()}
     texts = {page: _filled(page, blocks) for page, blocks in pages.items()}
     changed = [page for page, text in texts.items() if text != page.read_text(encoding="utf-8")]
@@ -254,9 +255,9 @@ def _blocks(root: Path) -> dict[str, dict[str, str]]:
     def trial(name: str) -> pd.DataFrame:
         return pd.read_csv(root / f"{_TRIALS}/{name}.csv")
 
-    codes, grid = trial("codes"), trial("grid.test")
+    codes, grid, claim = trial("codes"), trial("grid.test"), trial("claim.test")
     return {
-        "README.md": {"headline": headline_block(grid)},
+        "README.md": {"headline": headline_block(grid, claim)},
         "docs/senses.md": {
             "dictionary": markdown(facts_table(dictionary).reset_index(names="what")),
             "agreement": markdown(measures_table(dictionary)),
@@ -277,6 +278,7 @@ def _blocks(root: Path) -> dict[str, dict[str, str]]:
             "choosing": choosing_block(trial("grid")),
             "grid": grid_block(grid),
             "claim choosing": choosing_block(trial("claim")),
+            "claim": grid_block(claim),
         },
         "docs/earlier.md": {"half": half_block(trial("study"))},
         "docs/lexicon.md": {

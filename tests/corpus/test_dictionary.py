@@ -129,6 +129,15 @@ def test_a_held_out_document_under_another_spelling_of_its_title_or_another_titl
     assert len([name for name in found if name.startswith("text:New")]) >= 9
 
 
+def test_documents_left_out_for_an_earlier_text_are_counted(material, tmp_path, capsys):
+    first = written(tmp_path / "first.jsonl", [{"title": f"{i}", "text": article(i)} for i in range(40)])
+    second = written(tmp_path / "second.jsonl", [{"title": f"{i}", "text": other(i)} for i in range(30, 60)])
+    whole(material, [first, second])
+    assert f"{second}: 10 of 30 documents are left out" in capsys.readouterr().err
+    whole(material, [first])
+    assert "left out" not in capsys.readouterr().err
+
+
 def test_a_held_out_article_of_a_dump_is_left_out_of_rows_without_titles(material, tmp_path):
     """Of an article the mark-up is compared with other dumps, and its text with texts."""
     dump = material[0][0]

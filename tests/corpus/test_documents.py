@@ -84,6 +84,31 @@ def test_articles_that_wikiextractor_wrote_are_those_of_a_dump(tmp_path, pack):
     assert found(place) == {"wiki:Tide & shore": "It rises;  a < b.\nPlaces.\nSea", 'wiki:Say "moon"': "Moon, again."}
 
 
+def test_left_over_marks_of_wikiextractor_are_no_text_and_what_looks_like_some_is(tmp_path):
+    body = "Section::::History.\nBULLET::::- by the &lt;a href=&quot;Sea&quot;&gt;sea&lt;/a&gt;&lt;br clear=all&gt;\n"
+    body += "Type vector&lt;int&gt;, where a&lt;b and c&gt;d.&lt;ref name=&quot;x&quot;/&gt;\n"
+    (tmp_path / "text.docs").write_text(f'<doc id="1" title="One">\nOne\n\n{body}</doc>\n')
+    ((_, text),) = extracted_articles(tmp_path / "text.docs")
+    assert text == "History.\nby the  sea  \nType vector<int>, where a<b and c>d."
+
+
+@pytest.mark.parametrize("end", ['</doc><doc id="2" title="Two">', "The end. </doc>", ' <doc id="2" title="Two">'])
+def test_an_article_that_does_not_end_on_a_line_of_its_own_is_an_error(tmp_path, end):
+    text = f'<doc id="1" title="One">\nOne\n\nText.\n{end}\nMore.\n</doc>\n'
+    (tmp_path / "text.docs").write_text(text)
+    with pytest.raises(UserError, match=r"text\.docs:5: .* stand alone on their lines"):
+        list(extracted_articles(tmp_path / "text.docs"))
+
+
+@pytest.mark.parametrize("text", ['<doc id="1" title="x">\n', '{"text": "One."}', "\n<!DOCTYPE html>", "<mediawiki x>"])
+def test_a_file_of_another_form_in_a_folder_of_texts_is_an_error(tmp_path, text):
+    (tmp_path / "wiki_00.txt").write_text(text)
+    with pytest.raises(UserError, match=r"wiki_00\.txt is no plain text"):
+        found(tmp_path)
+    (tmp_path / "wiki_00.txt").write_text("<docile> {a: b}")
+    assert found(tmp_path)
+
+
 @pytest.mark.parametrize("title", ["null", '""', '"  "', "NaN"])
 def test_a_row_without_a_title_is_named_by_its_number(tmp_path, title):
     (tmp_path / "text.jsonl").write_text("".join(f'{{"text": "{i}", "title": {title}}}\n' for i in range(3)))
@@ -98,7 +123,18 @@ def test_marks_of_byte_order_and_the_line_ends_of_dos_are_no_text(tmp_path):
 
 @pytest.mark.parametrize(
     "row",
-    ["", "[]", "{", '{"title": "x"}', '{"text": 1}', '{"text": "\\ud800"}', '"text"', "[" * 99999, '{"text": null}']
+    [
+        "",
+        "[]",
+        "{",
+        '{"title": "x"}',
+        '{"text": 1}',
+        '{"text": "\\ud800"}',
+        '"text"',
+        "[" * 99999,
+        '{"text": null}',
+        '{"text": "a\\u0000b"}',
+    ]
     + [f'{{"text": "x", "title": {title}}}' for title in ('["x"]', "true", '"\\ud800"')],
 )
 def test_another_row_is_an_error_with_its_number(tmp_path, row):

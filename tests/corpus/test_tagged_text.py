@@ -160,3 +160,10 @@ def test_a_check_names_the_source_and_passes_a_whole_text(tmp_path):
     untagged = write(tmp_path / "untagged", DATA.replace("instance", "wf"))
     with pytest.raises(UserError, match=r"^file:semcor: no word of it has a sense$"):
         check_tagged("file:semcor", untagged)
+
+
+def test_a_shortened_text_and_a_place_that_stands_twice_are_errors(tmp_path):
+    folder = write(tmp_path / "semcor", keys=KEYS + "d009.s000.t000 be%2:42:03::\n")
+    assert error_of(folder) == "semcor.gold.key.txt: d009.s000.t000 is not in semcor.data.xml: they are not of one set"
+    folder = write(tmp_path / "semcor", DATA.replace("d001.s000.t000", "d000.s000.t001"))
+    assert "d000.s000.t001 stands twice" in error_of(folder)

@@ -46,6 +46,12 @@ def test_the_sites_own_names_of_pictures_and_categories_are_no_text(tmp_path):
     assert strip_markup(markup) == "Das Licht. Siehe Diskussion: Licht, Kategorie:Licht."
 
 
+def test_pages_of_code_are_no_articles(tmp_path):
+    style = "<page><title>S</title><ns>0</ns><revision><model>sanitized-css</model><text>.x{}</text></revision></page>"
+    text = "<page><title>T</title><ns>0</ns><revision><model>wikitext</model><text>It is.</text></revision></page>"
+    assert [markup for _, markup in articles(dump(tmp_path / "a.bz2", [style, text]))] == ["", "It is."]
+
+
 def test_the_newest_revision_is_taken(tmp_path):
     stamps = ["2010-01-01T00:00:00Z", "2012-05-01T00:00:00Z", "2011-01-01T00:00:00Z"]
     history = "".join(revision(stamp, f"of {stamp[:4]}") for stamp in stamps)
@@ -84,6 +90,15 @@ def test_a_dump_without_an_article_is_an_error(tmp_path, pages):
         ("It is {{convert|3|to|5|km|mi}} long.", "It is 3 to 5 km long."),
         ("It is {{Cvt|3|&ndash;|{{nowrap|5}}|km|abbr=on}} long.", "It is 3–5 km long."),
         ("At {{convert|6|ft|4|in|cm|0}}, he", "At 6 ft 4 in, he"),
+        # Other templates that stand in a sentence.
+        (
+            "From 1939{{ndash}}1945{{snd}}see {{As of|2011|lc=y}}, 5{{nbsp}}km.",
+            "From 1939–1945 – see as of 2011, 5 km.",
+        ),
+        ("He ate {{frac|1|2}} of {{lang-fr|[[pain]]}}.{{sfn|X|2001}}", "He ate 1/2 of pain."),
+        ("{{convert|{{frac|1|2}}|mi|km}} away, {{formatnum:12345}} mc{{sup|2}}", "1/2 mi away, 12,345 mc2"),
+        ("It took 2{{frac|1|2}} days ({{frac|1|4}} of ten)", "It took 2 1/2 days (1/4 of ten)"),
+        ("He said: {{quote|text=''So'' it goes.|author=V.}}", "He said: So it goes."),
         # What stands on a line of its own.
         ('He said:<div class="center">All is [[well]].</div>And so', "He said:\nAll is well.\nAnd so"),
         ("<div>\n{{reflist}}\n<references/></div>The end.", "The end."),
@@ -92,6 +107,8 @@ def test_a_dump_without_an_article_is_an_error(tmp_path, pages):
         ("* one\n* two\n: ''three''", "one\ntwo\nthree"),
         ("<li>one</li><li>two</li>", "one\ntwo"),
         # Text that must not be read as mark-up.
+        ("If i<j and k>l, take List<String>.", "If i<j and k>l, take List<String>."),
+        ("One</ref> two<br clear=all />three <font color=red>four", "One two\nthree four"),
         ("Write <nowiki>[[link]]</nowiki> for a link.", "Write [[link]] for a link."),
         ("Write <nowiki>{{name|''x''}}</nowiki> or {{fact}} <nowiki>|</nowiki>.", "Write {{name|''x''}} or |."),
         ("A <nowiki><ref>a</ref> &amp; http://x.org __TOC__</nowiki> b.", "A <ref>a</ref> & http://x.org __TOC__ b."),

@@ -113,6 +113,21 @@ def test_fast_parser_agrees_with_nltk(reader):
         assert opposed == {(m.name(), a.synset().offset()) for m in other.lemmas() for a in m.antonyms()}
 
 
+@pytest.mark.parametrize("part", ["noun", "verb", "adj"])
+def test_a_database_that_was_cut_is_an_error(tmp_path, part):
+    raw = write_wordnet(tmp_path / "raw")
+    data = raw / f"data.{part}"
+    data.write_text("".join(data.read_text().splitlines(keepends=True)[:-1]))
+    prepare(raw, tmp_path / "nltk")
+    with pytest.raises(UserError, match=rf"data\.{part} lacks a sense of .*not whole"):
+        wordnet.read_synsets(open_wordnet(tmp_path / "nltk"))
+    whole = write_wordnet(tmp_path / "other") / f"data.{part}"
+    data.write_text(whole.read_text()[: whole.read_text().rindex("|")])
+    prepare(raw, tmp_path / "nltk2")
+    with pytest.raises(UserError, match=rf"data\.{part} has a line that is not WordNet's"):
+        wordnet.read_synsets(open_wordnet(tmp_path / "nltk2"))
+
+
 def test_relations_of_wordnet(reader):
     found = {(r.head, r.tail, r.relation, r.sense) for r in wordnet.relations(reader)}
     assert ("bank", "banking company", SYNONYM, "bank.n.01") in found

@@ -448,7 +448,7 @@ OTHERS = {
     "method": ("power",),
     "results": ("results",),
     "costs": ("cost", "speed"),
-    "study": ("choosing", "grid", "claim choosing"),
+    "study": ("choosing", "grid", "claim choosing", "claim"),
     "earlier": ("half",),
     "REPRODUCING": ("run",),
     "trust": ("kills", "fuzz", "licences"),
@@ -475,6 +475,12 @@ synonym trained p,kd,0.3,,,,,,
 synonym trained p,dskd,0.32,kd,0.02,0.01,0.03,0.024,different
 synonym trained p,dskd_mean,0.31,kd,0.01,-0.01,0.03,0.3,undecided
 synonym trained p,dskd,0.32,dskd_mean,0.01,0.0,0.02,0.04,different
+"""
+CLAIM = """measure,objective,mean,against,difference,low,high,p,outcome
+kl,kd,4.1,,,,,,
+kl,dskd,4.0,kd,-0.1,-0.3,0.2,0.4,undecided
+kl,dskd_mean,3.998,kd,-0.102,-0.3,0.2,0.4,undecided
+kl,dskd,4.0,dskd_mean,0.002,-0.001,0.005,0.3,equivalent within 0.01
 """
 KILLS = """stage,killed,done_again,seconds_lost,same_hashes
 harvest,all,0,10.2,True
@@ -507,6 +513,7 @@ def write_readme(root, metrics):
     (root / "dvc.lock").write_text("stages: {senses: {cmd: x, outs: [{path: artifacts/senses, md5: 1a2b}]}}")
     artifacts.write_json(root / artifacts.METRICS, metrics)
     (root / "docs/trials/grid.test.csv").write_text(GRID)
+    (root / "docs/trials/claim.test.csv").write_text(CLAIM)
     (root / "docs/trials/codes.csv").write_text("code,bytes,codebook_bytes,kl,block_0\nsenses,2,6e7,2.2,2.2\n")
     cost = {"stages": {"senses": {"seconds": 61.5, "peak_memory_mb": 900}}, "versions": {"torch": "2"}}
     machine = {"processor": "one", "cores": 2, "memory_gb": 8.0, "fast_bfloat16": True, "system": "Linux"}
@@ -554,11 +561,12 @@ def test_a_grid_is_compared_measure_by_measure_and_the_primary_one_is_not_correc
 
 
 def test_the_headline_says_what_each_test_decided():
-    rows = [cells(line.replace("\u00a0", " ")) for line in headline_block(pd.read_csv(io.StringIO(GRID))).splitlines()]
+    found = headline_block(*(pd.read_csv(io.StringIO(table)) for table in (GRID, CLAIM)))
+    rows = [cells(line.replace("\u00a0", " ")) for line in found.splitlines()]
     assert [row[0].rpartition("(")[2] for row in rows[2:]] == ["`kd`)", "`dskd_mean`)"]
     assert [row[1:] for row in rows[2:]] == [
-        ["+.010 [+.005, +.015]", "different"],
-        ["+.030 [+.020, +.040]", "different"],
+        ["+.010 [+.005, +.015] different", "-.100 [-.300, +.200] undecided"],
+        ["+.030 [+.020, +.040] different", "+.002 [-.001, +.005] equivalent within 0.01"],
     ]
 
 
@@ -580,8 +588,9 @@ def test_the_readme_is_made_anew_between_its_marks_and_a_second_time_is_the_same
         (tmp_path / page).read_text() for page in ("README.md", "docs/results.md", "docs/costs.md", "docs/study.md")
     )
     assert front.startswith("# Before\n") and front.endswith("after\n") and "stale" not in front
-    grid = pd.read_csv(io.StringIO(GRID))
-    assert headline_block(grid) in front and grid_block(grid) in study and results_block(metrics) in results
+    grid, claim = (pd.read_csv(io.StringIO(table)) for table in (GRID, CLAIM))
+    assert headline_block(grid, claim) in front and grid_block(grid) in study and grid_block(claim) in study
+    assert results_block(metrics) in results
     assert half_block(pd.read_csv(ROOT / artifacts.HALF)) in (tmp_path / "docs/earlier.md").read_text()
     assert ["senses", "1:01", "900"] in [cells(row) for row in costs.splitlines()] and "1,200 MB" in costs
     rows = [cells(line) for line in costs.splitlines() if "tokens/s" in line]
@@ -591,7 +600,7 @@ def test_the_readme_is_made_anew_between_its_marks_and_a_second_time_is_the_same
         ["60 tokens/s", "20", "3.0", "2.5", "yes"],
     ]
     assert costs.index("two, 8 cores, AVX512; torch 2:") < costs.index("one, 2 cores, AVX2; torch 2:")
-    assert "| memory   | 219 MB" in costs and costs.count("between") == 1 and study.count("between") == 2
+    assert "| memory   | 219 MB" in costs and costs.count("between") == 1 and study.count("between") == 3
     hashes, licences = ((tmp_path / "docs" / name).read_text() for name in ("REPRODUCING.md", "trust.md"))
     assert "| `artifacts/senses` | `1a2b`" in hashes and "1:01" in hashes
     assert "1 readers, 10,000 cases" in licences and "| harvest | all      | 2 " in licences
@@ -613,6 +622,7 @@ def test_a_readme_without_marks_and_a_missing_study_are_errors_that_say_so(metri
         update_docs(tmp_path)
     for made, command in (
         ("docs/trials/claim.csv", "make grid GRID=claim"),
+        ("docs/trials/claim.test.csv", "make grid GRID=claim"),
         ("docs/trials/grid.test.csv", "make grid GRID=grid"),
     ):
         (tmp_path / made).unlink()

@@ -112,14 +112,19 @@ def test_the_pages_show_the_results(page, path, block):
 @pytest.mark.parametrize(
     ("page", "trial", "block"),
     [
-        ("README", "grid.test", headline_block),
         ("docs/study", "grid.test", grid_block),
+        ("docs/study", "claim.test", grid_block),
         ("docs/earlier", "study", half_block),
     ],
 )
 def test_the_pages_show_what_the_other_half_of_words_and_text_says(page, trial, block):
     found = pd.read_csv(ROOT / f"docs/trials/{trial}.csv")
     assert block(found) in (ROOT / f"{page}.md").read_text(), "run `python -m dskd readme`"
+
+
+def test_the_readme_says_what_both_grids_decided():
+    grid, claim = (pd.read_csv(ROOT / f"docs/trials/{name}.test.csv") for name in ("grid", "claim"))
+    assert headline_block(grid, claim) in (ROOT / "README.md").read_text(), "run `python -m dskd readme`"
 
 
 def test_the_pages_show_the_speeds():

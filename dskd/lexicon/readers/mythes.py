@@ -23,11 +23,12 @@ ENCODINGS = {
 _LONGEST = 1 << 20  # bytes of a line
 _HEAD = re.compile(r"(?!\()([^|]+)\|([1-9][0-9]{0,3})")
 _MEANING = re.compile(r"\(([^()|]+)\)((?:\|[^|]+)+)")
+_ANTONYM = {"antonym", "antonyms", "ant", "opposite", "opposites"}
 _MARKED = re.compile(r"([^()\[\]]*)[(\[]([^()\[\]]*)[)\]]")  # "stay in (antonym)", "icy [antonym]"
 
 
 def relations(path: Path) -> Iterator[Relation]:
-    """Synonyms (terms without a mark) and antonyms (terms marked "(antonym)") of every headword.
+    """Synonyms (terms without a mark) and antonyms (terms marked "(antonym)", or of such a meaning) of every headword.
 
     Terms with any other mark are left out: "(similar term)", "(generic term)", "(related term)". So are, in an
     adjective, the terms without a mark that stand directly before a "(related term)": the English thesaurus made from
@@ -80,19 +81,24 @@ def _encoding(path: Path, line: bytes | None) -> str:
 def _meaning(written: str, part: str, terms: list[str], number: int, unclear: list[str]) -> Iterator[Relation]:
     head = _word(written, unclear)
     sense = sense_name(head, part, number)
+    unmarked = ANTONYM if _says_antonym(part) else SYNONYM
     following = ""  # the mark of the next term that has one
     found = []
     for term in map(str.strip, reversed(terms)):
         if marked := _MARKED.fullmatch(term):
             term, following = marked[1], marked[2].strip().lower()
-            if {"antonym", "antonyms"} & set(re.split(r"\W+", following)):
+            if _says_antonym(following):
                 found.append((term, ANTONYM))
         elif not (part == "adj" and following == "related term"):
-            found.append((term, SYNONYM))
+            found.append((term, unmarked))
     for term, relation in reversed(found):
         tail = _word(term, unclear)
         if head and tail and head != tail:
             yield Relation(head, tail, relation, "mythes", sense)
+
+
+def _says_antonym(mark: str) -> bool:
+    return bool(_ANTONYM & set(re.split(r"\W+", mark.lower())))
 
 
 def _word(term: str, unclear: list[str]) -> str:

@@ -23,27 +23,33 @@ _TAKEN = "a line is two words, with a space or a comma between them, or a word a
 _PREFIXED = re.compile(r"([a-z]{2,3})_(.+)")
 
 # What no word of a list has: what stands between words, around them or before them.
-_NO_WORD = re.compile(r"[^\w\s'’.&+!?%$#@\u0300-\u036f-]|^\d+\.\s|(?<=\s)#|^['‘’`].*['’`]$", re.DOTALL)
+_NO_WORD = re.compile(
+    r"[^\w\s'’.&+!?%$#@\u0300-\u036f-]|^\d+\.\s|^[-+!#]|(?<=\s)#|(?<=\w)@(?=\w)|^['‘’`].*['’`]$", re.DOTALL
+)
 # Of a row of three columns or more: what stands there beside the words.
 _LABEL = re.compile(
-    r"(?i:[nvarsj]|noun|verb|adj(ective)?|adv(erb)?|nnp?s?|vb[dgnpz]?|jj[rs]?|rb[rs]?)"
+    r"(?i:([nvarsj]|noun|verb|adj(ective)?|adv(erb)?|prep|interj|intj|conj|propn?|adp|nnp?s?|vb[dgnpz]?|jj[rs]?|rb[rs]?)\.?)"
     r"|(?i:syn|(syno|anto|hyper|hypo|mero|holo)nym(s|y|ous)?)"
     r"|(?i:(is|has)_?a|(part|made|member)_?of|(related|similar)_?to|has_?property)"
-    r"|ANT|True|False|TRUE|FALSE|[-+]?\d*[.,]\d+"
+    r"|ANT|True|False|TRUE|FALSE|nan|null|[-+]?\d*[.,]\d+"
 )
 _EXPONENT = re.compile(r"[-+]?(\d+[.,]?\d*|[.,]\d+)[eE][-+]\d+|[-+]?\d*[.,]\d+[eE]\d+")  # a number that has a letter
 # "hot_JJ", "hot.a.01", "hot#a#1", "hot-n", "hot%3", "hot1"
 _TAGGED = re.compile(
     r".+([_.#-](n|v|a|r|s|j|nn|vb|jj|rb|noun|verb|adj|adv)([_.#-]?\d+)?|[#%]\d.*)|[^\W\d_]+\d+", re.IGNORECASE
 )
+_MISSING = {"NaN", "NA", "NULL", "None"}  # what programs write where a table has a gap
+_LISTED = re.compile(r"(\d+|[a-z])[.)]?\s", re.IGNORECASE)  # "1 hot", "a. hot"
 # What columns are called, without the number or letter at the end ("word1", "word_a").
 _COLUMNS = set(
     "word words headword lemma lexeme term terms phrase token entry concept meaning meanings english head tail source "
     "target subject object cue first second left right from to start end query key value type pos label id index pair "
     "relation relations relationship synonym synonyms syn syns antonym antonyms ant ants opposite opposites similar "
-    "related noun nouns verb verbs adjective adjectives adverb adverbs".split()
+    "related original stimulus response one two noun nouns verb verbs adjective adjectives adverb adverbs".split()
 )
-_NUMBERED = re.compile(r"(word|lemma|term|token|w|synonym|antonym|syn|ant|column|col|field)[\s_-]?[12ab]", re.I)
+_NUMBERED = re.compile(
+    r"(word|lemma|term|token|w|adj|noun|verb|synonym|antonym|syn|ant|column|col|field)[\s_-]?[12ab]", re.I
+)
 _FEW = 3  # rows; of fewer it cannot be told that a column has the same in all
 _MANY = 500  # pairs, which have more than one word in a hundred in each column
 _GLOSS = 3  # words
@@ -72,11 +78,13 @@ def relations(path: Path, relation: int, source: str, language: str | None = Non
     found = False
     for number, line in numbered_lines(path, _LONGEST):
         where = f"{path}:{number}"
-        text = decoded(line, where).strip()
-        if not text or text.startswith("#"):
+        text = decoded(line, where).strip(" \r\n")
+        if not text.strip() or text.lstrip().startswith("#"):
             continue
         fields = _fields(text, where)
         seen.row(fields, where)
+        if "\t" in text or "," not in text:
+            seen.separated("\t" in text, where)
         head, *tails = [_word(field, language, where) for field in fields]
         for tail in tails:
             if head and tail and head != tail:
@@ -88,13 +96,15 @@ def relations(path: Path, relation: int, source: str, language: str | None = Non
 
 
 def _fields(text: str, where: str) -> list[str]:
-    """The words of a line; an error where it is not as `_TAKEN` says."""
+    """The words of a line; an error where it is not as `_TAKEN` says. Tabs after two words or more are no fields."""
     separator = "\t" if "\t" in text else "," if "," in text else None
     try:
         rows = csv.reader([text], delimiter=separator or ",", skipinitialspace=True, strict=True)
         fields = next(rows) if separator else text.split()
     except csv.Error as error:
         raise UserError(f"{where}: {error}, in {text[:60]!r}; {_TAKEN}") from None
+    while separator == "\t" and len(fields) > 2 and not fields[-1].strip():
+        fields.pop()
     if len(fields) < 2 or (len(fields) > 2 and separator != "\t") or not all(map(str.strip, fields)):
         raise UserError(f"{where}: neither two words nor words separated by tabs: {text[:60]!r}; {_TAKEN}")
     for field in fields:
@@ -126,16 +136,21 @@ class _Seen:
         self.columns: dict[int, list[set[str]]] = {}  # what stands in each column of the rows of a width
         self.labels = [0, 0]  # in the columns of pairs
         self.glosses = 0  # rows of a word and what is no word
+        self.listed = 0  # rows that begin with a number or a letter
+        self.tabs: set[bool] = set()  # whether rows have them, or spaces
 
     def row(self, fields: list[str], where: str) -> None:
         """Take a row in; an error where it shows by itself that the file is another table."""
         fields = [field.strip() for field in fields]
-        if any(map(_NUMBERED.fullmatch, fields)) or (not self.rows and _COLUMNS.issuperset(map(str.lower, fields[:2]))):
+        names = re.split(r"[\s_]+", " ".join(fields[:2]).lower())
+        if any(map(_NUMBERED.fullmatch, fields)) or (not self.rows and _COLUMNS.issuperset(names)):
             names = ", ".join(fields)[:80]
             raise UserError(
                 f"{where}: {names!r} looks like the names of columns: delete this line; a list has none "
                 "(if it is a pair of words, move it down)"
             )
+        if missing := next(filter(_MISSING.__contains__, fields), ""):
+            raise UserError(f"{where}: {missing!r} stands for a gap and is no word: leave it out")
         self.first = self.first or ", ".join(fields)[:80]
         self.rows += 1
         self.words += len(fields)
@@ -146,6 +161,7 @@ class _Seen:
         columns = self.columns.setdefault(len(fields), [set() for _ in fields])
         for values, field in zip(columns, fields):
             values.add(field)
+        self.listed += bool(_LISTED.match(fields[0]))
         self.glosses += " " not in fields[0] and all(len(field.split()) >= _GLOSS for field in fields[1:])
         if number := next(filter(_EXPONENT.fullmatch, fields), ""):
             raise UserError(f"{where}: {number!r} is a number and no word: leave this column out")
@@ -161,6 +177,13 @@ class _Seen:
             self.heads += bool(_LABEL.fullmatch(fields[0]))
             self.numbers += not all(any(map(str.isalpha, field)) for field in fields[1:])
 
+    def separated(self, tabs: bool, where: str) -> None:
+        """Take in whether tabs or spaces stand between the words of a row: of a table's row with a gap, a term of two
+        words is left, which would be a pair."""
+        self.tabs.add(tabs)
+        if len(self.tabs) > 1:
+            raise UserError(f"{where}: some lines have tabs, and others spaces alone: separate all words alike")
+
     def skipped(self, where: str) -> None:
         """Count a pair that is left out."""
         self.lost += 1
@@ -174,7 +197,12 @@ class _Seen:
             return any(len(values) <= few for values in self.columns[2]) or (rows >= _FEW and rows in self.labels)
         if rows < _FEW or rows * 2 <= self.wide:
             return False
-        return any(len(values) <= max(1, rows // 20) for values in self.columns[width][1:])
+        return any(len(values) <= max(1, rows // 8) for values in self.columns[width][1:])
+
+    def _has_tagged_column(self) -> bool:
+        """Whether all words of a column have a mark, in a table of one width."""
+        columns = self.columns.get(max(self.widths, default=0), [])
+        return len(self.widths) == 1 and self.rows >= _FEW and any(all(map(_TAGGED.fullmatch, of)) for of in columns)
 
     def check(self, found: bool) -> None:
         """At the end: an error where all rows together show another table, or where there is no pair."""
@@ -194,10 +222,14 @@ class _Seen:
             )
         if self.stopped == self.rows:
             raise UserError(f"{self.path}: every line ends with a mark, as in {self.first!r}: write the words alone")
-        if self.tagged == self.words:
+        if self.tagged == self.words or self._has_tagged_column():
             raise UserError(
-                f"{self.path}: every word has a mark of its part of speech or sense, as in {self.first!r}: "
+                f"{self.path}: all words of a column have a mark of a part of speech or sense, as in {self.first!r}: "
                 "write the words alone"
+            )
+        if self.listed == self.rows >= _FEW:
+            raise UserError(
+                f"{self.path}: every line begins with a number or a letter, as in {self.first!r}: leave it out"
             )
         if self.language is None and self.prefixed == self.words:
             raise UserError(

@@ -145,6 +145,9 @@ def read_synsets(
                         f"data.{suffix} has a line that is not WordNet's: {line[:60]!r}; fetch it again"
                     ) from None
                 parsed[pos, offset] = synset
+        for (lemma, pos), offsets in index.items():
+            if any((pos, offset) not in parsed for offset in offsets):
+                raise UserError(f"data.{PARTS[pos]} lacks a sense of {lemma!r}: it is not whole; fetch WordNet again")
         return {key: synset._replace(name=_name(key, synset, index, parsed)) for key, synset in parsed.items()}
 
 
@@ -186,7 +189,9 @@ def _lines(reader: WordNetCorpusReader, name: str) -> Iterator[str]:
 
 
 def _parse(line: str) -> tuple[int, Synset]:
-    entry, _, gloss = line.partition("|")
+    entry, bar, gloss = line.partition("|")
+    if not bar:
+        raise ValueError("no gloss")
     fields = entry.split()
     lemma_end = 4 + 2 * int(fields[3], 16)
     lemmas = tuple(_MARKER.sub("", lemma).replace("_", " ") for lemma in fields[4:lemma_end:2])

@@ -48,6 +48,13 @@ def test_relations_of_a_thesaurus(write, packed):
     assert list(relations(write(packed(THESAURUS.encode())))) == RELATIONS
 
 
+@pytest.mark.parametrize("part", ["antonym", "Antonyms", "adj, antonyms", "ant."])
+def test_terms_of_a_meaning_of_antonyms_are_antonyms(write, part):
+    text = f"UTF-8\nhot|2\n(adj)|warm\n({part})|cold\n"
+    found = [(relation.tail, relation.relation) for relation in relations(write(text.encode()))]
+    assert found == [("warm", SYNONYM), ("cold", ANTONYM)]
+
+
 def test_a_term_with_more_than_a_word_is_left_out_and_counted(write, capsys):
     terms = "(adj)|warm, heated|fiery;blazing|red-hot|(informal) toasty|[slang] spicy|km/h|baking / hot"
     marked = "(adj)|icy [antonym]|cold (Antonym)|cool (antonym, informal) |tepid (ironic)"

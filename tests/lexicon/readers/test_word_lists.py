@@ -27,7 +27,7 @@ def pairs(found):
 
 @pytest.mark.parametrize("packed", [bytes, gzip.compress, lambda data: b"\xef\xbb\xbf" + data.replace(b"\n", b"\r\n")])
 def test_two_words_a_line(write, packed):
-    text = "# comment\nHot cold \n\n  give_up   surrender\ngive up, go on\nice cream\tice\nnaïve,wise\n"
+    text = "# comment\nHot cold \n\n  give_up   surrender\ngive up, go on\nice cream,ice\nnaïve,wise\n"
     text += "24 hours\nsame Same\n"  # no word, and not two
     found = list(relations(write(packed(text.encode())), ANTONYM, "mine"))
     assert found[0] == Relation("hot", "cold", ANTONYM, "mine", "strong")
@@ -132,9 +132,9 @@ def table(*columns, separator="\t"):
             "hot.a.01 warm.a.02\nold.a.01 aged.s.03\n",
             "part of speech or sense, as in 'hot.a.01, warm.a.02'",
         ),
-        ("hot_JJ warm_JJ\n", "mark of its part of speech or sense"),
-        ("hot#a#1 warm#a\n", "mark of its part of speech or sense"),
-        ("hot1 warm2\n", "mark of its part of speech or sense"),
+        ("hot_JJ warm_JJ\n", "mark of a part of speech or sense"),
+        ("hot#a#1 warm#a\n", "mark of a part of speech or sense"),
+        ("hot1 warm2\n", "mark of a part of speech or sense"),
         ("en_hot en_warm\nfr_bon en_good\n", "begins with a language, as in 'en_hot, en_warm': name the one to keep"),
         # Other encodings and line ends.
         ("hot warm\nbig large\n".encode("utf-16"), ":1: it has a NUL byte: save the file as UTF-8"),
@@ -155,8 +155,48 @@ def test_a_table_of_another_kind_gives_no_pairs_but_an_error(write, content, say
     assert str(path) in str(error.value) and says in str(error.value) and "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize(
+    "content",
+    [
+        "hot\twarm\ngive up\t\nold\taged\n",
+        "hot\twarm\n\tgive up\nold\taged\n",
+        "hot\twarm\ngive up\nold\taged\n",
+        "give up\nhot\twarm\nold\taged\n",
+        "hot\twarm\tfiery\nbig\tlarge\tnan\n",
+        "hot,warm\nbig,NA\n",
+        "hot\twarm\nbig\tNone\n",
+        "hot\tadj.\twarm\nrun\tv.\tsprint\n",
+        "over\tprep\tabove\nrun\tv\tsprint\n",
+        "".join(f"w{chr(97 + i)}x\t{'similar' if i % 2 else 'opposite'}\tt{chr(97 + i)}x\n" for i in range(16)),
+        "hot_a\twarm\tfiery\nbig_a\tlarge\thuge\nrun_v\tgo\tdash\n",
+        "n00001740\tentity\nn00001930\tthing\nn00002137\tidea\n",
+        "- hot, warm\n- big, large\n",
+        "1 hot, warm\n2 big, large\n3 old, aged\n",
+        "a. hot, warm\nb. big, large\nc. old, aged\n",
+        "hot\twarm\t# of food\n",
+        "hot,!cold\n",
+        "hot@en\twarm@en\n",
+        "Stimulus,Response\nhot,warm\n",
+        "Word One,Word Two\nhot,warm\n",
+        "source_word\ttarget_word\nhot\twarm\n",
+        "word\trelated_words\nhot\twarm\n",
+        "adj1\tadj2\nhot\tcold\n",
+    ],
+)
+def test_gaps_labels_and_lists_are_errors(write, content):
+    with pytest.raises(UserError):
+        list(relations(write(content), SYNONYM, "x"))
+
+
+def test_what_looks_like_a_gap_or_a_label_is_a_word_where_it_may_be_one(write):
+    text = "hot\twarm\t\t\nnull\tvoid\nnan\tgrandmother\n24 hours\tday\nalike\tsimilar\tsame\n"
+    found = pairs(relations(write(text), SYNONYM, "x"))
+    assert {("hot", "warm"), ("null", "void"), ("nan", "grandmother"), ("alike", "similar")} <= set(found)
+    assert len([pair for pair in found if pair[0] == "hot"]) == 1
+
+
 def test_what_a_header_or_a_label_may_be_is_a_word_elsewhere(write):
-    text = "big\tlarge\nsource,target\nhead tail\nnoun\tsubstantive\nword\tterm\tnoun phrase\ngo_on\tdo_so\n"
+    text = "big\tlarge\nsource,target\nhead,tail\nnoun\tsubstantive\nword\tterm\tnoun phrase\ngo_on\tdo_so\n"
     assert ("source", "target") in (found := pairs(relations(write(text), SYNONYM, "x")))
     assert pairs(relations(write("kick the bucket\tgive up the ghost\n" * 4), SYNONYM, "x"))
     assert {("noun", "substantive"), ("head", "tail"), ("word", "term"), ("go on", "do so")} < set(found)
