@@ -34,9 +34,19 @@ def word_tokens(tokenizer, words: Iterable[str]) -> dict[str, tuple[int, ...]]:
     rows = tokenizer([f"{_BEFORE} {word}" for word in words], **options)["input_ids"]
     if any(row[: len(prefix)] != prefix for row in rows):
         raise UserError("this tokenizer joins a word with the comma before it: use a teacher with another tokenizer")
-    unknown = tokenizer.unk_token_id
+    model = getattr(getattr(tokenizer, "backend_tokenizer", None), "model", None)
+    name = getattr(model, "unk_token", None)  # which the tokenizer around it need not know
+    unknown = {tokenizer.unk_token_id, None if name is None else tokenizer.convert_tokens_to_ids(name)} - {None}
     spans = [tuple(row[len(prefix) :]) for row in rows]
-    return {word: () if unknown in span else span for word, span in zip(words, spans)}
+    if not unknown:  # what it does not know may be left out
+        spans = [span if _is_whole(tokenizer, word) else () for word, span in zip(words, spans)]
+    return {word: () if unknown & {*span} else span for word, span in zip(words, spans)}
+
+
+def _is_whole(tokenizer, word: str) -> bool:
+    """Whether each letter of a word is in one of its tokens."""
+    found = tokenizer(word, add_special_tokens=False, return_offsets_mapping=True)["offset_mapping"]
+    return len({place for start, end in found for place in range(start, end)}) >= len(word.replace(" ", ""))
 
 
 def check_tokens(lexicon: "pd.DataFrame", tokenizer) -> None:

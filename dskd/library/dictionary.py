@@ -20,6 +20,7 @@ from dskd.library import files
 from dskd.library.card import About, dictionary_card
 from dskd.library.fit import check_distances, check_width, fit_figures
 from dskd.library.hub import fetched
+from dskd.library.losses import model_head
 from dskd.library.models import no_autocast
 from dskd.library.settings import DictionarySettings
 from dskd.library.texts import TextChunk, check_model, is_unicode, last_states, text_chunks
@@ -115,6 +116,7 @@ class SenseDictionary:
         if processes.state().num_processes > 1:
             raise UserError("make a dictionary in one process, and load it in each: save_pretrained, from_pretrained")
         check_model(model, tokenizer, settings.length, batch_size)
+        _check_key(settings.key, model)
         numbers: list[int] = []  # of the chunks, which the sampler gets to know as they come
         read: list[Tensor] = []
         starts: list[int] = []
@@ -255,6 +257,7 @@ class SenseDictionary:
         length = self.settings.get("length", DictionarySettings().length)
         check_model(model, self.tokenizer, length, batch_size)
         key = self.settings.get("key", DictionarySettings().key)
+        _check_key(key, model)
 
         def read() -> Iterator[tuple[Tensor, Tensor]]:
             for chunk in text_chunks(texts, self.tokenizer, length):
@@ -262,6 +265,12 @@ class SenseDictionary:
                 yield found.flatten(0, 1), _keys(key, model, found, chunk).flatten()
 
         return replace(self, figures=fit_figures(self.senses, read(), states))
+
+
+def _check_key(key: str, model: PreTrainedModel) -> None:
+    """Raise UserError where tokens are to be predicted, and the model's logits do not follow from its states."""
+    if key == "predicted":
+        model_head(model)
 
 
 def _keys(key: str, model: PreTrainedModel, states: Tensor, chunk: TextChunk) -> Tensor:

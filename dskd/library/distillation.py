@@ -106,7 +106,7 @@ class DistillationLoss(nn.Module):
         if plain.training:
             self._check_apart(plain)
         given = {name: value for name, value in batch.items() if name != "labels"}
-        given |= {"output_hidden_states": True, "use_cache": False}
+        given |= {"output_hidden_states": True, "use_cache": False, **_positions(batch, plain)}
         outputs = student(**given, **_no_logits(plain, student.training))
         self.teacher.to(outputs.hidden_states[-1].device)
         with torch.no_grad(), evaluating(self.teacher):  # a student that shares frozen modules has switched them
@@ -174,8 +174,18 @@ def _following(batch: Mapping[str, Any]) -> Tensor:
     follows = labels[..., 1:]
     if mask is None or mask.shape != labels.shape:  # a mask of pairs, (b, 1, L, L), says nothing of padding
         return follows
-    there = mask != 0  # packed texts may have numbers of their own
-    return torch.where(counted(follows, there[..., 1:] & there[..., :-1]), follows, IGNORE)
+    goes_on = (mask[..., 1:] != 0) & (mask[..., 1:] == mask[..., :-1])  # packed texts may have numbers of their own
+    return torch.where(counted(follows, goes_on), follows, IGNORE)
+
+
+def _positions(batch: Mapping[str, Any], model: PreTrainedModel) -> dict[str, Tensor]:
+    """Places that are counted from a row's first token, where padding stands on the left and none are given: models
+    that learn them would read others."""
+    mask = batch.get("attention_mask")
+    if mask is None or mask.dim() != 2 or "position_ids" in batch or bool(mask[:, 0].all()):
+        return {}
+    takes = "position_ids" in inspect.signature(model.forward).parameters
+    return {"position_ids": (mask.ne(0).long().cumsum(1) - 1).clamp_min(0)} if takes else {}
 
 
 def _check_not_moved(batch: Mapping[str, Any]) -> None:

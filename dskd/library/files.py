@@ -110,7 +110,7 @@ def read_dictionary(folder: Path, name: str, tokenizer: PreTrainedTokenizerBase 
             raise TypeError("figures are finite numbers")
     except (TypeError, ValueError, OverflowError) as error:
         raise UserError(f"{name}/{ABOUT} is damaged ({one_line(error)}): get it anew") from None
-    table = _table(folder)
+    table = _table(folder, name)
     contexts = _contexts(folder, name, senses, table)
     tokenizer = tokenizer or load_tokenizer(folder, name)
     beyond = int(senses.tokens[-1]) > max(tokenizer.get_vocab().values(), default=-1)  # which may have gaps
@@ -157,14 +157,14 @@ def bracketed(left: str, token: str, right: str) -> str:
     return f"{left} [{token.strip()}]{right}".strip()
 
 
-def _table(folder: Path) -> "pd.DataFrame | None":
-    """The pipeline's contexts; None where there are others or none, or pandas and pyarrow are missing."""
+def _table(folder: Path, name: str) -> "pd.DataFrame | None":
+    """The pipeline's contexts, which tell whether a tokenizer is the teacher's; None where there are others or none."""
     if (folder / CONTEXTS).is_file() or not (folder / TABLE).is_file():
         return None
     try:
         return load_contexts(folder)
     except ImportError:
-        return None
+        raise UserError(f"pyarrow is missing, which reads {name}/{TABLE}: pip install 'dskd[lexicon]'") from None
 
 
 def _has_tokens(tokenizer: PreTrainedTokenizerBase, senses: Senses, table: "pd.DataFrame | None") -> bool:

@@ -40,7 +40,9 @@ def check_folder(folder: str | Path, name: str) -> None:
         hint = "; name the GGUF file itself" if any(folder.glob("*.gguf")) else ""
         raise UserError(f"{name} is no Hugging Face decoder: it has no {CONFIG}{hint}")
     check_settings(folder, name)
-    _check_config(read_settings(folder / CONFIG, name), name)
+    config = read_settings(folder / CONFIG, name)
+    _check_config(config, name)
+    _check_rope(config, name)
     _check_weights(folder, name)
 
 
@@ -127,6 +129,22 @@ def _check_config(config: dict, name: str) -> None:
             raise UserError(f"{name}: {key} in {CONFIG} names other weights than {WEIGHTS}: save the model anew")
 
 
+def _check_rope(config: dict, name: str) -> None:
+    """Raise UserError where what is said of the rotations would be passed over."""
+    told = [part for key in ("rope_scaling", "rope_parameters") if isinstance(part := config.get(key), dict)]
+    for part in told:
+        kinds = {part[key] for key in ("type", "rope_type") if key in part}
+        if len(kinds) > 1 or (kinds <= {"default"} and part.get("factor", 1) not in (None, 1)):
+            raise UserError(
+                f"{name}: {CONFIG} does not say of which kind the scaling of its rotations is: {shown(part)}"
+            )
+        theta = part.get("rope_theta")
+        if None not in (theta, config.get("rope_theta")) and theta != config["rope_theta"]:
+            raise UserError(
+                f"{name}: rope_theta stands twice in {CONFIG}, as {theta} and {config['rope_theta']}: keep one"
+            )
+
+
 def _check_numbers(settings: dict, path: Path, name: str) -> None:
     if path.name in (CONFIG, "generation_config.json"):  # the tokens of the others may well be digits
         for key, value in _settings(settings):
@@ -153,6 +171,8 @@ def _check_weights(folder: Path, name: str) -> None:
         raise UserError(f"{name} is a checkpoint of several processes ({parts[0]}): save the whole model from it")
     if (folder / WEIGHTS).is_file():
         found = {WEIGHTS: _tensors(folder / WEIGHTS, name)}
+        if (folder / INDEX).is_file() and (others := sorted(_indexed(folder, name).keys() - {WEIGHTS})):
+            raise UserError(f"{name} has two sets of weights, {WEIGHTS} and {others[0]}: keep those that belong to it")
     elif (folder / INDEX).is_file():
         found = _indexed(folder, name)
     else:

@@ -9,6 +9,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 from gguf import GGUFReader
+from tokenizers import pre_tokenizers
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from transformers.integrations.ggml import GGUF_CONFIG_MAPPING
 from transformers.integrations.gguf.gguf_tokenizer_mapping import GGUF_PRE_TOKENIZER_SPLITS
@@ -16,7 +17,7 @@ from transformers.modeling_gguf_pytorch_utils import TENSOR_PROCESSORS, TensorPr
 
 from dskd.errors import UserError
 from dskd.model.folder import check_pointer, shown
-from dskd.model.tokenizer import after_text, before_text, check_tokenizer
+from dskd.model.tokenizer import after_text, before_text
 
 _FOLDER = "the model's Hugging Face folder"
 _INSTEAD = f"take {_FOLDER} instead"
@@ -32,11 +33,11 @@ _WHOLE = {3, 4}  # types of tokens: control, user-defined
 # Below "tokenizer.ggml."; besides, every "…_token_id".
 _OF_TOKENIZER = {"model", "pre", "tokens", "scores", "token_type", "token_type_count", "merges"}
 _OF_TOKENIZER |= {"add_bos_token", "add_eos_token", "add_space_prefix"}
-# Ways to split a text that give the tokens of GPT-2's, which transformers takes for a name that it does not know. Those
-# of the second line only split off digits first, which no merge of such a vocabulary joins.
+# Ways to split a text as GPT-2 does, which transformers takes for a name that it does not know.
 _LIKE_GPT2 = {"gpt-2", "phi-2", "mpt", "olmo"}
-_LIKE_GPT2 |= {"smollm", "starcoder", "refact", "command-r", "codeshell", "exaone"}
+_DIGITS_FIRST = {"smollm", "starcoder", "refact", "command-r", "codeshell", "exaone"}  # and then as GPT-2
 _LIKE_LLAMA3 = {"llama3", "llama-v3", "llama-bpe", "falcon3", "falcon-h1", "pixtral", "midm-2.0", "lfm2"}
+_WHOLE_WORDS = _LIKE_LLAMA3 | {"tekken"}  # a word that is a token is one, whatever the merges say
 
 
 class _WholeGGUF(GGUFReader):
@@ -82,12 +83,23 @@ def check_file(reader: GGUFReader, name: str) -> None:
         raise UserError(f"{name} goes on for {len(reader.data) - end:,} bytes after its last tensor: name one file")
 
 
+def split_as_said(reader: GGUFReader, tokenizer: PreTrainedTokenizerBase) -> None:
+    """Let the tokenizer split texts as llama.cpp does for the name that the file says, where transformers does not."""
+    backend, split = tokenizer.backend_tokenizer, _value(reader, "tokenizer.ggml.pre", "default")
+    if _value(reader, "tokenizer.ggml.model", "") != "gpt2":
+        return
+    if split in _DIGITS_FIRST:
+        digits = pre_tokenizers.Digits(individual_digits=True)
+        backend.pre_tokenizer = pre_tokenizers.Sequence([digits, pre_tokenizers.ByteLevel(add_prefix_space=False)])
+    if split in _WHOLE_WORDS:
+        backend.model.ignore_merges = True
+
+
 def check_import(reader: GGUFReader, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, name: str) -> None:
     """Raise UserError where the file says something of the model or its tokenizer that the two given do not have."""
     architecture = _value(reader, "general.architecture", "")
     _check_tensors(reader, model, architecture, name)
     _check_metadata(reader, model, architecture, name)
-    check_tokenizer(tokenizer, name)
     _check_tokenizer(reader, tokenizer, architecture, name)
 
 
@@ -219,7 +231,7 @@ def _check_tokenizer(reader: GGUFReader, tokenizer: PreTrainedTokenizerBase, arc
         raise UserError(
             f"{name} does not say how a text is split (tokenizer.ggml.pre): take a newer file, or {_FOLDER}"
         )
-    if kind == "gpt2" and split not in _LIKE_GPT2 | GGUF_PRE_TOKENIZER_SPLITS.keys():
+    if kind == "gpt2" and split not in _LIKE_GPT2 | _DIGITS_FIRST | GGUF_PRE_TOKENIZER_SPLITS.keys():
         raise UserError(
             f"{name}: transformers does not know how to split a text by tokenizer.ggml.pre = {shown(split)}: {_INSTEAD}"
         )

@@ -17,8 +17,8 @@ from dskd.infra.made_of import save_made_of
 from dskd.infra.output import output
 from dskd.model.architecture import check_architecture
 from dskd.model.folder import CONFIG, check_folder, code_of_its_own, read_config, read_settings, shown, stored
-from dskd.model.gguf_file import check_file, check_import, read_gguf, stop_ids
-from dskd.model.tokenizer import TOKENIZER, check_ids, load_tokenizer, save_tokenizer
+from dskd.model.gguf_file import check_file, check_import, read_gguf, split_as_said, stop_ids
+from dskd.model.tokenizer import TOKENIZER, check_ids, check_tokenizer, load_tokenizer, save_tokenizer
 
 
 def import_model(
@@ -64,6 +64,8 @@ def import_gguf(
         tokenizer = AutoTokenizer.from_pretrained(**where, trust_remote_code=False, local_files_only=True)
         options = {"dtype": torch.bfloat16, "quantization_config": GgufConfig(dequantize=True)}
         model = _whole(name, **where, **options)
+        check_tokenizer(tokenizer, name)
+        split_as_said(reader, tokenizer)
         check_import(reader, model, tokenizer, name)
     except (MemoryError, UserError):
         raise

@@ -1,10 +1,12 @@
 """Tokenizers from folders, without the seconds that importing models takes, and their tokens that are no text."""
 
+import sys
 from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from transformers import AutoTokenizer, PreTrainedTokenizerBase
+from tokenizers import Tokenizer
+from transformers import AutoTokenizer, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 if TYPE_CHECKING:  # `dskd senses` reads no model, and what models import takes seconds
     from transformers import PreTrainedModel
@@ -15,6 +17,8 @@ from dskd.model.folder import TOKENIZER_CONFIG, check_settings, code_of_its_own
 
 TOKENIZER = "tokenizer.json"
 _WORD = "the"  # what every tokenizer knows
+# What ways to split a text differ in.
+_PROBE = "the Bank of 12345, I'M don't\n\n1984  x =  3\tCaf\u00e9 cafe\u0301 \ufb01ne {return}"
 # Texts that close a document in pre-training. A chat model's eos token is the end of a turn instead
 # (SmolLM2-Instruct: eos is <|im_end|>, while documents end with <|endoftext|>), so these come first. Only a special
 # token counts: in Gemma's vocabulary </s> is a piece of HTML.
@@ -32,6 +36,7 @@ def load_tokenizer(folder: str | Path, name: str | None = None) -> PreTrainedTok
         check_settings(folder, name)
         tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
         check_tokenizer(tokenizer, name)
+        tokenizer = _as_written(tokenizer, Path(folder), name)
     except (MemoryError, UserError):
         raise
     except Exception as error:  # transformers and tokenizers raise whatever damaged files lead to
@@ -44,6 +49,28 @@ def load_tokenizer(folder: str | Path, name: str | None = None) -> PreTrainedTok
         raise UserError(f"{name} has no tokenizer that transformers can read: {why}") from None
     tokenizer.init_kwargs.pop("auto_map", None)  # who gets a student must not be asked to run code
     return tokenizer
+
+
+def _as_written(tokenizer: PreTrainedTokenizerBase, folder: Path, name: str) -> PreTrainedTokenizerBase:
+    """The tokenizer that splits texts as tokenizer.json says. For some types of model transformers takes the vocabulary
+    from that file, and a way to split from its own code."""
+    if not (folder / TOKENIZER).is_file():
+        return tokenizer
+    written = Tokenizer.from_file(str(folder / TOKENIZER))
+    written.no_truncation()
+    written.no_padding()
+    wanted = written.encode(_PROBE, add_special_tokens=False).ids
+    if tokenizer(_PROBE, add_special_tokens=False)["input_ids"] == wanted:
+        return tokenizer
+    plain = PreTrainedTokenizerFast.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+    if plain(_PROBE, add_special_tokens=False)["input_ids"] != wanted:
+        raise UserError(f"{name}: transformers splits texts otherwise than {TOKENIZER} says: take another model")
+    print(
+        f"{name}: {type(tokenizer).__name__} splits texts otherwise than {TOKENIZER} says, which counts here; "
+        "elsewhere load it with PreTrainedTokenizerFast",
+        file=sys.stderr,
+    )
+    return plain
 
 
 def check_tokenizer(tokenizer: PreTrainedTokenizerBase, name: str) -> None:

@@ -282,6 +282,15 @@ def test_a_word_that_the_tokenizer_does_not_know_has_no_tokens_and_is_no_head():
     assert found == {"bank": (1,), "river bank": (2, 1), "river zebra": (), "zebra": ()}
     assert head_forms(tokenizer, ["bank", "zebra", "lion"], 3, {}) == {"bank": [("bank", 1)]}
     assert not len(compose_span(dictionary({1: [[0.0, 1.0]]}), found["zebra"]))
+    untold = PreTrainedTokenizerFast(tokenizer_object=plain)  # the inner tokenizer alone knows of [UNK]
+    assert word_tokens(untold, ["bank", "river bank", "zebra", "river zebra"]) == found
+
+
+def test_a_word_of_which_letters_are_left_out_has_no_tokens():
+    bare = Tokenizer(models.BPE({",": 0, "▁": 1, "c": 2, "a": 3, "f": 4}, []))
+    bare.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="never")
+    found = word_tokens(PreTrainedTokenizerFast(tokenizer_object=bare), ["caf", "café", "caf fac"])
+    assert found == {"caf": (1, 2, 3, 4), "caf fac": (1, 2, 3, 4, 1, 4, 3, 2), "café": ()}
 
 
 def test_word_tokens_have_one_space_where_the_tokenizer_adds_its_own():

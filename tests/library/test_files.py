@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
@@ -228,6 +229,9 @@ def test_a_dictionary_of_the_pipeline_has_its_contexts(made, tmp_path):
     save_made_of(tmp_path, {"teacher": "hash", "settings": {"key": "predicted", "length": 12}})
     assert SenseDictionary.from_pretrained(tmp_path).settings == {"key": "predicted", "length": 12}
     # No other file of the pipeline's says what the tokens are.
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(sys.modules, "pyarrow", None)
+        refused(tmp_path, "pyarrow is missing")
     save_contexts(tmp_path, table.assign(token=[tokens[0], "zebra"]))
     refused(tmp_path, "another tokenizer")
     save_contexts(tmp_path, table.assign(sense=len(made.senses.centroids)))

@@ -217,6 +217,28 @@ def test_padding_does_not_count_on_either_side_and_with_any_labels(made, tokeniz
         assert count == counts[0] and terms == pytest.approx(found[0], rel=1e-4)
 
 
+def test_padding_on_the_left_moves_no_place_of_a_model_that_learns_places(made, tokenizer):
+    loss = DistillationLoss(make_teacher())
+    config = GPT2Config(vocab_size=loss.teacher.config.vocab_size, n_positions=64, n_embd=32, n_layer=2, n_head=2)
+    torch.manual_seed(0)
+    model, rows = GPT2LMHeadModel(config).eval(), tokenizer(TEXT)["input_ids"]
+    found = []
+    for side in ("right", "left"):
+        ids = pad_sequence([torch.tensor(row) for row in rows], True, 0, side)
+        found.append(loss(model, {"input_ids": ids, "attention_mask": (ids != 0).long(), "labels": ids}).terms)
+    assert found[0] == pytest.approx(found[1], rel=1e-4)
+
+
+def test_a_text_that_was_packed_with_another_does_not_follow_it(made):
+    loss, batch = made
+    numbers = torch.ones_like(batch["labels"])
+    numbers[:, 5:] = 2
+    labels = batch["labels"].clone()
+    labels[:, 5] = IGNORE
+    wanted = loss.counts([batch | {"labels": labels}])
+    assert loss.counts([batch | {"attention_mask": numbers}]) == wanted != loss.counts([batch])
+
+
 def test_a_mask_of_pairs_says_nothing_of_padding(made):
     loss, batch = made
     pairs = torch.ones(LENGTH, LENGTH, dtype=torch.bool).tril().expand(len(batch["labels"]), 1, -1, -1)

@@ -1,10 +1,14 @@
+import json
+
 import numpy as np
 import pytest
 import torch
 from tiny.families import make_decoder
 from tiny.ggufs import CONTROL, NORMAL, USER_DEFINED, gguf_tensors, write_gguf
 from tiny.models import make_ids, make_teacher, make_tokenizer
-from tokenizers import AddedToken
+from tiny.wordnet import train_tokenizer
+from tokenizers import AddedToken, Tokenizer
+from transformers import PreTrainedTokenizerFast
 
 from dskd.errors import UserError
 from dskd.infra.hashes import sha256_tree
@@ -142,6 +146,31 @@ def test_a_token_that_a_text_has_whole_is_found_whole_or_the_file_refused(tmp_pa
         assert f"does not find the token {vocabulary[token]}, " in refused(source)
 
 
+@pytest.mark.parametrize(("split", "together"), [("smollm", True), ("gpt-2", False)])
+def test_digits_are_split_off_first_where_llama_cpp_does(tmp_path, split, together):
+    """GPT-2 leaves the last of several spaces to the word after them, and no word begins with a digit here."""
+    tokenizer = train_tokenizer(["one\n\n two\n\n three\n\n"] * 50)
+    pair = tokenizer.convert_tokens_to_ids("\u010a\u010a")
+    model = make_teacher(vocabulary=len(tokenizer))
+    source = write_gguf(tmp_path / "x.gguf", model, tokenizer, {"tokenizer.ggml.pre": split})
+    _, found = imported(source, tmp_path / "out")
+    assert (pair in found("in\n\n1984")["input_ids"]) == together
+    assert found.decode(found("in\n\n1984")["input_ids"]) == "in\n\n1984"
+
+
+@pytest.mark.parametrize(("split", "whole"), [("llama-bpe", True), ("gpt-2", False)])
+def test_a_word_that_is_a_token_is_one_without_merges_where_llama_cpp_has_it_so(tmp_path, split, whole):
+    tokenizer = make_tokenizer()
+    raw = json.loads(tokenizer.backend_tokenizer.to_str())
+    word, number = next((w, n) for w, n in tokenizer.get_vocab().items() if len(w) > 4 and w[1:].isalpha())
+    raw["model"]["merges"] = [pair for pair in raw["model"]["merges"] if "".join(pair) != word]
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=Tokenizer.from_str(json.dumps(raw)), eos_token="<|endoftext|>")
+    more = {"tokenizer.ggml.pre": split, "tokenizer.ggml.add_bos_token": False}
+    source = write_gguf(tmp_path / "x.gguf", make_teacher(), tokenizer, more)
+    _, found = imported(source, tmp_path / "out")
+    assert (number in found(word.replace("\u0120", " "))["input_ids"]) == whole
+
+
 def test_metadata_that_changes_nothing_is_taken(tmp_path, teacher, tokenizer):
     import_gguf(write_gguf(tmp_path / "x.gguf", teacher, tokenizer), tmp_path / "plain")
     harmless = {
@@ -158,7 +187,7 @@ def test_metadata_that_changes_nothing_is_taken(tmp_path, teacher, tokenizer):
         "tensor_data_layout": "Meta AI original pth",
     }
     metadata = {f"llama.{key}": value for key, value in harmless.items()}
-    metadata |= {"split.count": 0, "general.finetune": "Instruct", "tokenizer.ggml.pre": "smollm"}
+    metadata |= {"split.count": 0, "general.finetune": "Instruct", "tokenizer.ggml.pre": "mpt"}
     metadata |= {"tokenizer.ggml.add_bos_token": False, "tokenizer.ggml.add_sep_token": False}
     import_gguf(write_gguf(tmp_path / "x.gguf", teacher, tokenizer, metadata), tmp_path / "out")
     assert sha256_tree(tmp_path / "out") == sha256_tree(tmp_path / "plain")

@@ -193,6 +193,13 @@ def test_an_index_that_does_not_fit_its_files_is_an_error(folder, spoil, says):
     refused(folder, says)
 
 
+def test_two_sets_of_weights_are_an_error(folder):
+    shutil.copy(folder / WEIGHTS, folder / "other")
+    (folder / INDEX).write_text(json.dumps(shards(folder)))
+    (folder / "other").rename(folder / WEIGHTS)
+    refused(folder, r"two sets of weights, model\.safetensors and model-00001-of-00002\.safetensors")
+
+
 # --- settings --------------------------------------------------------------------------------------------------------
 
 
@@ -205,6 +212,13 @@ def test_an_index_that_does_not_fit_its_files_is_an_error(folder, spoil, says):
         ),
         ("config.json", {"num_hidden_layers": "6"}, 'num_hidden_layers in config.json is the text "6"'),
         ("config.json", {"rope_parameters": {"rope_type": "default", "rope_theta": "1e4"}}, 'is the text "1e4"'),
+        ("config.json", {"rope_theta": 5e5}, "rope_theta stands twice .*, as 10000.0 and 500000.0"),
+        ("config.json", {"rope_parameters": {"factor": 4.0, "rope_theta": 1e4}}, "of which kind the scaling"),
+        (
+            "config.json",
+            {"rope_parameters": {"type": "linear", "rope_type": "default", "rope_theta": 1e4, "factor": 4.0}},
+            "of which kind the scaling",
+        ),
         ("generation_config.json", {"eos_token_id": ["0"]}, 'eos_token_id in generation_config.json is the text "0"'),
         ("config.json", {"hidden_size": None}, "cannot read config.json: .*hidden_size"),
         ("config.json", {"rope_parameters": {"rope_type": "none", "rope_theta": 1e4}}, "no Hugging Face decoder"),

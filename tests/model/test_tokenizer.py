@@ -1,11 +1,13 @@
+import json
+
 import pytest
 from tiny.models import VOCABULARY, make_teacher, make_tokenizer
-from tokenizers import AddedToken
+from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 from tokenizers.processors import TemplateProcessing
 from transformers import GenerationConfig
 
 from dskd.errors import UserError
-from dskd.model.tokenizer import after_text, before_text, begun, check_ids, special_ids, stop_tokens
+from dskd.model.tokenizer import after_text, before_text, begun, check_ids, load_tokenizer, special_ids, stop_tokens
 
 MARK = "<|endoftext|>"
 
@@ -82,3 +84,35 @@ def test_a_token_past_the_vocabulary_that_a_text_can_give_is_an_error(how):
         check_ids(tokenizer, size, "it")
     check_ids(tokenizer, size + 1, "it")
     assert size < VOCABULARY
+
+
+SPLIT = r"[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+|\s+"
+
+
+@pytest.mark.parametrize(("kind", "name"), [("qwen2", "PreTrainedTokenizerFast"), ("llama", "GPT2Tokenizer")])
+def test_texts_are_split_as_tokenizer_json_says(tmp_path, capsys, kind, name):
+    """transformers has a way to split of its own for these, which cuts numbers into digits, or "I'M" otherwise."""
+    written = Tokenizer(models.BPE())
+    written.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(Regex(SPLIT), "isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
+    )
+    written.decoder = decoders.ByteLevel()
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    text = ["the year 1984 'MA ''M 123 456 don't I'M"] * 20
+    settings = {"special_tokens": [MARK], "initial_alphabet": alphabet, "show_progress": False}
+    written.train_from_iterator(text, trainers.BpeTrainer(vocab_size=400, **settings))
+    written.save(str(tmp_path / "tokenizer.json"))
+    about = {"tokenizer_class": name, "eos_token": MARK}
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps(about))
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": kind, "vocab_size": 400, "hidden_size": 32}))
+    found = load_tokenizer(tmp_path, "mine")
+    for asked in ("in 123456 I'M\n\n1984", "don't"):
+        assert found(asked, add_special_tokens=False)["input_ids"] == written.encode(asked).ids
+    assert "mine: " in (said := capsys.readouterr().err) and "otherwise than tokenizer.json says" in said
+    assert found.eos_token == MARK
+    make_tokenizer().save_pretrained(tmp_path / "plain")
+    load_tokenizer(tmp_path / "plain")
+    assert not capsys.readouterr().err
