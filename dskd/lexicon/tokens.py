@@ -38,7 +38,7 @@ def word_tokens(tokenizer, words: Iterable[str]) -> dict[str, tuple[int, ...]]:
     name = getattr(model, "unk_token", None)  # which the tokenizer around it need not know
     unknown = {tokenizer.unk_token_id, None if name is None else tokenizer.convert_tokens_to_ids(name)} - {None}
     spans = [tuple(row[len(prefix) :]) for row in rows]
-    if not unknown:  # what it does not know may be left out
+    if model is not None and not unknown:  # what it does not know may be left out
         spans = [span if _is_whole(tokenizer, word) else () for word, span in zip(words, spans)]
     return {word: () if unknown & {*span} else span for word, span in zip(words, spans)}
 
