@@ -133,7 +133,7 @@ def _check_rope(config: dict, name: str) -> None:
     """Raise UserError where what is said of the rotations would be passed over."""
     told = [part for key in ("rope_scaling", "rope_parameters") if isinstance(part := config.get(key), dict)]
     for part in told:
-        kinds = {part[key] for key in ("type", "rope_type") if key in part}
+        kinds = {str(part[key]) for key in ("type", "rope_type") if key in part}
         if len(kinds) > 1 or (kinds <= {"default"} and part.get("factor", 1) not in (None, 1)):
             raise UserError(
                 f"{name}: {CONFIG} does not say of which kind the scaling of its rotations is: {shown(part)}"

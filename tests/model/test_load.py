@@ -222,6 +222,7 @@ def test_two_sets_of_weights_are_an_error(folder):
         ("generation_config.json", {"eos_token_id": ["0"]}, 'eos_token_id in generation_config.json is the text "0"'),
         ("config.json", {"hidden_size": None}, "cannot read config.json: .*hidden_size"),
         ("config.json", {"rope_parameters": {"rope_type": "none", "rope_theta": 1e4}}, "no Hugging Face decoder"),
+        ("config.json", {"rope_parameters": {"rope_type": [], "rope_theta": 1e4}}, "no Hugging Face decoder"),
         ("config.json", {"attn_implementation": "kernels-community/flash-attn"}, "kernels-community/flash-attn"),
         ("config.json", {"text": {"_attn_implementation": "flash_attention_2"}}, "flash_attention_2"),
         ("config.json", {"experts_implementation": "owner/experts"}, "owner/experts, a kernel"),

@@ -82,12 +82,16 @@ def make_project(root: Path) -> Path:
 
 
 def prepare(patch) -> None:
-    """Leave out what costs seconds and is tested elsewhere: compiling the loss, and the benchmarks."""
+    """Leave out what costs seconds and is tested elsewhere: compiling the loss, and the benchmarks.
+
+    The cache of sources is another than the user's, where the pipeline that runs beside the tests puts benchmarks.
+    """
     for module in (output_loss, heldout):
         patch.setattr(module, "fused", lambda function: function)
     patch.setattr(constants, "HF_HUB_OFFLINE", True)
     for name, value in {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": "", "PIP_CONFIG_FILE": os.devnull}.items():
         patch.setenv(name, value)
+    patch.setenv("DSKD_CACHE", str(Path.cwd().parent / "cache"))
     patch.delenv("DSKD_MIRROR", raising=False)
 
 
