@@ -2,7 +2,7 @@
 # make study   the same with profiles/study.yaml in build/study, where it resumes; its results go to reports/runs/study
 #              and docs/trials/study.* (PROFILE=gemma: another profile, in folders of its name)
 # make grid    train every objective of docs/trials/grid.yaml at several rates and weights, choose, and compare the best
-#              (GRID=claim: in the paper's own setting); scores of each item go to reports/runs/grid
+#              (GRID=claim: in the paper's own setting; claim_long: longer); scores of each item go to reports/runs/grid
 # make test    build .venv and run every check
 # make explore  after a run: execute both explore notebooks (copies in reports/notebooks), picture docs/senses.png anew
 # make bench   append speeds to tests/speed/results.csv and curves to scaling.csv beside it
@@ -52,19 +52,20 @@ study: $(READY)
 	python -m dskd readme
 
 # Both halves of docs/trials/$(GRID).yaml: every objective at its best. The half for choosing is not run again where its
-# table is there. Students and scores are kept in build/$(GRID), where a run that was stopped goes on.
+# table is there. Students and scores are kept in build/$(OF), where a run that was stopped goes on. claim_long has the
+# text and the dictionary of claim.
+OF = $(firstword $(subst _, ,$(GRID)))
+TRIALS = cd build/$(OF) && python $(CURDIR)/tests/tools/trials.py $(CURDIR)/docs/trials/$(GRID).yaml
 grid: $(READY)
 	@$(IS_CLONE)
-	@test -f docs/trials/$(GRID).yaml -a -f profiles/$(GRID).yaml || \
-		{ echo "no grid '$(GRID)': it needs profiles/$(GRID).yaml and docs/trials/$(GRID).yaml" >&2; exit 1; }
-	test -d build/$(GRID) || git clone --quiet . build/$(GRID)
-	@$(call IS_OF_THIS_CODE,$(GRID))
-	cd build/$(GRID) && dvc cache dir --local $(CURDIR)/.dvc/cache && python -m dskd profile $(GRID) && dvc repro senses benchmarks
-	test -e docs/trials/$(GRID).csv || { cd build/$(GRID) && python tests/tools/trials.py docs/trials/$(GRID).yaml && cp docs/trials/$(GRID).csv $(CURDIR)/docs/trials/; }
-	cd build/$(GRID) && python tests/tools/trials.py docs/trials/$(GRID).yaml --half test && cp docs/trials/$(GRID).test.* $(CURDIR)/docs/trials/
-	rm -rf reports/runs/$(GRID) && mkdir -p reports/runs/$(GRID)/scores && cp build/$(GRID)/params.yaml reports/runs/$(GRID)/
-	cd build/$(GRID)/build/trials && for student in */scores-test-documents.csv.gz; do \
-		name=$${student%/*} && cp $$student $(CURDIR)/reports/runs/$(GRID)/scores/$${name#*-}.csv.gz || exit; done
+	@test -f docs/trials/$(GRID).yaml -a -f profiles/$(OF).yaml || \
+		{ echo "no grid '$(GRID)': it needs profiles/$(OF).yaml and docs/trials/$(GRID).yaml" >&2; exit 1; }
+	test -d build/$(OF) || git clone --quiet . build/$(OF)
+	@$(call IS_OF_THIS_CODE,$(OF))
+	cd build/$(OF) && dvc cache dir --local $(CURDIR)/.dvc/cache && python -m dskd profile $(OF) && dvc repro senses benchmarks
+	test -e docs/trials/$(GRID).csv || { $(TRIALS); }
+	rm -rf reports/runs/$(GRID) && mkdir -p reports/runs/$(GRID)/scores && cp build/$(OF)/params.yaml reports/runs/$(GRID)/
+	$(TRIALS) --half test --scores $(CURDIR)/reports/runs/$(GRID)/scores
 	python -m dskd readme
 
 explore: $(READY)

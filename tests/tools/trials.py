@@ -22,6 +22,7 @@ interval of `report.statistics.compare`.
 import argparse
 import functools
 import json
+import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -79,6 +80,7 @@ def main() -> int:
     parser.add_argument("round", type=Path)
     parser.add_argument("--half", choices=("dev", "test"), default="dev")
     parser.add_argument("--only", nargs="+", default=[], help="objectives of a grid (default: all)")
+    parser.add_argument("--scores", type=Path, help="a folder that the scores of each item are copied to")
     parser.add_argument("--threads", type=int, help="of the processor (default: those of params.yaml)")
     args = parser.parse_args()
     given = YAML(typ="safe").load(args.round)
@@ -90,6 +92,8 @@ def main() -> int:
     families = only(grid(given["grid"]) if "grid" in given else {}, args.only)
     if args.only and args.half == "test":
         raise UserError("--only is for the half for choosing: the other compares all that were chosen")
+    if args.scores and (args.half == "dev" or not families):
+        raise UserError("--scores goes with --half test of a file with a grid")
     rates = len(given["grid"]["rates"]) if families else 1
     if not families:
         pairs, measures = given.get("pairs", []), given.get("measures", ALL)
@@ -104,6 +108,8 @@ def main() -> int:
         objectives = {name: families[family][name] for family, name in chosen.items()}
         pairs = [(chosen[name], chosen[against]) for name, against in given["pairs"]]
         found = run(objectives, given["confirm"], pairs, args.half, ALL, params)
+        if args.scores:
+            keep_scores(objectives, given["confirm"], args.half, params, args.scores)
         found = found.replace(
             {key: {name: family for family, name in chosen.items()} for key in ("objective", "against")}
         )
@@ -301,14 +307,14 @@ def score(
 ) -> pd.DataFrame:
     """Rows {name, seed, measure, id, document, value}: every student on one half; what was scored is kept beside it.
     What is not of a document has its own id there."""
-    kept = f"scores-{half}-{'documents' if measures == ALL else measures}.csv.gz"
-    missing = {f"{n}-{s}": (n, path) for (n, s), path in students.items() if not (path / kept).exists()}
+    files = {key: kept_scores(path, half, measures) for key, path in students.items()}
+    missing = {f"{n}-{s}": (n, path) for (n, s), path in files.items() if not path.exists()}
     if missing:
         teacher, tokenizer = load_teacher(params)
         head, tops = head_of(teacher), {}
         for name, (of, path) in missing.items():
             tops[name] = student_top(teacher, trials[of].params.student)
-            tops[name].layers.load_state_dict(load_file(path / "top.safetensors"))
+            tops[name].layers.load_state_dict(load_file(path.with_name("top.safetensors")))
             tops[name].layers.to(teacher.dtype)
         found = {name: [] for name in missing}
         for name, row in text_scores(tops, head, half, params):
@@ -319,11 +325,25 @@ def score(
             for name, row in item_scores(models, half, params):
                 found[name].append(row)
         for name, (_, path) in missing.items():
-            with output(path / kept) as partial:
+            with output(path) as partial:
                 table = pd.DataFrame(found[name], columns=["measure", "id", "document", "value"])
                 table.to_csv(partial, index=False, compression={"method": "gzip", "mtime": 0})
-    tables = [pd.read_csv(path / kept, dtype={"id": str}).assign(name=n, seed=s) for (n, s), path in students.items()]
+    tables = [pd.read_csv(path, dtype={"id": str}).assign(name=n, seed=s) for (n, s), path in files.items()]
     return pd.concat(tables, ignore_index=True)
+
+
+def kept_scores(student: Path, half: str, measures: str) -> Path:
+    """Where the scores of a student lie, beside its weights."""
+    return student / f"scores-{half}-{'documents' if measures == ALL else measures}.csv.gz"
+
+
+def keep_scores(objectives: dict[str, dict], seeds: list[int], half: str, params: Params, folder: Path) -> None:
+    """Copy all scores of these objectives' students into a folder, a file a student."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, changes in objectives.items():
+        for seed in seeds:
+            of = kept_scores(student(name, seed, trial(params, changes)), half, ALL)
+            shutil.copy(of, folder / f"{name}-{seed}.csv.gz")
 
 
 def text_scores(tops: dict, head: Head, half: str, params: Params) -> Iterator[tuple[str, tuple]]:
