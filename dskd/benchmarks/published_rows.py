@@ -77,7 +77,7 @@ def _table(path: Path) -> Iterator[tuple[str, dict]]:
 def _mmlu(path: Path) -> Iterator[tuple[str, dict]]:
     subject = path.stem.rpartition("_")[0]
     try:
-        with open(path, encoding="utf-8", newline="") as file:
+        with open(path, encoding="utf-8-sig", newline="") as file:
             reader = csv.reader(file, strict=True)
             for columns in reader:
                 if len(columns) != 6:

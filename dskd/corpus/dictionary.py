@@ -1,6 +1,7 @@
 """The text that the teacher reads for the sense dictionary: plain texts and WordNet's glosses, none of it held out."""
 
 import sys
+from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,6 +19,9 @@ from dskd.model.tokenizer import separator_token
 from dskd.params import CorpusParams, LexiconParams, SensesParams
 
 
+_GLOSS = "gloss:"  # what the name of a gloss begins with
+
+
 class DictionaryText(NamedTuple):
     """Blocks of tokens, and the documents that they are made of, one after the other."""
 
@@ -32,7 +36,17 @@ class DictionaryText(NamedTuple):
 
     def stream(self) -> Tensor:
         """The tokens in their order: (n·L + 1,)."""
-        return torch.cat([self.blocks[:, :-1].flatten(), self.blocks[-1, -1:]])
+        first = self.blocks[:, 0].clone()
+        if self.joined:
+            # A block may begin with what the tokenizer puts before a text; the last token of the block before is what
+            # stands there in the text, unless the glosses begin.
+            glosses = [name.startswith(_GLOSS) for name in self.documents]
+            follows = [b for b, (before, here) in enumerate(pairwise(glosses), 1) if here and not before]
+            goes_on = torch.ones(len(first), dtype=torch.bool)
+            goes_on[0] = False
+            goes_on[self.starts[follows] // (self.blocks.shape[1] - 1)] = False
+            first = torch.where(goes_on, self.blocks[:, -1].roll(1), first)
+        return torch.cat([torch.cat([first[:, None], self.blocks[:, 1:-1]], dim=1).flatten(), self.blocks[-1, -1:]])
 
 
 def dictionary_text(

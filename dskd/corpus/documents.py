@@ -2,6 +2,7 @@
 
 import bz2
 import gzip
+import html
 import json
 import re
 import sys
@@ -12,13 +13,17 @@ from pathlib import Path
 from typing import NamedTuple
 
 from dskd.corpus import wikitext
-from dskd.corpus.extracted import BEGINNING, LONGEST, extracted_articles
+from dskd.corpus.extracted import BEGINNING, LONGEST, extracted_articles, plain
 from dskd.errors import UserError
 from dskd.infra.lines import MARK, numbered_lines
 
 _ROWS = (".jsonl", ".jsonl.gz")
 _ARTICLES = ".docs"
-_NO_PLAIN_TEXT = re.compile(r"\s*(?:<doc |<mediawiki|<\?xml|<html|<!doctype|\{\s*\"\w+\"\s*:)", re.IGNORECASE)
+_NO_PLAIN_TEXT = re.compile(
+    r"\s*(?:<(?:doc|mediawiki|html|head|body|div|p|tei|text)\b|<\?xml|<!doctype|<!--|\[?\s*\{\s*\"\w+\"\s*:"
+    r"|\{\\rtf|version https://git-lfs|WEBVTT|1\s+\d\d:\d\d:\d\d,\d{3} -->|(?:#.*\n)*1\t\S+\t\S+\t)",
+    re.IGNORECASE,
+)
 _TAKEN = (
     "sources.wikipedia takes a folder of *.txt files, JSON lines with a string `text` in each row (plain or gzip), "
     "what WikiExtractor writes (<doc …>, plain or gzip), or a MediaWiki dump (XML in bzip2)"
@@ -167,6 +172,8 @@ def _rows(path: Path) -> Iterator[Document]:
         except (TypeError, ValueError, KeyError, AttributeError, RecursionError):
             wanted = 'a row is an object with a string "text" of up to 16 MB, and perhaps a title, in UTF-8'
             raise UserError(f"{path}:{number}: {wanted}") from None
+        if "curid=" in str(row.get("url")):  # WikiExtractor's --json
+            text, title = plain(text), html.unescape(title)
         count, empty = count + 1, empty and not text.strip()
         text = text.replace("\r\n", "\n").replace("\r", "\n")  # as in files
         yield Document(f"text:{title or number}", lambda text=text: text, title)

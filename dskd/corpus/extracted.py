@@ -45,8 +45,8 @@ def extracted_articles(path: Path) -> Iterator[tuple[str, str]]:
                 raise UserError(f"{path}:{number}: {wrong}; WikiExtractor writes <doc … title=…>, text and </doc>")
             title, lines = html.unescape(begun[1]), []
         elif text == "</doc>" and title is not None:
-            body = "\n".join(lines[1:] if lines[:1] == [title] else lines)
-            body = TAG.sub(" ", _LABELS.sub("", body)).strip()
+            body = plain("\n".join(lines))
+            body = body.removeprefix(title).strip() if body.split("\n")[0] == title else body
             if body:
                 empty = False
                 yield title, body
@@ -54,13 +54,18 @@ def extracted_articles(path: Path) -> Iterator[tuple[str, str]]:
         elif title is not None:
             if "</doc>" in text or "<doc " in text:
                 raise UserError(f"{path}:{number}: <doc …> and </doc> stand alone on their lines; here is more")
-            lines.append(html.unescape(text))
+            lines.append(text)
         elif text.strip():
             raise UserError(f"{path}:{number}: text outside of an article: is this what WikiExtractor wrote?")
     if title is not None:
         raise UserError(f"{path} ends inside the article {title!r}: it is not whole, fetch it again")
     if empty:
         raise UserError(f"{path} has no article with text")
+
+
+def plain(body: str) -> str:
+    """The text of an article without what WikiExtractor writes as in HTML ("&amp;"), and without what it leaves."""
+    return TAG.sub(" ", _LABELS.sub("", html.unescape(body))).strip()
 
 
 def _decoded(line: bytes | None, where: str) -> str:

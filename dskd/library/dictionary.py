@@ -21,7 +21,7 @@ from dskd.library.card import About, dictionary_card
 from dskd.library.fit import check_distances, check_width, fit_figures
 from dskd.library.hub import fetched
 from dskd.library.losses import model_head
-from dskd.library.models import no_autocast
+from dskd.library.models import no_autocast, vocabulary
 from dskd.library.settings import DictionarySettings
 from dskd.library.texts import TextChunk, check_model, is_unicode, last_states, text_chunks
 from dskd.model.logits import head_of
@@ -122,7 +122,7 @@ class SenseDictionary:
         starts: list[int] = []
         place = 0
         with tempfile.TemporaryDirectory(prefix="dskd-") as name:
-            sampler = Sampler(Path(name), numbers, params.seed, params.reservoir, model.config.vocab_size)
+            sampler = Sampler(Path(name), numbers, params.seed, params.reservoir, vocabulary(model))
             chunks = tqdm(text_chunks(texts, tokenizer, settings.length), desc="reading", unit="chunk", mininterval=1)
             for number, chunk in enumerate(chunks):
                 states = last_states(model, chunk.blocks, batch_size)
@@ -130,12 +130,12 @@ class SenseDictionary:
                 numbers.append(number)
                 sampler.add(number, keys.flatten(), states.flatten(0, 1), place)
                 place += keys.numel()
-                read.append(chunk.blocks[:, :-1].flatten())
+                read += [chunk.blocks[:1, 0]] if not read else []
+                read.append(chunk.blocks[:, 1:].flatten())  # a block may begin with what goes before each text
                 starts += chunk.starts
             sampler.finish()
             senses = build_senses(open_reservoir(Path(name)), params)
-        tokens = torch.cat([*read, chunk.blocks[-1, -1:]])
-        stream = _Stream(tokens, torch.tensor(starts), [""] * len(starts))
+        stream = _Stream(torch.cat(read), torch.tensor(starts), [""] * len(starts))
         about = about if about.teacher else about._replace(teacher=_name(model))
         return cls(senses, tokenizer, about, settings._asdict(), _contexts(senses, stream, tokenizer))
 

@@ -1,6 +1,5 @@
 """All losses of a distillation as one module, for any loop and for transformers' Trainer."""
 
-import inspect
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -11,7 +10,7 @@ from transformers.utils import ModelOutput
 
 from dskd.errors import UserError
 from dskd.library.losses import WEIGHTS, StateLoss, check_number, check_weights, counted, model_head, output_loss
-from dskd.library.models import evaluating, unwrapped
+from dskd.library.models import evaluating, takes, unwrapped, vocabulary
 from dskd.library.senses import SenseLoss
 from dskd.model.logits import Head, head_of
 from dskd.students.output_loss import IGNORE, OutputWeights
@@ -106,11 +105,12 @@ class DistillationLoss(nn.Module):
         if plain.training:
             self._check_apart(plain)
         given = {name: value for name, value in batch.items() if name != "labels"}
-        given |= {"output_hidden_states": True, "use_cache": False, **_positions(batch, plain)}
-        outputs = student(**given, **_no_logits(plain, student.training))
+        given |= {"output_hidden_states": True, "use_cache": False}
+        outputs = student(**given, **_positions(batch, plain), **_no_logits(plain, student.training))
         self.teacher.to(outputs.hidden_states[-1].device)
         with torch.no_grad(), evaluating(self.teacher):  # a student that shares frozen modules has switched them
-            teacher = self.teacher(**given, **_no_logits(self.teacher, True)).hidden_states[-1]
+            more = _positions(batch, self.teacher) | _no_logits(self.teacher, True)
+            teacher = self.teacher(**given, **more).hidden_states[-1]
 
         # A state is of the token that follows it, so the last one of a row is of none.
         states, teacher = outputs.hidden_states[-1][:, :-1], teacher[:, :-1]
@@ -135,8 +135,8 @@ class DistillationLoss(nn.Module):
         """The student's head, which is tried once."""
         if self._tried is not student:
             model_head(student)
-            if student.config.vocab_size != self.teacher.config.vocab_size:
-                sizes = student.config.vocab_size, self.teacher.config.vocab_size
+            sizes = vocabulary(student), vocabulary(self.teacher)
+            if sizes[0] != sizes[1]:
                 raise UserError(f"the student has {sizes[0]} tokens, the teacher {sizes[1]}: both need the same")
             object.__setattr__(self, "_tried", student)  # not as a part of this module
         return head_of(student)  # the weight itself, which may have been replaced since
@@ -184,8 +184,7 @@ def _positions(batch: Mapping[str, Any], model: PreTrainedModel) -> dict[str, Te
     mask = batch.get("attention_mask")
     if mask is None or mask.dim() != 2 or "position_ids" in batch or bool(mask[:, 0].all()):
         return {}
-    takes = "position_ids" in inspect.signature(model.forward).parameters
-    return {"position_ids": (mask.ne(0).long().cumsum(1) - 1).clamp_min(0)} if takes else {}
+    return {"position_ids": (mask.ne(0).long().cumsum(1) - 1).clamp_min(0)} if takes(model, "position_ids") else {}
 
 
 def _check_not_moved(batch: Mapping[str, Any]) -> None:
@@ -223,5 +222,4 @@ def _names(terms: Sequence[Term]) -> list[str]:
 
 def _no_logits(model: PreTrainedModel, wanted: bool) -> dict[str, int]:
     """Lets a model leave out logits that nobody needs, where it can: all of a vocabulary for each position."""
-    can = "logits_to_keep" in inspect.signature(model.forward).parameters
-    return {"logits_to_keep": 1} if wanted and can else {}
+    return {"logits_to_keep": 1} if wanted and takes(model, "logits_to_keep") else {}

@@ -14,7 +14,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from dskd.errors import UserError
-from dskd.library.models import Exact, evaluating
+from dskd.library.models import Exact, evaluating, vocabulary
 from dskd.model.architecture import probe, sees_ahead
 from dskd.model.logits import Head, head_of, mapped
 from dskd.students.hidden_loss import hidden_loss, whitening
@@ -97,10 +97,11 @@ def model_head(model: PreTrainedModel) -> Head:
     head, kind = head_of(model), type(model).__name__
     if getattr(model.config, "is_encoder_decoder", False):
         raise UserError(f"{kind} has an encoder, which reads the whole text: take a model of AutoModelForCausalLM")
-    ids = probe(model.config.vocab_size).to(model.device)
+    tokens = vocabulary(model)
+    ids = probe(tokens).to(model.device)
     with evaluating(model):
         whole = model(input_ids=ids, output_hidden_states=True, use_cache=False)
-        ahead = sees_ahead(lambda ids: model(input_ids=ids.to(model.device)).logits, model.config.vocab_size)
+        ahead = sees_ahead(lambda ids: model(input_ids=ids.to(model.device)).logits, tokens)
     if getattr(whole, "hidden_states", None) is None:
         raise UserError(f"{kind} gives no hidden states: take a model of AutoModelForCausalLM")
     if ahead:

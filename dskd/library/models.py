@@ -1,5 +1,6 @@
 """Models that others own: taken out of what wraps them, and left as they were."""
 
+import inspect
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -38,6 +39,24 @@ def check_plain(model: nn.Module) -> None:
             f"the model is a {type(model).__name__}, and no model of transformers itself: give the one inside it; of "
             "PEFT's that is model.merge_and_unload(), or model.get_base_model() to keep LoRA apart"
         )
+
+
+def vocabulary(model: nn.Module) -> int:
+    """How many tokens a model has. UserError for one that reads pictures as well, whose text model has settings of its
+    own."""
+    size = getattr(model.config, "vocab_size", None)
+    if size is None:
+        raise UserError(
+            f"{type(model).__name__} reads more than text: take the model of its text alone, such as Gemma3ForCausalLM "
+            "of a Gemma3ForConditionalGeneration"
+        )
+    return size
+
+
+def takes(model: nn.Module, name: str) -> bool:
+    """Whether a model has such an argument; of what PEFT wraps, the model inside, which it is passed on to."""
+    inside = model.get_base_model() if hasattr(model, "get_base_model") else model
+    return name in inspect.signature(inside.forward).parameters
 
 
 class Exact(nn.Module):

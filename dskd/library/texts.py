@@ -1,8 +1,8 @@
 """Any texts as blocks of tokens, and a model's last hidden states of them, read once and bounded in memory."""
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from io import TextIOBase
 from itertools import islice
 from typing import NamedTuple, cast
 
@@ -12,7 +12,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from dskd.errors import UserError
 from dskd.infra.lines import MARK
-from dskd.library.models import check_plain, evaluating, no_autocast
+from dskd.library.models import check_plain, evaluating, no_autocast, vocabulary
 from dskd.model.architecture import sees_ahead
 from dskd.model.parts import run_part
 from dskd.model.tokenizer import before_text, check_ids, separator_token
@@ -40,7 +40,7 @@ def check_model(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, leng
     name, head = type(model).__name__, model.get_output_embeddings()
     if not hasattr(head, "weight"):
         raise UserError(f"{name} has no output head: load it with AutoModelForCausalLM")
-    check_ids(tokenizer, model.config.vocab_size, name)
+    check_ids(tokenizer, vocabulary(model), name)
     most = getattr(model.config, "max_position_embeddings", None)
     for title, value in (("length", length), ("batch_size", batch_size)):
         if type(value) is not int or value < 1:
@@ -50,7 +50,7 @@ def check_model(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, leng
     base = cast(PreTrainedModel, model.base_model)
     with torch.no_grad(), no_autocast(), evaluating(model):
         encoder = getattr(model.config, "is_encoder_decoder", False)
-        if encoder or sees_ahead(lambda ids: run_part(base, ids=ids), model.config.vocab_size):
+        if encoder or sees_ahead(lambda ids: run_part(base, ids=ids), vocabulary(model)):
             raise UserError(
                 f"{name} sees what follows a token, so that its states know the token that they are to predict: take a "
                 "model of AutoModelForCausalLM"
@@ -101,7 +101,8 @@ def _tokenised(texts: Iterable[str], tokenizer: PreTrainedTokenizerBase) -> Iter
     if isinstance(texts, Mapping) or not isinstance(texts, Iterable):
         raise UserError(f"texts is a {type(texts).__name__}: give a list of strings, or another iterable of them")
     # The end of a line is no part of the text that it ends, nor is a mark of the order of bytes.
-    waiting = (line.removesuffix("\n") for line in texts) if isinstance(texts, TextIOBase) else iter(texts)
+    is_file = hasattr(texts, "readline")  # also where it is no TextIOBase, as of codecs.open
+    waiting = (line.removesuffix("\n").removesuffix("\r") for line in texts) if is_file else iter(texts)
     first = True
     while batch := list(islice(waiting, _TEXTS)):
         if odd := [text for text in batch if not isinstance(text, str)]:
@@ -109,7 +110,7 @@ def _tokenised(texts: Iterable[str], tokenizer: PreTrainedTokenizerBase) -> Iter
             raise UserError(f"texts holds a {type(odd[0]).__name__}, and takes strings{hint}")
         if half := [text for text in batch if not is_unicode(text)]:
             raise UserError(f"texts holds half a character in {half[0][:40]!a}: read it with encoding='utf-8'")
-        if first and any(map(str.strip, batch)) and all(_is_row(text) for text in batch if text.strip()):
+        if first and _are_rows(batch):
             raise UserError(
                 'the texts are rows of JSON, with names and quotation marks: give their texts, json.loads(row)["text"]'
             )
@@ -119,14 +120,16 @@ def _tokenised(texts: Iterable[str], tokenizer: PreTrainedTokenizerBase) -> Iter
             yield tokenizer(kept, add_special_tokens=False, split_special_tokens=True, verbose=False)["input_ids"]
 
 
-def _is_row(text: str) -> bool:
-    """Whether a text is a line of JSON lines that has a text in it."""
-    if not text.startswith("{"):
-        return False
-    try:
-        return isinstance(json.loads(text).get("text"), str)
-    except (ValueError, RecursionError):
-        return False
+def _are_rows(batch: list[str]) -> bool:
+    """Whether most of the texts are rows of one table in JSON: objects with the same names in them."""
+    rows = [text.removeprefix(MARK).strip().removesuffix(",") for text in batch]
+    names: Counter[tuple[str, ...]] = Counter()
+    for row in rows:
+        try:
+            names[tuple(json.loads(row))] += row.startswith("{")
+        except (ValueError, RecursionError, TypeError):
+            continue
+    return 2 * max(names.values(), default=0) > sum(map(bool, rows))
 
 
 def is_unicode(text: str) -> bool:

@@ -13,7 +13,12 @@ from tokenizers import pre_tokenizers
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from transformers.integrations.ggml import GGUF_CONFIG_MAPPING
 from transformers.integrations.gguf.gguf_tokenizer_mapping import GGUF_PRE_TOKENIZER_SPLITS
-from transformers.modeling_gguf_pytorch_utils import TENSOR_PROCESSORS, TensorProcessor, get_gguf_hf_weights_map
+from transformers.modeling_gguf_pytorch_utils import (
+    TENSOR_PROCESSORS,
+    LlamaTensorProcessor,
+    TensorProcessor,
+    get_gguf_hf_weights_map,
+)
 
 from dskd.errors import UserError
 from dskd.model.folder import check_pointer, shown
@@ -29,6 +34,8 @@ _HARMLESS = {
     "tensor_data_layout",
     "vocab_size",
 }
+# Whose queries and keys are kept in another order of rows than transformers'.
+_TURNED = {name for name, kind in TENSOR_PROCESSORS.items() if issubclass(kind, LlamaTensorProcessor)}
 _WHOLE = {3, 4}  # types of tokens: control, user-defined
 # Below "tokenizer.ggml."; besides, every "…_token_id".
 _OF_TOKENIZER = {"model", "pre", "tokens", "scores", "token_type", "token_type_count", "merges"}
@@ -157,6 +164,11 @@ def _check_metadata(reader: GGUFReader, model: PreTrainedModel, architecture: st
             )
 
     # What it leaves to llama.cpp's defaults, where transformers has others.
+    if architecture in _TURNED and "attention.head_count_kv" not in said:  # as many as there are heads
+        raise UserError(
+            f"{name} says nothing of attention.head_count_kv, and transformers would leave the rows of its queries in "
+            f"another order: {_INSTEAD}"
+        )
     defaults = {"rope.freq_base": 10000.0}
     if architecture != "gemma2":
         defaults["attention.sliding_window"] = None

@@ -166,7 +166,7 @@ def _check_head(model: PreTrainedModel, name: str) -> None:
     """Raise UserError where the folder holds the inside of a decoder alone, whose head would be its embedding: such
     models give vectors of texts and predict no token."""
     inside = type(model.base_model).__name__
-    if inside in (model.config.architectures or ()):
+    if model.base_model is not model and inside in (model.config.architectures or ()):
         raise UserError(f"{name} is a {inside}, which has no head to predict tokens: take a {type(model).__name__}")
 
 

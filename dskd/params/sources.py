@@ -122,4 +122,8 @@ class SourcesParams(Group):
 
 def noncommercial(licence: str) -> bool:
     """Whether a licence, as params.yaml words it, forbids commercial use."""
-    return bool(re.search(r"\bNC\b|non-?commercial", licence, re.IGNORECASE))
+    return bool(
+        re.search(
+            r"(?<![a-z])(by)?nc(?![a-z])|non[-_ ]?commercial|\b(research|academic)\b.*\bonly", licence, re.IGNORECASE
+        )
+    )

@@ -21,6 +21,7 @@ CARD = "README.md"
 # hold the same, cannot be refused.
 _SUFFIXES = {".safetensors", ".json", ".parquet", ".txt", ".md"}
 _NAMES = {SUMS, "LICENSE", "chat_template.jinja"}
+_TEMPLATES = "additional_chat_templates"  # where a tokenizer has several
 OF_THE_HUB = ".gitattributes"  # the hub writes it, and nobody reads it here
 
 
@@ -129,6 +130,7 @@ def check_names(names: Iterable[str], where: str) -> None:
         path = PurePosixPath(name)
         if not is_inside(name):
             raise UserError(f"{where} holds {ascii(name)[1:-1]}, which leads out of its folder: take another revision")
-        if path.suffix not in _SUFFIXES and path.name not in _NAMES:
+        is_template = path.parts[:-1] == (_TEMPLATES,) and path.suffix == ".jinja"
+        if path.suffix not in _SUFFIXES and path.name not in _NAMES and not is_template:
             kinds = ", ".join(sorted(suffix[1:] for suffix in _SUFFIXES))
             raise UserError(f"{where} holds {ascii(name)[1:-1]}; only {kinds} are shared: take that file out")

@@ -9,6 +9,7 @@ import shutil
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import BinaryIO
 
 import pandas as pd
 from filelock import FileLock, Timeout
@@ -22,6 +23,7 @@ from dskd.sources.package_index import read_pypi
 from dskd.sources.readers import copy, read_file, read_https, read_hub, read_nltk, work_folder
 
 _PATIENCE = 5  # seconds to wait for another process before that is said
+_LINES = ".txt", ".tsv", ".csv", ".jsonl"  # files in which a line stands for itself
 
 
 def fetch(spec: Source, destination: str | Path, quick: bool = False) -> None:
@@ -123,7 +125,20 @@ def _read(spec: Source, places: list[Place], quick: bool, target: Path) -> None:
                 raise UserError(f"{spec.source}: part {number} is a folder; only files can be joined")
             with open(work / "part", "rb") as part:
                 shutil.copyfileobj(part, whole)
+                if number < len(places) and place.text.endswith(_LINES):
+                    _check_last_line(part, place)
             remove(work / "part")
+
+
+def _check_last_line(part: BinaryIO, place: Place) -> None:
+    """Raise UserError where the next file's first line would go on with this one's last."""
+    if part.tell():
+        part.seek(-1, os.SEEK_END)
+        if part.read(1) not in b"\r\n":
+            raise UserError(
+                f"{place.text}: its last line has no end, so the next file's first would go on with it: add a line "
+                "break, or name it last"
+            )
 
 
 def _read_place(spec: Source, place: Place, archive_sha256: str | None, quick: bool, target: Path) -> None:

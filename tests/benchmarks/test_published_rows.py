@@ -62,6 +62,14 @@ def test_canonical_rows(mirror):
     assert [row["sentence2"][slice(*row["span2"])] for row in (char, carry)] == ["char", "Carry"]
 
 
+def test_a_mark_of_byte_order_is_no_part_of_a_question(mirror):
+    file = "mmlu/test/virology_test.csv"
+    text = (mirror / file).read_text()
+    rows = canonical(mirror, "mmlu", "test")[0]
+    write(mirror, {file: "\ufeff" + text})
+    assert canonical(mirror, "mmlu", "test")[0] == rows
+
+
 def test_detokenised():
     for tokens, text in [
         ("` Motel ' is ' a ' well - known word , is n't it ?", "'Motel' is 'a' well-known word, isn't it?"),

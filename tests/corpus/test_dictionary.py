@@ -196,6 +196,16 @@ def test_blocks_cover_the_stream(material):
         assert torch.equal(block[:last], both.stream()[b * LENGTH : b * LENGTH + last])
 
 
+def test_what_goes_before_a_text_takes_no_token_of_the_stream(material):
+    """A block begins with it; the text that a person sees, and the contexts, have what stands there."""
+    found = read(material)
+    begun = found.blocks.clone()
+    begun[:, 0] = 99
+    stream, wanted = found._replace(blocks=begun).stream(), found.stream()
+    assert (stream != wanted).nonzero().flatten().tolist() == [0, 75 * LENGTH]  # where the text and the glosses begin
+    assert stream.dtype == wanted.dtype
+
+
 def test_starts_point_at_the_first_token_of_the_document_that_is_named(material):
     (dump, rows), reader, tokenizer = material
     texts = {document.id: document.text() for path in (dump, rows) for document in text_documents(path)}

@@ -100,13 +100,36 @@ def test_an_article_that_does_not_end_on_a_line_of_its_own_is_an_error(tmp_path,
         list(extracted_articles(tmp_path / "text.docs"))
 
 
-@pytest.mark.parametrize("text", ['<doc id="1" title="x">\n', '{"text": "One."}', "\n<!DOCTYPE html>", "<mediawiki x>"])
+OTHERS = [
+    *('<doc id="1" title="x">\n', '{"text": "One."}', '[{"text": "One."}]', "\n<!DOCTYPE html>", "<mediawiki x>"),
+    *(
+        "<!-- saved --><html>",
+        "<head><title>",
+        "<p>One &amp; two</p>",
+        "<DOC>\n<DOCNO>1",
+        "<TEI xmlns='x'>",
+        "<text>One",
+    ),
+    *(r"{\rtf1\ansi One}", "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 5\n", "WEBVTT\n\n1\n"),
+    *("1\n00:00:01,000 --> 00:00:02,000\nOne\n", "# text = One\n1\tOne\tone\tNUM\t_\n"),
+]
+
+
+@pytest.mark.parametrize("text", OTHERS)
 def test_a_file_of_another_form_in_a_folder_of_texts_is_an_error(tmp_path, text):
     (tmp_path / "wiki_00.txt").write_text(text)
     with pytest.raises(UserError, match=r"wiki_00\.txt is no plain text"):
         found(tmp_path)
-    (tmp_path / "wiki_00.txt").write_text("<docile> {a: b}")
-    assert found(tmp_path)
+    for plain in ("<docile> {a: b}", "[1] One.", "# One\n1 is a number.", "Version two", "1\tone"):
+        (tmp_path / "wiki_00.txt").write_text(plain)
+        assert found(tmp_path)
+
+
+def test_rows_of_wikiextractor_are_escaped_as_its_articles_are(tmp_path):
+    text = "AT&amp;T's &lt;b&gt; key.&lt;br&gt;\nBULLET::::- One."
+    rows = [{"id": "1", "url": f"https://x?{of}", "title": "R&amp;D", "text": text} for of in ("curid=1", "other=1")]
+    (tmp_path / "text.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    assert found(tmp_path / "text.jsonl") == {"text:R&D": "AT&T's   key. \nOne.", "text:R&amp;D": text}
 
 
 @pytest.mark.parametrize("title", ["null", '""', '"  "', "NaN"])

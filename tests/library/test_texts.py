@@ -1,11 +1,22 @@
 """Texts and models that do not fit: one line, before anything is computed of them."""
 
+import codecs
+import re
+
 import pytest
 import torch
 from tiny.families import make_decoder
 from tiny.models import TEXT, make_teacher, make_tokenizer
 from tiny.wordnet import train_tokenizer
-from transformers import BartConfig, BartForConditionalGeneration, BertConfig, BertForMaskedLM
+from tokenizers.processors import TemplateProcessing
+from transformers import (
+    AutoModelForCausalLM,
+    BartConfig,
+    BartForConditionalGeneration,
+    BertConfig,
+    BertForMaskedLM,
+    Gemma3Config,
+)
 
 from dskd import DictionarySettings, SenseDictionary, UserError, model_head, states_of
 from dskd.library.texts import text_chunks
@@ -24,7 +35,16 @@ SETTINGS = DictionarySettings(length=8)
         ([*TEXT * 9, "half \ud800 of it"], "half a character"),
         (iter(()), "0 tokens"),
         ([""] * 200, "0 tokens"),
-        (['{"text": "a big fox", "title": "b"}\n'] * 90, r"rows of JSON.*json\.loads\(row\)"),  # a file of JSON lines
+        *(
+            (rows * 9, r"rows of JSON.*json\.loads\(row\)")  # files of JSON lines, and tables in JSON
+            for rows in (
+                ['{"text": "a big fox", "title": "b"}\n'] * 9,
+                ['\ufeff{"text": "a big fox"}', *[' {"text": "a big fox"}'] * 9],
+                ['{"content": "a big fox"}'] * 9,
+                [*['{"text": "a big fox"}'] * 9, '{"text": null}', "a big fox"],
+                ["[", *['{"text": "a big fox"},'] * 9, "]"],
+            )
+        ),
     ],
 )
 def test_what_are_no_texts_is_named(teacher, tokenizer, texts, says):
@@ -41,9 +61,16 @@ def test_the_lines_of_a_file_are_its_texts_whatever_marks_them(tmp_path):
         with path.open(encoding="utf-8") as file:
             found = torch.cat([chunk.blocks for chunk in text_chunks(file, train_tokenizer(TEXT), 8)])
         assert torch.equal(found, plain)
+    for newline in ("\n", "\r\n"):
+        path.write_text("\n".join(TEXT * 9), encoding="utf-8", newline=newline)
+        for file in (path.open(encoding="utf-8", newline=""), codecs.open(path, encoding="utf-8")):
+            with file:
+                assert torch.equal(
+                    torch.cat([chunk.blocks for chunk in text_chunks(file, train_tokenizer(TEXT), 8)]), plain
+                )
 
 
-@pytest.mark.parametrize("texts", [['{"text": 3}', '{"a": "b"}'] * 40, ['{"text": "a"}'] * 63 + ["a big fox"] * 40])
+@pytest.mark.parametrize("texts", [['{"text": 3}', '{"a": "b"}'] * 40, ['{"text": "a"}'] * 31 + ["a big fox"] * 40])
 def test_texts_that_are_about_json_are_texts(tokenizer, texts):
     assert list(text_chunks(texts, tokenizer, 8))
 
@@ -71,6 +98,30 @@ def test_a_tokenizer_of_another_model_is_named(tokenizer):
                  lambda: states_of(model, tokenizer, TEXT * 9, length=8)):  # fmt: skip
         with pytest.raises(UserError, match="vocabulary ends at 69"):
             read()
+
+
+def test_a_model_that_reads_pictures_is_named(tokenizer):
+    text = {"vocab_size": 120, "hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "head_dim": 8}
+    text |= {"num_attention_heads": 2, "num_key_value_heads": 1}
+    vision = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
+    config = Gemma3Config(text_config=text, vision_config=vision | {"image_size": 28, "patch_size": 14})
+    model = AutoModelForCausalLM.from_config(config)
+    for read in (lambda: SenseDictionary.from_model(model, tokenizer, TEXT * 9, SETTINGS), lambda: model_head(model)):
+        with pytest.raises(UserError, match="reads more than text: take the model of its text alone"):
+            read()
+
+
+def test_contexts_are_the_texts_also_where_something_goes_before_them():
+    """A block begins with it, in the place of a token of the text."""
+    plain, begun = (train_tokenizer(TEXT) for _ in range(2))
+    begun._tokenizer.post_processor = TemplateProcessing("<|endoftext|> $A", special_tokens=[("<|endoftext|>", 0)])
+    assert begun("a")["input_ids"][0] == 0 != plain("a")["input_ids"][0]
+    model = make_teacher(vocabulary=len(plain))
+    for of in (plain, begun):
+        made = SenseDictionary.from_model(model, of, TEXT * 9, SETTINGS)
+        contexts = [re.sub(r"[\[\]\s]|<\|endoftext\|>", "", context) for row in made.contexts for context in row]
+        assert len(contexts) > 10
+        assert all(any(context in text.replace(" ", "") for text in TEXT) for context in contexts)
 
 
 def test_a_model_without_a_head_is_named(teacher, tokenizer):

@@ -217,16 +217,28 @@ def test_padding_does_not_count_on_either_side_and_with_any_labels(made, tokeniz
         assert count == counts[0] and terms == pytest.approx(found[0], rel=1e-4)
 
 
+@pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")  # PEFT asks for it
 def test_padding_on_the_left_moves_no_place_of_a_model_that_learns_places(made, tokenizer):
+    peft = pytest.importorskip("peft")
     loss = DistillationLoss(make_teacher())
     config = GPT2Config(vocab_size=loss.teacher.config.vocab_size, n_positions=64, n_embd=32, n_layer=2, n_head=2)
     torch.manual_seed(0)
     model, rows = GPT2LMHeadModel(config).eval(), tokenizer(TEXT)["input_ids"]
     found = []
-    for side in ("right", "left"):
-        ids = pad_sequence([torch.tensor(row) for row in rows], True, 0, side)
-        found.append(loss(model, {"input_ids": ids, "attention_mask": (ids != 0).long(), "labels": ids}).terms)
-    assert found[0] == pytest.approx(found[1], rel=1e-4)
+    lora = peft.LoraConfig(target_modules=["c_attn"], fan_in_fan_out=True)
+    for wrapped in (model, peft.get_peft_model(model, lora).eval()):
+        for side in ("right", "left"):
+            ids = pad_sequence([torch.tensor(row) for row in rows], True, 0, side)
+            found.append(loss(wrapped, {"input_ids": ids, "attention_mask": (ids != 0).long(), "labels": ids}).terms)
+    assert all(terms == pytest.approx(found[0], rel=1e-4) for terms in found)
+
+
+@pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")  # PEFT asks for it
+def test_a_student_of_peft_makes_no_logits_that_nobody_needs(made):
+    peft = pytest.importorskip("peft")
+    loss, batch = made
+    adapted = peft.get_peft_model(student(), peft.LoraConfig(target_modules=["q_proj"])).train()
+    assert loss(adapted, batch).outputs.logits.shape[1] == 1
 
 
 def test_a_text_that_was_packed_with_another_does_not_follow_it(made):

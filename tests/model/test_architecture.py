@@ -5,6 +5,7 @@ import torch
 from model.test_inference import naive
 from tiny.families import FAMILIES, make_decoder
 from tiny.models import FIRST, make_ids
+from transformers import AutoModelForCausalLM, Llama4TextConfig
 
 from dskd.errors import UserError
 from dskd.model.architecture import check_architecture
@@ -68,6 +69,20 @@ def test_the_inside_of_a_decoder_alone_is_an_error(family, tokenizer, tmp_path):
     tokenizer.save_pretrained(tmp_path)
     with pytest.raises(UserError, match=rf"no head to predict tokens: take a {type(model).__name__}"):
         load_decoder(tmp_path, "float32", "sources.teacher")
+
+
+def test_a_decoder_that_cannot_be_cut_is_refused_for_what_it_lacks(tokenizer, tmp_path):
+    """Llama 4 has no model inside that is another than itself."""
+    sizes = dict.fromkeys(("hidden_size", "intermediate_size", "intermediate_size_mlp"), 32)
+    heads = {"num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 8}
+    config = Llama4TextConfig(
+        **sizes, **heads, vocab_size=len(tokenizer), num_hidden_layers=2, num_local_experts=2, moe_layers=[1],
+        **dict.fromkeys(("pad_token_id", "bos_token_id", "eos_token_id"), 0),
+    )  # fmt: skip
+    AutoModelForCausalLM.from_config(config).save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    with pytest.raises(UserError, match="Llama4ForCausalLM, has no embed_tokens, .* that dskd could cut at"):
+        load_decoder(tmp_path, "float32")
 
 
 @pytest.mark.parametrize("family", ["llama", "iquestcoder", "mistral", "gemma3_text"])

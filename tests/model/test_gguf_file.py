@@ -128,6 +128,14 @@ def test_metadata_that_changes_the_numbers_and_is_dropped_is_an_error(tmp_path, 
         import_gguf(source, tmp_path / "out")
 
 
+def test_a_file_that_does_not_say_how_many_heads_keys_have_is_an_error(tmp_path, tokenizer):
+    """As many as there are heads, by the format; transformers then leaves the rows in the file's order."""
+    model = make_decoder("llama", num_key_value_heads=4)
+    source = write_gguf(tmp_path / "x.gguf", model, tokenizer, {"llama.attention.head_count_kv": None})
+    assert "says nothing of attention.head_count_kv" in refused(source)
+    imported(write_gguf(source, model, tokenizer), tmp_path / "out")
+
+
 @pytest.mark.parametrize("special", [True, False])
 @pytest.mark.parametrize("token, whole", [("<think>", True), ("<｜User｜>", False), ("größe", True), ("    ", False)])
 def test_a_token_that_a_text_has_whole_is_found_whole_or_the_file_refused(tmp_path, token, whole, special):

@@ -12,9 +12,11 @@ from tiny.hub import TOKEN, Repository, hub
 from tiny.project import files
 
 from dskd.__main__ import main
+from dskd.errors import UserError
 from dskd.infra.artifacts import require
 from dskd.infra.hashes import SUMS, remove
 from dskd.lexicon.store import load_lexicon, save_lexicon
+from dskd.share.bundle import check_names
 
 pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")  # of the hub's client, to httpx
 
@@ -286,3 +288,10 @@ def test_the_environment_names_the_hub_and_its_password_is_not_shown(project):
             print(done.stdout, done.stderr)
             assert done.returncode == code and "password" not in done.stdout + done.stderr
         assert found.repositories["datasets/o/n"].commits == 1
+
+
+def test_the_templates_of_a_tokenizer_that_has_several_are_shared_and_no_others():
+    check_names(["chat_template.jinja", "additional_chat_templates/tool_use.jinja"], "x")
+    for name in ("tool_use.jinja", "additional_chat_templates/run.py", "other/additional_chat_templates/x.jinja"):
+        with pytest.raises(UserError, match="only json, md, parquet, safetensors, txt are shared"):
+            check_names([name], "x")

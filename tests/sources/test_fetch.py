@@ -85,6 +85,20 @@ def test_the_parts_of_one_file_are_joined_in_their_order(tmp_path, monkeypatch, 
     assert (tmp_path / "out/plus").read_bytes() == DATA
 
 
+@pytest.mark.parametrize("end", ["", "\n", "\r\n"])
+def test_a_part_whose_last_line_has_no_end_is_an_error(tmp_path, monkeypatch, cache, end):
+    """Its last word and the next part's first would be one."""
+    monkeypatch.chdir(tmp_path)
+    first, second = f"hot\twarm\nbig\tlarge{end}".encode(), b"old\taged"
+    (tmp_path / "a.tsv").write_bytes(first)
+    (tmp_path / "b.tsv").write_bytes(second)
+    if end:
+        sha256 = hashlib.sha256(first + second).hexdigest()
+        fetch(spec("file:a.tsv + file:b.tsv", sha256=sha256), tmp_path / "out")
+    else:
+        assert "file:a.tsv: its last line has no end" in fails("file:a.tsv + file:b.tsv", tmp_path / "out")
+
+
 def test_wrong_hash_leaves_the_earlier_file(tmp_path):
     (tmp_path / "a").write_bytes(DATA)
     message = fails(f"file:{tmp_path}/a", tmp_path / "out/b", sha256=WRONG)

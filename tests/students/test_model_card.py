@@ -79,12 +79,24 @@ def test_the_example_of_the_card_fits_the_tokenizer(params):
     assert "apply_chat_template" not in text and 'ids = tokenizer("The capital of France is"' in text
 
 
-@pytest.mark.parametrize("licence", ["CC BY-NC-SA 4.0", "CC BY NC 4.0", "free for non-commercial use", "Noncommercial"])
+@pytest.mark.parametrize(
+    "licence",
+    [
+        "CC BY-NC-SA 4.0",
+        "CC BY NC 4.0",
+        "free for non-commercial use",
+        "Noncommercial",
+        "Non Commercial only",
+        "cc_by_nc_4.0",
+        "CC BYNC",
+        "for research only",
+    ],
+)
 def test_a_noncommercial_source_is_named(params, licence):
     assert "Not for commercial use: the licence of wordnet forbids it." in licences(with_licence(params, licence))
 
 
-@pytest.mark.parametrize("licence", ["Apache-2.0", "NCSA", "CC BY-SA 4.0"])
+@pytest.mark.parametrize("licence", ["Apache-2.0", "NCSA", "CC BY-SA 4.0", "for synchronous use", "Once"])
 def test_other_licences_are_not_taken_for_one(params, licence):
     assert "Not for commercial use" not in licences(with_licence(params, licence))
 

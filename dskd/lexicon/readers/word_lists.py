@@ -45,11 +45,13 @@ _COLUMNS = set(
     "word words headword lemma lexeme term terms phrase token entry concept meaning meanings english head tail source "
     "target subject object cue first second left right from to start end query key value type pos label id index pair "
     "relation relations relationship synonym synonyms syn syns antonym antonyms ant ants opposite opposites similar "
-    "related original stimulus response one two noun nouns verb verbs adjective adjectives adverb adverbs".split()
+    "related original replacement base lhs rhs string text stimulus response one two noun nouns verb verbs adjective "
+    "adjectives adverb adverbs".split()
 )
 _NUMBERED = re.compile(
     r"(word|lemma|term|token|w|adj|noun|verb|synonym|antonym|syn|ant|column|col|field)[\s_-]?[12ab]", re.I
 )
+_ONE_AND_TWO = re.compile(r"(.{2,}?[\s_-]?)[1a]\n\1[2b]", re.IGNORECASE)  # "string1" and "string2", on two lines
 _FEW = 3  # rows; of fewer it cannot be told that a column has the same in all
 _MANY = 500  # pairs, which have more than one word in a hundred in each column
 _GLOSS = 3  # words
@@ -136,6 +138,7 @@ class _Seen:
         self.columns: dict[int, list[set[str]]] = {}  # what stands in each column of the rows of a width
         self.labels = [0, 0]  # in the columns of pairs
         self.glosses = 0  # rows of a word and what is no word
+        self.terms = 0  # rows of a word and a term of two
         self.listed = 0  # rows that begin with a number or a letter
         self.tabs: set[bool] = set()  # whether rows have them, or spaces
 
@@ -143,7 +146,8 @@ class _Seen:
         """Take a row in; an error where it shows by itself that the file is another table."""
         fields = [field.strip() for field in fields]
         names = re.split(r"[\s_]+", " ".join(fields[:2]).lower())
-        if any(map(_NUMBERED.fullmatch, fields)) or (not self.rows and _COLUMNS.issuperset(names)):
+        is_first = not self.rows and (_COLUMNS.issuperset(names) or _ONE_AND_TWO.fullmatch("\n".join(fields[:2])))
+        if is_first or any(map(_NUMBERED.fullmatch, fields)):
             names = ", ".join(fields)[:80]
             raise UserError(
                 f"{where}: {names!r} looks like the names of columns: delete this line; a list has none "
@@ -165,6 +169,7 @@ class _Seen:
         self.glosses += " " not in fields[0] and all(len(field.split()) >= _GLOSS for field in fields[1:])
         if number := next(filter(_EXPONENT.fullmatch, fields), ""):
             raise UserError(f"{where}: {number!r} is a number and no word: leave this column out")
+        self.terms += " " not in fields[0] and len(fields) == 2 and " " in fields[1]
         if len(fields) == 2:
             self.labels = [n + bool(_LABEL.fullmatch(field)) for n, field in zip(self.labels, fields)]
         else:
@@ -197,7 +202,8 @@ class _Seen:
             return any(len(values) <= few for values in self.columns[2]) or (rows >= _FEW and rows in self.labels)
         if rows < _FEW or rows * 2 <= self.wide:
             return False
-        return any(len(values) <= max(1, rows // 8) for values in self.columns[width][1:])
+        share = 2 if len(self.widths) == 1 else 8
+        return any(len(values) <= max(1, rows // share) for values in self.columns[width][1:])
 
     def _has_tagged_column(self) -> bool:
         """Whether all words of a column have a mark, in a table of one width."""
@@ -236,6 +242,12 @@ class _Seen:
                 f"{self.path}: every word begins with a language, as in {self.first!r}: name the one to keep "
                 "(`language` beside this list in params.yaml)"
             )
+        if self.wide == self.rows and len(self.widths) == 1:
+            what = f"every line has {max(self.widths)} columns: all but the first are taken as related to it, as"
+            print(f"{self.path}: {what} in {self.first!r}", file=sys.stderr)
+        if self.terms * 2 >= self.rows >= _FEW:
+            what = "half of the lines or more have a word and, after a tab or comma, a term with spaces in it"
+            print(f"{self.path}: {what}; separate related words by tabs, if it is several", file=sys.stderr)
         if self.lost:
             what = f"{self.lost} times something that is no word in a pair, first at {self.first_lost}"
             print(f"{self.path}: {what}; skipped", file=sys.stderr)

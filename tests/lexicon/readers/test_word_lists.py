@@ -53,6 +53,18 @@ def test_a_line_with_tabs_is_a_head_and_its_tails(write, capsys):
     assert "1 times something that is no word in a pair, first at" in capsys.readouterr().err
 
 
+def test_what_may_be_meant_otherwise_is_said(write, capsys):
+    text = "fast\tspeedy\tpace\nslow\tunhurried\tpace\nquickly\trapidly\tmanner\nstay\tremain\tact\n"
+    assert len(pairs(relations(write(text), SYNONYM, "x"))) == 8
+    said = "every line has 3 columns: all but the first are taken as related to it, as in 'fast, speedy, pace'"
+    assert said in capsys.readouterr().err
+    text = "fast\trapid speedy\nslow\tunhurried\nquickly\trapidly fast\n"
+    assert pairs(relations(write(text), SYNONYM, "x"))[0] == ("fast", "rapid speedy")
+    assert "half of the lines or more have a word and, after a tab or comma" in capsys.readouterr().err
+    pairs(relations(write("fast\trapid\nslow\tunhurried\nbig\tvery large\nold\taged\tancient\n"), SYNONYM, "x"))
+    assert not capsys.readouterr().err
+
+
 def test_commas_and_tabs_follow_the_rules_of_csv(write):
     text = '"hot","warm"\n"give up", go on\n"wet"\t"damp"\tmoist\n'
     assert pairs(relations(write(text), SYNONYM, "x")) == [
@@ -177,6 +189,10 @@ def test_a_table_of_another_kind_gives_no_pairs_but_an_error(write, content, say
         "hot,!cold\n",
         "hot@en\twarm@en\n",
         "Stimulus,Response\nhot,warm\n",
+        "Base\tReplacement\nhot\twarm\n",
+        "string1,string2\nhot,warm\n",
+        "phrase-a phrase-b\nhot warm\n",
+        "hot\twarm\tyes\nbig\tlarge\tno\nold\taged\tyes\nwet\tdamp\tno\n",
         "Word One,Word Two\nhot,warm\n",
         "source_word\ttarget_word\nhot\twarm\n",
         "word\trelated_words\nhot\twarm\n",
