@@ -81,7 +81,7 @@ def test_a_decoder_that_cannot_be_cut_is_refused_for_what_it_lacks(tokenizer, tm
     )  # fmt: skip
     AutoModelForCausalLM.from_config(config).save_pretrained(tmp_path)
     tokenizer.save_pretrained(tmp_path)
-    with pytest.raises(UserError, match="Llama4ForCausalLM, has no embed_tokens, .* that dskd could cut at"):
+    with pytest.raises(UserError, match=r"Llama4ForCausalLM, has no embed_tokens, .* that dskd could cut at"):
         load_decoder(tmp_path, "float32")
 
 
