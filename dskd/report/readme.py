@@ -224,7 +224,7 @@ def coverage_block(quality: dict[str, list[dict]]) -> str:
 
 
 _TRIALS = "docs/trials"
-_GRIDS = "grid", "claim"
+_GRIDS = "grid", "claim", "claim_long"
 
 
 def update_docs(root: Path) -> list[str]:
@@ -255,9 +255,9 @@ def _blocks(root: Path) -> dict[str, dict[str, str]]:
     def trial(name: str) -> pd.DataFrame:
         return pd.read_csv(root / f"{_TRIALS}/{name}.csv")
 
-    codes, grid, claim = trial("codes"), trial("grid.test"), trial("claim.test")
+    codes, grid, longer = trial("codes"), trial("grid.test"), trial("claim_long.test")
     return {
-        "README.md": {"headline": headline_block(grid, claim)},
+        "README.md": {"headline": headline_block(grid, longer)},
         "docs/senses.md": {
             "dictionary": markdown(facts_table(dictionary).reset_index(names="what")),
             "agreement": markdown(measures_table(dictionary)),
@@ -278,7 +278,9 @@ def _blocks(root: Path) -> dict[str, dict[str, str]]:
             "choosing": choosing_block(trial("grid")),
             "grid": grid_block(grid),
             "claim choosing": choosing_block(trial("claim")),
-            "claim": grid_block(claim),
+            "claim": grid_block(trial("claim.test")),
+            "longer choosing": choosing_block(trial("claim_long")),
+            "longer": grid_block(longer),
         },
         "docs/earlier.md": {"half": half_block(trial("study"))},
         "docs/lexicon.md": {

@@ -78,14 +78,14 @@ def grid_block(found: pd.DataFrame) -> str:
 
 
 def headline_block(grid: pd.DataFrame, claim: pd.DataFrame) -> str:
-    """What the paper's sense loss buys, from `docs/trials/grid.test.csv` and `claim.test.csv`: its difference in KL
-    from each control, and what the test decided."""
+    """What the paper's sense loss buys, from `docs/trials/grid.test.csv` and `claim_long.test.csv`: its difference in
+    KL from each control, and what the test decided."""
     tuned, paper = _outcomes(grid), _outcomes(claim)
     rows = [
         {
             "`dskd` compared with": f"{_AGAINST[control]} (`{control}`)",
             "A: weight and rate tuned": decided,
-            "B: the paper's setting, rate tuned": paper[control],
+            "B: the paper's setting, rate tuned": paper.get(control, "-"),
         }
         for control, decided in tuned.items()
     ]

@@ -448,7 +448,7 @@ OTHERS = {
     "method": ("power",),
     "results": ("results",),
     "costs": ("cost", "speed"),
-    "study": ("choosing", "grid", "claim choosing", "claim"),
+    "study": ("choosing", "grid", "claim choosing", "claim", "longer choosing", "longer"),
     "earlier": ("half",),
     "REPRODUCING": ("run",),
     "trust": ("kills", "fuzz", "licences"),
@@ -482,6 +482,7 @@ kl,dskd,4.0,kd,-0.1,-0.3,0.2,0.4,undecided
 kl,dskd_mean,3.998,kd,-0.102,-0.3,0.2,0.4,undecided
 kl,dskd,4.0,dskd_mean,0.002,-0.001,0.005,0.3,equivalent within 0.01
 """
+LONGER = "\n".join(line for line in CLAIM.splitlines() if "dskd_mean" not in line)
 KILLS = """stage,killed,done_again,seconds_lost,same_hashes
 harvest,all,0,10.2,True
 harvest,all,0,12.4,True
@@ -489,7 +490,8 @@ harvest,all,0,12.4,True
 
 
 TRIALS = tuple(
-    f"docs/trials/{name}.csv" for name in ("dictionaries", "codes_students", "codes_context", "grid", "claim", "study")
+    f"docs/trials/{name}.csv"
+    for name in ("dictionaries", "codes_students", "codes_context", "grid", "claim", "claim_long", "study")
 )
 
 
@@ -514,6 +516,7 @@ def write_readme(root, metrics):
     artifacts.write_json(root / artifacts.METRICS, metrics)
     (root / "docs/trials/grid.test.csv").write_text(GRID)
     (root / "docs/trials/claim.test.csv").write_text(CLAIM)
+    (root / "docs/trials/claim_long.test.csv").write_text(LONGER)
     (root / "docs/trials/codes.csv").write_text("code,bytes,codebook_bytes,kl,block_0\nsenses,2,6e7,2.2,2.2\n")
     cost = {"stages": {"senses": {"seconds": 61.5, "peak_memory_mb": 900}}, "versions": {"torch": "2"}}
     machine = {"processor": "one", "cores": 2, "memory_gb": 8.0, "fast_bfloat16": True, "system": "Linux"}
@@ -561,13 +564,14 @@ def test_a_grid_is_compared_measure_by_measure_and_the_primary_one_is_not_correc
 
 
 def test_the_headline_says_what_each_test_decided():
-    found = headline_block(*(pd.read_csv(io.StringIO(table)) for table in (GRID, CLAIM)))
-    rows = [cells(line.replace("\u00a0", " ")) for line in found.splitlines()]
+    grid, claim, longer = (pd.read_csv(io.StringIO(table)) for table in (GRID, CLAIM, LONGER))
+    rows = [cells(line.replace("\u00a0", " ")) for line in headline_block(grid, claim).splitlines()]
     assert [row[0].rpartition("(")[2] for row in rows[2:]] == ["`kd`)", "`dskd_mean`)"]
     assert [row[1:] for row in rows[2:]] == [
         ["+.010 [+.005, +.015] different", "-.100 [-.300, +.200] undecided"],
         ["+.030 [+.020, +.040] different", "+.002 [-.001, +.005] equivalent within 0.01"],
     ]
+    assert [cells(line)[-1] for line in headline_block(grid, longer).splitlines()][3] == "-"  # not compared there
 
 
 def test_levels_and_powers_are_those_of_the_true_differences_that_they_are_named_after():
@@ -588,8 +592,9 @@ def test_the_readme_is_made_anew_between_its_marks_and_a_second_time_is_the_same
         (tmp_path / page).read_text() for page in ("README.md", "docs/results.md", "docs/costs.md", "docs/study.md")
     )
     assert front.startswith("# Before\n") and front.endswith("after\n") and "stale" not in front
-    grid, claim = (pd.read_csv(io.StringIO(table)) for table in (GRID, CLAIM))
-    assert headline_block(grid, claim) in front and grid_block(grid) in study and grid_block(claim) in study
+    grid, claim, longer = (pd.read_csv(io.StringIO(table)) for table in (GRID, CLAIM, LONGER))
+    assert headline_block(grid, longer) in front
+    assert all(grid_block(table) in study for table in (grid, claim, longer))
     assert results_block(metrics) in results
     assert half_block(pd.read_csv(ROOT / artifacts.HALF)) in (tmp_path / "docs/earlier.md").read_text()
     assert ["senses", "1:01", "900"] in [cells(row) for row in costs.splitlines()] and "1,200 MB" in costs
@@ -600,7 +605,7 @@ def test_the_readme_is_made_anew_between_its_marks_and_a_second_time_is_the_same
         ["60 tokens/s", "20", "3.0", "2.5", "yes"],
     ]
     assert costs.index("two, 8 cores, AVX512; torch 2:") < costs.index("one, 2 cores, AVX2; torch 2:")
-    assert "| memory   | 219 MB" in costs and costs.count("between") == 1 and study.count("between") == 3
+    assert "| memory   | 219 MB" in costs and costs.count("between") == 1 and study.count("between") == 5
     hashes, licences = ((tmp_path / "docs" / name).read_text() for name in ("REPRODUCING.md", "trust.md"))
     assert "| `artifacts/senses` | `1a2b`" in hashes and "1:01" in hashes
     assert "1 readers, 10,000 cases" in licences and "| harvest | all      | 2 " in licences
@@ -621,6 +626,8 @@ def test_a_readme_without_marks_and_a_missing_study_are_errors_that_say_so(metri
     with pytest.raises(UserError, match="end of grid"):
         update_docs(tmp_path)
     for made, command in (
+        ("docs/trials/claim_long.csv", "make grid GRID=claim_long"),
+        ("docs/trials/claim_long.test.csv", "make grid GRID=claim_long"),
         ("docs/trials/claim.csv", "make grid GRID=claim"),
         ("docs/trials/claim.test.csv", "make grid GRID=claim"),
         ("docs/trials/grid.test.csv", "make grid GRID=grid"),
