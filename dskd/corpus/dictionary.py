@@ -18,7 +18,6 @@ from dskd.infra.artifacts import load_tensors, read_json, reading, require, writ
 from dskd.model.tokenizer import separator_token
 from dskd.params import CorpusParams, LexiconParams, SensesParams
 
-
 _GLOSS = "gloss:"  # what the name of a gloss begins with
 
 

@@ -55,7 +55,8 @@ def vocabulary(model: nn.Module) -> int:
 
 def takes(model: nn.Module, name: str) -> bool:
     """Whether a model has such an argument; of what PEFT wraps, the model inside, which it is passed on to."""
-    inside = model.get_base_model() if hasattr(model, "get_base_model") else model
+    inner = getattr(model, "get_base_model", None)
+    inside = inner() if inner else model
     return name in inspect.signature(inside.forward).parameters
 
 
