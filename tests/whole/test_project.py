@@ -114,6 +114,7 @@ def test_the_pages_show_the_results(page, path, block):
     [
         ("docs/study", "grid.test", grid_block),
         ("docs/study", "claim.test", grid_block),
+        ("docs/study", "claim_long.test", grid_block),
         ("docs/earlier", "study", half_block),
     ],
 )
