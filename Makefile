@@ -64,7 +64,7 @@ grid: $(READY)
 	@$(call IS_OF_THIS_CODE,$(OF))
 	cd build/$(OF) && dvc cache dir --local $(CURDIR)/.dvc/cache && python -m dskd profile $(OF) && dvc repro senses benchmarks
 	test -e docs/trials/$(GRID).csv || { $(TRIALS); }
-	rm -rf reports/runs/$(GRID) && mkdir -p reports/runs/$(GRID)/scores && cp build/$(OF)/params.yaml reports/runs/$(GRID)/
+	rm -rf reports/runs/$(GRID) && mkdir -p reports/runs/$(GRID) && cp build/$(OF)/params.yaml reports/runs/$(GRID)/
 	$(TRIALS) --half test --scores $(CURDIR)/reports/runs/$(GRID)/scores
 	python -m dskd readme
 

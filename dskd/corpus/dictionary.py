@@ -1,7 +1,6 @@
 """The text that the teacher reads for the sense dictionary: plain texts and WordNet's glosses, none of it held out."""
 
 import sys
-from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,10 +14,9 @@ from dskd.corpus.packing import Packing, draw, draw_training, pack
 from dskd.corpus.word_documents import gloss_documents
 from dskd.errors import UserError
 from dskd.infra.artifacts import load_tensors, read_json, reading, require, write_json
+from dskd.model.blocks import joined_stream
 from dskd.model.tokenizer import separator_token
 from dskd.params import CorpusParams, LexiconParams, SensesParams
-
-_GLOSS = "gloss:"  # what the name of a gloss begins with
 
 
 class DictionaryText(NamedTuple):
@@ -35,17 +33,11 @@ class DictionaryText(NamedTuple):
 
     def stream(self) -> Tensor:
         """The tokens in their order: (n·L + 1,)."""
-        first = self.blocks[:, 0].clone()
-        if self.joined:
-            # A block may begin with what the tokenizer puts before a text; the last token of the block before is what
-            # stands there in the text, unless the glosses begin.
-            glosses = [name.startswith(_GLOSS) for name in self.documents]
-            follows = [b for b, (before, here) in enumerate(pairwise(glosses), 1) if here and not before]
-            goes_on = torch.ones(len(first), dtype=torch.bool)
-            goes_on[0] = False
-            goes_on[self.starts[follows] // (self.blocks.shape[1] - 1)] = False
-            first = torch.where(goes_on, self.blocks[:, -1].roll(1), first)
-        return torch.cat([torch.cat([first[:, None], self.blocks[:, 1:-1]], dim=1).flatten(), self.blocks[-1, -1:]])
+        if not self.joined:
+            return torch.cat([self.blocks[:, :-1].flatten(), self.blocks[-1, -1:]])
+        # The glosses do not go on where the text ends.
+        first_gloss = next((i for i, name in enumerate(self.documents) if name.startswith("gloss:")), 0)
+        return joined_stream(self.blocks, anew=int(self.starts[first_gloss]) // (self.blocks.shape[1] - 1))
 
 
 def dictionary_text(

@@ -173,7 +173,7 @@ def _rows(path: Path) -> Iterator[Document]:
             wanted = 'a row is an object with a string "text" of up to 16 MB, and perhaps a title, in UTF-8'
             raise UserError(f"{path}:{number}: {wanted}") from None
         if "curid=" in str(row.get("url")):  # WikiExtractor's --json
-            text, title = plain(text), html.unescape(title)
+            text, title = plain(html.unescape(text)), html.unescape(title)
         count, empty = count + 1, empty and not text.strip()
         text = text.replace("\r\n", "\n").replace("\r", "\n")  # as in files
         yield Document(f"text:{title or number}", lambda text=text: text, title)

@@ -45,8 +45,7 @@ def extracted_articles(path: Path) -> Iterator[tuple[str, str]]:
                 raise UserError(f"{path}:{number}: {wrong}; WikiExtractor writes <doc … title=…>, text and </doc>")
             title, lines = html.unescape(begun[1]), []
         elif text == "</doc>" and title is not None:
-            body = plain("\n".join(lines))
-            body = body.removeprefix(title).strip() if body.split("\n")[0] == title else body
+            body = plain("\n".join(lines[1:] if lines[:1] == [title] else lines))
             if body:
                 empty = False
                 yield title, body
@@ -54,7 +53,7 @@ def extracted_articles(path: Path) -> Iterator[tuple[str, str]]:
         elif title is not None:
             if "</doc>" in text or "<doc " in text:
                 raise UserError(f"{path}:{number}: <doc …> and </doc> stand alone on their lines; here is more")
-            lines.append(text)
+            lines.append(html.unescape(text))
         elif text.strip():
             raise UserError(f"{path}:{number}: text outside of an article: is this what WikiExtractor wrote?")
     if title is not None:
@@ -64,8 +63,8 @@ def extracted_articles(path: Path) -> Iterator[tuple[str, str]]:
 
 
 def plain(body: str) -> str:
-    """The text of an article without what WikiExtractor writes as in HTML ("&amp;"), and without what it leaves."""
-    return TAG.sub(" ", _LABELS.sub("", html.unescape(body))).strip()
+    """The text of an article without what some versions of WikiExtractor leave of mark-up."""
+    return TAG.sub(" ", _LABELS.sub("", body)).strip()
 
 
 def _decoded(line: bytes | None, where: str) -> str:

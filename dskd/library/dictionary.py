@@ -24,6 +24,7 @@ from dskd.library.losses import model_head
 from dskd.library.models import no_autocast, vocabulary
 from dskd.library.settings import DictionarySettings
 from dskd.library.texts import TextChunk, check_model, is_unicode, last_states, text_chunks
+from dskd.model.blocks import joined_stream
 from dskd.model.logits import head_of
 from dskd.senses.cluster import build_senses
 from dskd.senses.contexts import contexts_of
@@ -130,12 +131,11 @@ class SenseDictionary:
                 numbers.append(number)
                 sampler.add(number, keys.flatten(), states.flatten(0, 1), place)
                 place += keys.numel()
-                read += [chunk.blocks[:1, 0]] if not read else []
-                read.append(chunk.blocks[:, 1:].flatten())  # a block may begin with what goes before each text
+                read.append(chunk.blocks)
                 starts += chunk.starts
             sampler.finish()
             senses = build_senses(open_reservoir(Path(name)), params)
-        stream = _Stream(torch.cat(read), torch.tensor(starts), [""] * len(starts))
+        stream = _Stream(joined_stream(torch.cat(read)), torch.tensor(starts), [""] * len(starts))
         about = about if about.teacher else about._replace(teacher=_name(model))
         return cls(senses, tokenizer, about, settings._asdict(), _contexts(senses, stream, tokenizer))
 

@@ -40,7 +40,8 @@ def check_model(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, leng
     name, head = type(model).__name__, model.get_output_embeddings()
     if not hasattr(head, "weight"):
         raise UserError(f"{name} has no output head: load it with AutoModelForCausalLM")
-    check_ids(tokenizer, vocabulary(model), name)
+    tokens = vocabulary(model)
+    check_ids(tokenizer, tokens, name)
     most = getattr(model.config, "max_position_embeddings", None)
     for title, value in (("length", length), ("batch_size", batch_size)):
         if type(value) is not int or value < 1:
@@ -50,7 +51,7 @@ def check_model(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, leng
     base = cast(PreTrainedModel, model.base_model)
     with torch.no_grad(), no_autocast(), evaluating(model):
         encoder = getattr(model.config, "is_encoder_decoder", False)
-        if encoder or sees_ahead(lambda ids: run_part(base, ids=ids), vocabulary(model)):
+        if encoder or sees_ahead(lambda ids: run_part(base, ids=ids), tokens):
             raise UserError(
                 f"{name} sees what follows a token, so that its states know the token that they are to predict: take a "
                 "model of AutoModelForCausalLM"

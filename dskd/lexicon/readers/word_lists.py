@@ -169,8 +169,8 @@ class _Seen:
         self.glosses += " " not in fields[0] and all(len(field.split()) >= _GLOSS for field in fields[1:])
         if number := next(filter(_EXPONENT.fullmatch, fields), ""):
             raise UserError(f"{where}: {number!r} is a number and no word: leave this column out")
-        self.terms += " " not in fields[0] and len(fields) == 2 and " " in fields[1]
         if len(fields) == 2:
+            self.terms += " " not in fields[0] and " " in fields[1]
             self.labels = [n + bool(_LABEL.fullmatch(field)) for n, field in zip(self.labels, fields)]
         else:
             if label := next(filter(_LABEL.fullmatch, fields[1:]), ""):
